@@ -1,0 +1,130 @@
+"""The types that cross the borders between packages. Bottom layer: imports nobody.
+
+Vocabulary
+    split       a list of images with annotations, e.g. "train" or "val"; positions 0..n-1 are its sample ids
+    record      one image of a split with its annotation, both compressed as they are on disk
+    sample_id   position of a record in its split; the unit of order and of randomness
+    image_id    what the outside world calls the image: COCO's id, or the line number of a list file
+    target      the annotation's bytes: a gray label PNG (semantic) or JSON of instances (see `src/data/coco.py`)
+    batch       a tuple of arrays in the column order that the task names; always ends with `sample_id` and `epoch`
+    prediction  what an evaluator takes, always in the frame of the original image
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+RECORD_COLUMNS = ("image_id", "file_name", "image", "target")
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong. The message names the value, the place and the way out.
+
+    Entry scripts print the message without a traceback and exit with status 2 (`src.config.entry_point`).
+    """
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a split, compressed.
+
+    Attributes:
+        image_id: the image's id in the outside world; unique in its split.
+        file_name: path relative to the split's image root, for messages and results.
+        image: the image file's bytes, unchanged.
+        target: the annotation's bytes.
+        place: where the record comes from ("list.txt:12", "shard 3 row 7"), for messages.
+    """
+
+    image_id: int
+    file_name: str
+    image: bytes
+    target: bytes
+    place: str = ""
+
+
+class Source(Protocol):
+    """A split: `len(source)` records in a fixed order. Lists, json files and MindRecords all look like this."""
+
+    name: str
+
+    def __len__(self) -> int: ...
+
+    def rows(self, sample_ids: Sequence[int]) -> Iterator[Record]:
+        """Yield the records of `sample_ids`, in that order; ids may repeat."""
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Semantic prediction or truth of one image: `labels` (H, W) uint8 class indices in the original image's frame."""
+
+    image_id: int
+    labels: Any
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Instance predictions of one image, best score first.
+
+    Attributes:
+        boxes_image: (N, 4) float32 xyxy, half-open, pixels of the original image.
+        labels: (N,) int32 class index, 1..num_classes-1 (0 is background and never predicted).
+        scores: (N,) float32 in [0, 1].
+        rles: N COCO run-length encodings of full-size masks, or an empty list where masks were not asked for.
+    """
+
+    image_id: int
+    boxes_image: Any
+    labels: Any
+    scores: Any
+    rles: list[dict] = field(default_factory=list)
+
+
+class Evaluator(Protocol):
+    """Scores predictions image by image. Parts computed by several processes can be merged; printing is the caller's."""
+
+    def update(self, prediction: LabelMap | Instances, target: bytes) -> None: ...
+
+    def merge(self, other: Evaluator) -> None: ...
+
+    def compute(self) -> dict[str, Any]: ...
+
+
+class Task(Protocol):
+    """What the entry scripts need to know of a model. Two implementations, listed in `src/tasks.py`.
+
+    Attributes:
+        columns: names of the training batch's columns, in order; the last two are `sample_id` and `epoch`.
+        loss_names: names of the scalars that the training cell returns, in order; the first is minimised.
+        metric: key of `Evaluator.compute()` that "best checkpoint" goes by; larger is better.
+        class_names: names of the classes, index 0 first.
+    """
+
+    columns: tuple[str, ...]
+    loss_names: tuple[str, ...]
+    metric: str
+    class_names: tuple[str, ...]
+
+    def source(self, split: str) -> Source:
+        """The records of "train" or "val"."""
+
+    def train_transform(self) -> Callable:
+        """`(image bytes, target bytes, numpy Generator) -> tuple of arrays`: the augmented columns before sample_id."""
+
+    def network(self) -> Any:
+        """The inference network (an `nn.Cell`), freshly initialised; also what export freezes."""
+
+    def training_cell(self, network: Any) -> Any:
+        """Cell: batch columns -> tuple of scalar float32 losses in the order of `loss_names`."""
+
+    def predictor(self, network: Any) -> Callable:
+        """`iterable of records -> iterator of predictions`, batching inside; every record yields exactly one."""
+
+    def evaluator(self) -> Evaluator: ...
+
+    def preprocess(self) -> dict:
+        """The deterministic input recipe as data (see `src/exporting/preprocess_spec.py`)."""
+
+    def activation_bytes(self) -> int:
+        """Estimated bytes that one training step keeps for its backward pass, on one device."""

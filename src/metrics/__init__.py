@@ -1,0 +1,1 @@
+"""Evaluators: accumulate, merge, compute -> dict of numbers. They print nothing."""

@@ -1,0 +1,1 @@
+"""Pictures for people: overlays of predictions and truth, learning curves."""

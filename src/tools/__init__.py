@@ -1,0 +1,1 @@
+"""Thin command lines; the work is done in the packages that they call."""
