@@ -1,0 +1,273 @@
+"""Presets and command lines: YAML file + flags -> one frozen configuration that rejects what it does not know.
+
+A configuration class derives from `Config`; its fields are declared with `option(...)`. A field's name is the flag, the
+YAML key and the attribute at once; `aliases` are other spellings accepted for it. Values come, later ones winning, from
+the defaults, the preset (`--config NAME_OR_FILE`) and the flags. pydantic converts and checks them. Imports no
+MindSpore, so that `--help` and a mistyped flag answer at once.
+"""
+from __future__ import annotations
+
+import argparse
+import difflib
+import logging
+import re
+import sys
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pydantic
+import yaml
+
+from src.contract import InputError
+
+log = logging.getLogger(__name__)
+
+
+def option(default: Any, text: str, *, group: str = "train", aliases: Sequence[str] = (), **limits: Any) -> Any:
+    """Declare one configuration key.
+
+    Args:
+        default: the value where neither preset nor flag says otherwise.
+        text: one line for `--help`, with the unit.
+        group: the entry script that has it as a flag ("train", "eval", "export"), or "common" for all of them.
+        aliases: other accepted spellings of flag and key.
+        limits: pydantic's constraints: `ge`, `gt`, `le`, `lt`, `min_length`, ...
+    """
+    return pydantic.Field(default, description=text, json_schema_extra={"group": group, "aliases": list(aliases)},
+                          **limits)
+
+
+class Config(pydantic.BaseModel):
+    """Base of the models' configurations: frozen, complete, no unknown keys.
+
+    `config.model_fields_set` holds the keys that the user's preset or flags gave.
+
+    Class attributes:
+        derived: {key: function of the configuration}: keys of the published configurations whose value follows from
+            others. They are accepted; one that differs from the computed value is warned about.
+        retired: {key: reason}: keys of the published configurations that have no effect here; warned about.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    derived: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
+    retired: ClassVar[Mapping[str, str]] = {}
+
+    def to_yaml(self) -> str:
+        """The resolved configuration as YAML text that `parse` reads back."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+# --- command lines ----------------------------------------------------------------------------------------------------
+
+class Parser(argparse.ArgumentParser):
+    """argparse that takes no abbreviations and names the nearest flag when one is unknown.
+
+    `elsewhere` maps flags that exist in another entry script to a remark, so that a flag in the wrong place is
+    explained instead of called unknown.
+    """
+
+    def __init__(self, *args: Any, elsewhere: Mapping[str, str] | None = None, **kwargs: Any):
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+        self.elsewhere = elsewhere or {}
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(self._explain(unknown[0]))
+        return parsed
+
+    def _explain(self, word: str) -> str:
+        if not word.startswith("-"):
+            return f"unexpected word {word!r}; flags are written --name=value"
+        name = word.split("=")[0]
+        if name in self.elsewhere:
+            return f"{name} {self.elsewhere[name]}"
+        return f"unknown flag {name}{nearest(name, self._option_string_actions)}"
+
+    def error(self, message: str) -> typing.NoReturn:
+        print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def parse_bool(text: str | bool) -> bool:
+    """True for true/yes/on/1, False for false/no/off/0, in any case; ArgumentTypeError otherwise."""
+    try:
+        return pydantic.TypeAdapter(bool).validate_python(text.lower() if isinstance(text, str) else text)
+    except pydantic.ValidationError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a truth value; write True or False") from None
+
+
+def add_flag(parser: argparse.ArgumentParser, name: str, default: Any, text: str, **kwargs: Any) -> None:
+    """Add `--name` with the type of `default` to a tool's parser; a bool works bare, `=True` and `=False`."""
+    if isinstance(default, bool):
+        kwargs |= {"nargs": "?", "const": True, "type": parse_bool, "metavar": "True|False"}
+    elif default is not None:
+        kwargs.setdefault("type", type(default))
+    parser.add_argument(f"--{name}", default=default, help=f"{text} (default: {default})", **kwargs)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`; did you mean X?` for the nearest of `names`, or an empty string."""
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def entry_point(main: Callable[[], int | None]) -> typing.NoReturn:
+    """Run `main` as a program: what the user got wrong becomes a message and exit status 2, not a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        status = main()
+    except (InputError, OSError, RuntimeError) as error:
+        message = _user_message(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr, flush=True)
+        status = 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = 130
+    raise SystemExit(status or 0)
+
+
+def _user_message(error: BaseException) -> str | None:
+    """The message of an InputError, also of one that a data pipeline wrapped into its own RuntimeError."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
+        return f"{error.filename}: {error.strerror}"
+    found = re.search(r"InputError: (.*?)(?:\n\s*\n|\n-{5,}|\Z)", str(error), re.S)
+    return found.group(1).strip() if found else None
+
+
+# --- preset + flags -> configuration ----------------------------------------------------------------------------------
+
+def parse(cls: type[Config], argv: Sequence[str], *, program: str, groups: Sequence[str], presets: Path) -> Any:
+    """Return the configuration that a command line describes.
+
+    Args:
+        cls: the configuration class.
+        argv: the words after the program's name.
+        program: the entry script's name, for messages.
+        groups: the option groups that are flags here. Keys of other groups are refused as flags and accepted in YAML.
+        presets: folder of the model's preset files; `--config` takes a name in it or a path.
+
+    Raises:
+        InputError: an unknown key or a wrong value, with its place. A wrong flag exits with status 2.
+    """
+    parser = Parser(prog=program, description=(cls.__doc__ or program).splitlines()[0])
+    names = ", ".join(sorted(p.stem for p in presets.glob("*.yaml")))
+    parser.add_argument("--config", default="", metavar="NAME|FILE", help=f"preset to start from: {names}, or a file")
+    elsewhere = {}
+    for name, field in cls.model_fields.items():
+        extra = field.json_schema_extra
+        spellings = [f"--{n}" for n in (name, *extra["aliases"])]
+        if extra["group"] in groups:
+            _add_option(parser, name, spellings, field)
+        else:
+            elsewhere |= {s: f"is a flag of {extra['group']}.py, not of {program}" for s in spellings}
+    for name in (*cls.derived, *cls.retired):
+        parser.add_argument(f"--{name}", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    parser.elsewhere = elsewhere
+    flags = vars(parser.parse_args(argv))
+    preset = flags.pop("config")
+    values, places = read_yaml(find_preset(preset, presets), cls) if preset else ({}, {})
+    return build(cls, values | flags, places | {name: f"--{name}" for name in flags})
+
+
+def _add_option(parser: Parser, name: str, spellings: list[str], field: pydantic.fields.FieldInfo) -> None:
+    kwargs: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS}
+    shown = field.default if field.default != "" else "none"
+    kwargs["help"] = f"{field.description} (default: {shown})".replace("%", "%%")
+    if field.annotation is bool:
+        kwargs |= {"nargs": "?", "const": True, "metavar": "True|False"}
+    elif typing.get_origin(field.annotation) is tuple:
+        kwargs |= {"action": "extend", "type": _split, "metavar": "VALUE[,VALUE]"}
+    elif typing.get_origin(field.annotation) is typing.Literal:
+        kwargs["metavar"] = "|".join(map(str, typing.get_args(field.annotation)))
+    else:
+        kwargs["metavar"] = getattr(field.annotation, "__name__", "value").upper()
+    parser.add_argument(*spellings, **kwargs)
+
+
+def _split(text: str) -> list[Any]:
+    """'0.5' -> [0.5]; '0.5,0.75', '[0.5, 0.75]' and '(0.5, 0.75)' -> [0.5, 0.75]; repeated flags extend the list."""
+    text = text.strip().replace("(", "[").replace(")", "]")
+    for candidate in (text, f"[{text}]"):
+        try:
+            value = yaml.safe_load(candidate)
+        except yaml.YAMLError:
+            continue
+        if isinstance(value, list):
+            return value
+    return [text]
+
+
+def find_preset(name: str, presets: Path) -> Path:
+    """The file that `--config NAME_OR_FILE` means."""
+    for path in (Path(name), presets / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    known = sorted(p.stem for p in presets.glob("*.yaml"))
+    raise InputError(f"--config={name}: neither a file nor a preset{nearest(name, known)} Presets: {', '.join(known)}")
+
+
+def read_yaml(path: Path, cls: type[Config]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read a preset: ({key: value}, {key: "file:line"}), keys in their canonical spelling.
+
+    Raises:
+        InputError: not YAML, not a mapping, a key twice, or an unknown key (with the nearest known one).
+    """
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(node, yaml.MappingNode):
+        raise InputError(f"{path}: expected lines of `key: value`")
+    canonical = {n: name for name, f in cls.model_fields.items() for n in (name, *f.json_schema_extra["aliases"])}
+    canonical |= {name: name for name in (*cls.derived, *cls.retired)}
+    values, places = {}, {}
+    for key, value in node.value:
+        place = f"{path}:{key.start_mark.line + 1}"
+        if key.value not in canonical:
+            raise InputError(f"{place}: unknown key {key.value!r}{nearest(key.value, canonical)}")
+        name = canonical[key.value]
+        if name in values:
+            raise InputError(f"{place}: key {name!r} is given twice (first at {places[name]})")
+        values[name] = yaml.SafeLoader("").construct_object(value, deep=True)
+        places[name] = f"{place} {key.value}"
+    return values, places
+
+
+def build(cls: type[Config], values: Mapping[str, Any], places: Mapping[str, str] | None = None) -> Any:
+    """Check `values` and return the configuration; derived and retired keys are compared, warned about and dropped."""
+    places = places or {}
+    own = {k: v for k, v in values.items() if k not in cls.derived and k not in cls.retired}
+    try:
+        config = cls(**own)
+    except pydantic.ValidationError as error:
+        raise InputError("\n".join(_describe(e, places) for e in error.errors())) from error
+    for name, reason in cls.retired.items():
+        if name in values:
+            log.warning("%s: %s", places.get(name, name), reason)
+    for name, compute in cls.derived.items():
+        if name in values:
+            given, computed = yaml.safe_load(str(values[name])), compute(config)
+            if _plain(given) != _plain(computed):
+                log.warning("%s=%s has no effect: it follows from the other keys and is %s",
+                            places.get(name, name), given, computed)
+    return config
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _describe(error: Mapping[str, Any], places: Mapping[str, str]) -> str:
+    key = str(error["loc"][0]) if error["loc"] else ""
+    message = error["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    return f"{places.get(key, key)}={error['input']!r}: {message[0].lower()}{message[1:]}"
