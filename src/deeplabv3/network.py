@@ -1,0 +1,117 @@
+"""DeepLabV3: dilated ResNet -> atrous spatial pyramid pooling -> classifier -> bilinear resize to the input size.
+
+Where published weights need other arithmetic, the difference is a named option of a block here; `src/engine/
+weight_families.py` says which family of weights wants which.
+"""
+from __future__ import annotations
+
+import mindspore.nn as nn
+from mindspore import ops
+from mindspore.common.initializer import HeNormal
+
+from src.layers.conv_norm import ConvNormAct, NormFactory, conv2d
+from src.layers.random import hash_uniform, sample_key
+from src.layers.resize import bilinear_resize
+from src.layers.resnet import ResNet
+
+ASPP_CHANNELS = 256
+
+
+class ImagePooling(nn.Cell):
+    """Image-level feature: (B, C, h, w) -> (B, 256, 1, 1), the mean over all of h and w whatever their ratio.
+
+    Batch statistics of a single value are that value, so with `batch` norm and one image in the batch the running
+    statistics are used instead (`norm` decides; see `DeepLabV3`).
+    """
+
+    def __init__(self, in_channels: int, *, norm: NormFactory):
+        super().__init__()
+        self.conv = conv2d(in_channels, ASPP_CHANNELS, 1)
+        self.bn = norm(ASPP_CHANNELS)
+
+    def construct(self, x):
+        return ops.relu(self.bn(self.conv(x.mean((2, 3), keep_dims=True))))
+
+
+class ASPP(nn.Cell):
+    """Atrous spatial pyramid pooling (section 3.3): (B, C, h, w) -> (B, 256, h, w).
+
+    Branches in the order of concatenation: one per rate (rate 1 is a 1x1 convolution), then the image-level feature.
+    """
+
+    def __init__(self, in_channels: int, *, rates: tuple[int, ...], norm: NormFactory):
+        super().__init__()
+        self.branches = nn.CellList([
+            ConvNormAct(in_channels, ASPP_CHANNELS, 1 if rate == 1 else 3, dilation=rate, norm=norm) for rate in rates])
+        self.pooling = ImagePooling(in_channels, norm=norm)
+        self.project = ConvNormAct(ASPP_CHANNELS * (len(rates) + 1), ASPP_CHANNELS, 1, norm=norm)
+
+    def construct(self, x):
+        outputs = [branch(x) for branch in self.branches]
+        # One value per image and channel: every way of resizing it to (h, w) is a broadcast.
+        pooled = ops.broadcast_to(self.pooling(x), outputs[0].shape)
+        return self.project(ops.concat((*outputs, pooled), 1))
+
+
+class FCNHead(nn.Cell):
+    """Auxiliary head on C4 (torchvision): 3x3 convolution to a quarter of the channels, then 1x1 to K logits."""
+
+    def __init__(self, in_channels: int, num_classes: int, *, norm: NormFactory):
+        super().__init__()
+        self.conv = conv2d(in_channels, in_channels // 4, 3)
+        self.bn = norm(in_channels // 4)
+        self.classifier = conv2d(in_channels // 4, num_classes, 1, bias=True)
+
+    def construct(self, x):
+        return self.classifier(ops.relu(self.bn(self.conv(x))))
+
+
+class DeepLabV3(nn.Cell):
+    """Image (B, 3, H, W) -> logits (B, K, H, W).
+
+    Args:
+        backbone: its `out_channels[-1]` channels come in at C5.
+        num_classes: K.
+        aspp_rates: one ASPP branch per rate.
+        norm: `channels -> normalisation cell`.
+        dropout: share of the ASPP's output features that is dropped while training.
+        seed: of the dropout masks, which are functions of (seed, epoch, sample id).
+        resize_rule: of the final bilinear resize, see `layers.resize.bilinear_matrix`.
+        head_conv: a 3x3 convolution, norm and ReLU before the classifier (torchvision).
+        auxiliary: a second head on C4; its logits are returned by `train_logits` alone.
+    """
+
+    def __init__(self, backbone: ResNet, *, num_classes: int, aspp_rates: tuple[int, ...], norm: NormFactory,
+                 dropout: float = 0.1, seed: int = 1, resize_rule: str = "align_corners",
+                 head_conv: bool = False, auxiliary: bool = False):
+        super().__init__()
+        self.backbone = backbone
+        self.aspp = ASPP(backbone.out_channels[-1], rates=aspp_rates, norm=norm)
+        self.head = ConvNormAct(ASPP_CHANNELS, ASPP_CHANNELS, 3, norm=norm) if head_conv else nn.Identity()
+        self.classifier = nn.Conv2d(ASPP_CHANNELS, num_classes, 1, has_bias=True, pad_mode="valid",
+                                    weight_init=HeNormal(mode="fan_in", nonlinearity="linear"), bias_init="zeros")
+        self.auxiliary = FCNHead(backbone.out_channels[2], num_classes, norm=norm) if auxiliary else None
+        self.dropout, self.seed, self.resize_rule = dropout, seed, resize_rule
+
+    def construct(self, image):
+        features = self.backbone(image)[-1]
+        return self.resize(self.classifier(self.head(self.aspp(features))), image)
+
+    def train_logits(self, image, sample_id, epoch):
+        """Logits with dropout: (B, K, H, W), and those of the auxiliary head or None."""
+        _, _, c4, c5 = self.backbone(image)
+        features = self.drop(self.aspp(c5), sample_id, epoch)
+        logits = self.resize(self.classifier(self.head(features)), image)
+        return logits, None if self.auxiliary is None else self.resize(self.auxiliary(c4), image)
+
+    def drop(self, x, sample_id, epoch):
+        """Dropout of (B, C, h, w) by a mask that depends on (seed, epoch, sample id) alone."""
+        if self.dropout == 0:
+            return x
+        batch, channels, height, width = x.shape
+        noise = hash_uniform(sample_key(self.seed, epoch, sample_id), channels * height * width)
+        keep = (noise >= self.dropout).astype(x.dtype) * (1.0 / (1.0 - self.dropout))
+        return x * keep.reshape(x.shape)
+
+    def resize(self, logits, image):
+        return bilinear_resize(logits, image.shape[2:], rule=self.resize_rule)
