@@ -1,0 +1,126 @@
+"""Compressed bytes to pixels, the same way everywhere: training, evaluation, record building, prediction.
+
+An image becomes RGB and a label map class indices, or an `InputError` says what is wrong with the bytes; the caller
+knows which file they came from and puts its place in front (`src.contract.Record.place`). No MindSpore here.
+"""
+from __future__ import annotations
+
+import io
+import zlib
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from src.contract import InputError
+
+# Orientation tags are ignored: labels and boxes are drawn in the frame in which the pixels are stored.
+_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_GRAY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_GRAY, _PNG_PALETTE = 0, 3
+_PNG_COLOUR_TYPES = {2: "an RGB", 4: "a gray + alpha", 6: "an RGBA"}
+_MAKE_GRAY = "make gray label PNGs with src/tools/get_dataset_lst.py and list those"
+
+
+def decode_image(data: bytes) -> np.ndarray:
+    """Decode an image file to (H, W, 3) uint8 RGB.
+
+    JPEG, PNG, BMP, TIFF, WebP and what else OpenCV reads. Gray images get three equal channels, 16-bit ones keep the
+    upper byte, alpha is dropped and the EXIF orientation is ignored.
+
+    Raises:
+        InputError: no bytes, not an image, or not complete (a truncated file).
+    """
+    return _imdecode(data, _RGB)
+
+
+def image_size(data: bytes) -> tuple[int, int]:
+    """Decode the luminance of every pixel and return (H, W).
+
+    Reads the file to its end and raises what `decode_image` raises, in half its time: the check of a record.
+    """
+    return _imdecode(data, _GRAY).shape
+
+
+def header_size(data: bytes) -> tuple[int, int]:
+    """(H, W) as the file's header says, without decoding pixels.
+
+    Raises:
+        InputError: no header of a known image format.
+    """
+    try:
+        width, height = Image.open(io.BytesIO(data)).size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(_why_not_image(data)) from error
+    return height, width
+
+
+def decode_label(data: bytes) -> np.ndarray:
+    """Decode a label PNG to (H, W) uint8 class indices.
+
+    A gray PNG holds the indices as its samples, a palette PNG (PASCAL VOC's own labels) as its palette positions;
+    both may have 1, 2, 4 or 8 bits. A 16-bit gray PNG is taken where its values fit into 8 bits.
+
+    Raises:
+        InputError: no bytes, not a PNG, not complete, or colours instead of indices (RGB, RGBA, gray + alpha).
+    """
+    if not data.startswith(_PNG_SIGNATURE) or len(data) < 33:
+        raise InputError(_why_not_label(data))
+    depth, kind = data[24], data[25]
+    if kind in _PNG_COLOUR_TYPES:
+        raise InputError(f"is {_PNG_COLOUR_TYPES[kind]} PNG; a label holds one class index a pixel: {_MAKE_GRAY}")
+    if kind == _PNG_PALETTE:
+        return _palette_indices(data)
+    if depth == 16:
+        return _narrow(_imdecode(data, cv2.IMREAD_UNCHANGED))
+    label = _imdecode(data, _GRAY)
+    # Decoders stretch samples of few bits over 0..255; the class index is the sample itself.
+    return label if depth == 8 else label // (255 // (2 ** depth - 1))
+
+
+def _imdecode(data: bytes, flags: int) -> np.ndarray:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if len(data) else None
+    except cv2.error as error:
+        raise InputError(f"cannot be decoded: {error.err}") from error
+    if image is None:
+        raise InputError(_why_not_image(data))
+    return image
+
+
+def _palette_indices(data: bytes) -> np.ndarray:
+    try:
+        return np.array(Image.open(io.BytesIO(data)), np.uint8)
+    except (OSError, ValueError, SyntaxError, zlib.error, Image.DecompressionBombError) as error:
+        raise InputError(f"is a damaged or truncated PNG ({error}); restore the file") from error
+
+
+def _narrow(label: np.ndarray) -> np.ndarray:
+    if label.max() > 255:
+        raise InputError(f"is a 16-bit PNG with values up to {label.max()}; class indices lie in 0..255: {_MAKE_GRAY}")
+    return label.astype(np.uint8)
+
+
+def _why_not_image(data: bytes) -> str:
+    """Why no decoder takes these bytes, and what to do."""
+    if not len(data):
+        return "is empty (0 bytes); restore the file"
+    try:
+        kind = Image.open(io.BytesIO(data)).format
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return f"is not an image ({len(data)} bytes, starting {data[:8]!r}); restore the file or leave it out"
+    if kind == "GIF":
+        return "is a GIF, which is not read; convert it to PNG or JPEG"
+    return f"is a damaged or truncated {kind} ({len(data)} bytes); restore the file"
+
+
+def _why_not_label(data: bytes) -> str:
+    try:
+        kind = Image.open(io.BytesIO(data)).format
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return _why_not_image(data)
+    if kind == "PNG":
+        return _why_not_image(data)
+    return f"is a {kind} file; a label is a PNG with one class index a pixel: {_MAKE_GRAY}"
