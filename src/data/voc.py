@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,6 @@ import numpy as np
 from src.contract import InputError, Record
 from src.data import decode
 
-CHECKS = ("full", "size", "none")
 _SHOWN = 20
 
 
@@ -78,22 +78,18 @@ class ListSource:
         bad: what `on_bad="skip"` left out, as "file:line: message".
     """
 
-    def __init__(self, data_root: str | Path, data_lst: str | Path, *, num_classes: int = 21, ignore_label: int = 255,
-                 on_bad: Literal["error", "skip"] = "error"):
+    def __init__(self, data_root: str | Path, data_lst: str | Path, *, on_bad: Literal["error", "skip"] = "error"):
         """Read the list and look every file up; pixels are not read here.
 
         Args:
             data_root: folder that relative paths start from.
             data_lst: the list file.
-            num_classes: class indices are 0..num_classes-1; `decode` checks them.
-            ignore_label: value of pixels without a class.
             on_bad: "error" raises on the first bad lines, "skip" leaves them out and keeps their messages in `bad`.
 
         Raises:
             InputError: the list or lines of it are unusable, or files are missing or empty.
         """
         self.name, self.data_root = str(data_lst), str(data_root)
-        self.num_classes, self.ignore_label = num_classes, ignore_label
         if not os.path.isdir(data_root):
             raise InputError(f"data_root {data_root}: no such folder")
         lines, self.bad = read_list(data_lst)
@@ -119,10 +115,6 @@ class ListSource:
             place = f"{self.name}:{line.number}"
             yield Record(line.number, self._relative(line.image), self._read(line.image, place),
                          self._read(line.label, place), place)
-
-    def decode(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
-        """`decode_record` with this source's classes."""
-        return decode_record(record, self.num_classes, self.ignore_label)
 
     def _path(self, name: str) -> str:
         return os.path.join(self.data_root, name)
@@ -166,44 +158,33 @@ def describe_bad(bad: Sequence[str]) -> str:
 
 # --- one record -------------------------------------------------------------------------------------------------------
 
-def decode_record(record: Record, num_classes: int, ignore_label: int) -> tuple[np.ndarray, np.ndarray]:
-    """Decode and check one record: image (H, W, 3) uint8 RGB and label (H, W) uint8.
+def decode_pair(image: bytes, target: bytes, num_classes: int, ignore_label: int) -> tuple[np.ndarray, np.ndarray]:
+    """Decode and check one record's bytes: image (H, W, 3) uint8 RGB and label (H, W) uint8.
 
     Raises:
-        InputError: with the record's place: undecodable, sizes differ, or values outside the classes.
+        InputError: undecodable, sizes differ, or values outside the classes. The caller adds the record's place.
     """
-    image, label = _named(record, "image", decode.decode_image), _named(record, "label", decode.decode_label)
-    _check_sizes(record, image.shape[:2], label.shape)
-    label_histogram(record, label, num_classes, ignore_label)
-    return image, label
+    pixels, label = _named("image", decode.decode_image, image), _named("label", decode.decode_label, target)
+    _check_sizes(pixels.shape[:2], label.shape)
+    label_histogram(label, num_classes, ignore_label)
+    return pixels, label
 
 
 def check_record(record: Record, num_classes: int, ignore_label: int) -> dict[int, int]:
-    """Decode all of one record, check what `decode_record` checks, and return {label value: number of pixels}."""
-    size, label = _named(record, "image", decode.image_size), _named(record, "label", decode.decode_label)
-    _check_sizes(record, size, label.shape)
-    return label_histogram(record, label, num_classes, ignore_label)
+    """Decode all of one record, check what `decode_pair` checks, and return {label value: number of pixels}."""
+    with placed(record):
+        size = _named("image", decode.image_size, record.image)
+        label = _named("label", decode.decode_label, record.target)
+        _check_sizes(size, label.shape)
+        return label_histogram(label, num_classes, ignore_label)
 
 
 def check_record_size(record: Record) -> dict[int, int]:
     """Compare the sizes in the headers of image and label without decoding; returns an empty histogram."""
-    sizes = [_named(record, what, decode.header_size) for what in ("image", "label")]
-    _check_sizes(record, *sizes)
+    with placed(record):
+        _check_sizes(_named("image", decode.header_size, record.image),
+                     _named("label", decode.header_size, record.target))
     return {}
-
-
-def label_histogram(record: Record, label: np.ndarray, num_classes: int, ignore_label: int) -> dict[int, int]:
-    """{value: number of pixels} of a label; InputError where a value is neither a class nor `ignore_label`."""
-    # OpenCV counts uint8 four times faster than bincount; its float32 result is exact below 2**24 pixels.
-    exact = label.size < 2 ** 24
-    counts = cv2.calcHist([label], [0], None, [256], [0, 256])[:, 0] if exact else np.bincount(label.ravel())
-    found = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
-    wrong = [value for value in found if value >= num_classes and value != ignore_label]
-    if wrong:
-        raise InputError(f"{record.place}: label of {record.file_name} has values {_some(wrong)}, but classes are "
-                         f"0..{num_classes - 1} and {ignore_label} is ignored: set --num_classes or --ignore_label, "
-                         "or correct the label")
-    return found
 
 
 @dataclass(frozen=True)
@@ -220,17 +201,39 @@ class RecordCheck:
         return check_record(record, self.num_classes, self.ignore_label)
 
 
-def _named(record: Record, what: str, function: Callable[[bytes], Any]) -> Any:
+def label_histogram(label: np.ndarray, num_classes: int, ignore_label: int) -> dict[int, int]:
+    """{value: number of pixels} of a label; InputError where a value is neither a class nor `ignore_label`."""
+    # OpenCV counts uint8 four times faster than bincount; its float32 result is exact below 2**24 pixels.
+    exact = label.size < 2 ** 24
+    counts = cv2.calcHist([label], [0], None, [256], [0, 256])[:, 0] if exact else np.bincount(label.ravel())
+    found = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+    wrong = [value for value in found if value >= num_classes and value != ignore_label]
+    if wrong:
+        raise InputError(f"label has values {_some(wrong)}, but classes are 0..{num_classes - 1} and {ignore_label} is "
+                         "ignored; set --num_classes or --ignore_label, or correct the label")
+    return found
+
+
+@contextmanager
+def placed(record: Record) -> Iterator[None]:
+    """Put the record's place and name in front of an InputError that is raised inside."""
     try:
-        return function(record.image if what == "image" else record.target)
+        yield
     except InputError as error:
-        raise InputError(f"{record.place}: {what} of {record.file_name} {error}") from error
+        raise InputError(f"{record.place}: {record.file_name}: {error}") from error
 
 
-def _check_sizes(record: Record, image: tuple[int, ...], label: tuple[int, ...]) -> None:
+def _named(what: str, function: Callable[[bytes], Any], data: bytes) -> Any:
+    try:
+        return function(data)
+    except InputError as error:
+        raise InputError(f"{what} {error}") from error
+
+
+def _check_sizes(image: tuple[int, ...], label: tuple[int, ...]) -> None:
     if image != label:
-        raise InputError(f"{record.place}: image {record.file_name} is {image[0]}x{image[1]} (H x W), its label "
-                         f"{label[0]}x{label[1]}; pair each image with its own label, at the same size")
+        raise InputError(f"image is {image[0]}x{image[1]} (H x W), its label {label[0]}x{label[1]}; pair each image "
+                         "with its own label, at the same size")
 
 
 def _some(values: Sequence[int]) -> str:
