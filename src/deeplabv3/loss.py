@@ -27,7 +27,7 @@ class DeepLabV3Loss(nn.Cell):
     """Training cell: (image, label, sample_id, epoch) -> (loss,), with dropout and the auxiliary head's share."""
 
     def __init__(self, network: nn.Cell, *, ignore_label: int, auxiliary_weight: float = 0.5):
-        super().__init__()
+        super().__init__(auto_prefix=False)
         self.network = network
         self.ignore_label, self.auxiliary_weight = ignore_label, auxiliary_weight
 

@@ -20,31 +20,38 @@ ASPP_CHANNELS = 256
 class ImagePooling(nn.Cell):
     """Image-level feature: (B, C, h, w) -> (B, 256, 1, 1), the mean over all of h and w whatever their ratio.
 
-    Batch statistics of a single value are that value, so with `batch` norm and one image in the batch the running
-    statistics are used instead (`norm` decides; see `DeepLabV3`).
+    Batch statistics of one image would be a single value with no variance, so a batch of one is normalised with the
+    running statistics, also while training.
     """
 
     def __init__(self, in_channels: int, *, norm: NormFactory):
         super().__init__()
         self.conv = conv2d(in_channels, ASPP_CHANNELS, 1)
         self.bn = norm(ASPP_CHANNELS)
+        self.has_running_statistics = hasattr(self.bn, "moving_mean")
 
     def construct(self, x):
-        return ops.relu(self.bn(self.conv(x.mean((2, 3), keep_dims=True))))
+        x = self.conv(x.mean((2, 3), keep_dims=True))
+        if x.shape[0] == 1 and self.has_running_statistics:
+            x = ops.batch_norm(x, self.bn.moving_mean, self.bn.moving_variance, self.bn.gamma, self.bn.beta,
+                               training=False, eps=self.bn.eps)
+        else:
+            x = self.bn(x)
+        return ops.relu(x)
 
 
 class ASPP(nn.Cell):
     """Atrous spatial pyramid pooling (section 3.3): (B, C, h, w) -> (B, 256, h, w).
 
-    Branches in the order of concatenation: one per rate (rate 1 is a 1x1 convolution), then the image-level feature.
+    Branches in the order of concatenation: a 1x1 convolution, a dilated 3x3 convolution per rate, the image-level feature.
     """
 
     def __init__(self, in_channels: int, *, rates: tuple[int, ...], norm: NormFactory):
         super().__init__()
-        self.branches = nn.CellList([
-            ConvNormAct(in_channels, ASPP_CHANNELS, 1 if rate == 1 else 3, dilation=rate, norm=norm) for rate in rates])
+        self.branches = nn.CellList([ConvNormAct(in_channels, ASPP_CHANNELS, 1, norm=norm)] + [
+            ConvNormAct(in_channels, ASPP_CHANNELS, 3, dilation=rate, norm=norm) for rate in rates])
         self.pooling = ImagePooling(in_channels, norm=norm)
-        self.project = ConvNormAct(ASPP_CHANNELS * (len(rates) + 1), ASPP_CHANNELS, 1, norm=norm)
+        self.project = ConvNormAct(ASPP_CHANNELS * (len(rates) + 2), ASPP_CHANNELS, 1, norm=norm)
 
     def construct(self, x):
         outputs = [branch(x) for branch in self.branches]
@@ -72,7 +79,7 @@ class DeepLabV3(nn.Cell):
     Args:
         backbone: its `out_channels[-1]` channels come in at C5.
         num_classes: K.
-        aspp_rates: one ASPP branch per rate.
+        aspp_rates: dilation of the ASPP's 3x3 branches.
         norm: `channels -> normalisation cell`.
         dropout: share of the ASPP's output features that is dropped while training.
         seed: of the dropout masks, which are functions of (seed, epoch, sample id).

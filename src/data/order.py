@@ -1,0 +1,46 @@
+"""Who sees what, when: pure functions of (seed, epoch, rank), no state.
+
+A run is resumed by asking the same functions for a later step, and N ranks see the samples that one process sees.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+
+def steps_per_epoch(num_samples: int, batch_size: int, world: int = 1) -> int:
+    """Full batches that every rank gets in an epoch; fewer than `world * batch_size` samples are left out."""
+    return num_samples // (batch_size * world)
+
+
+def plan(num_samples: int, *, seed: int, epoch: int, batch_size: int, world: int = 1, rank: int = 0) -> np.ndarray:
+    """Sample ids of one rank in one epoch, (steps_per_epoch * batch_size,) int64, batch after batch.
+
+    A permutation of all samples is cut into global batches of `world * batch_size`; rank r takes the r-th part of each.
+    So one process that accumulates `world` batches sees, step by step, what `world` ranks see together. Other samples
+    are left out in each epoch.
+    """
+    steps = steps_per_epoch(num_samples, batch_size, world)
+    order = np.random.default_rng([seed, epoch]).permutation(num_samples)[: steps * world * batch_size]
+    return order.reshape(steps, world, batch_size)[:, rank].reshape(-1)
+
+
+def share(num_samples: int, *, world: int = 1, rank: int = 0) -> range:
+    """Sample ids that a rank evaluates: contiguous, every sample exactly once over all ranks, sizes differ by one at most."""
+    return range(num_samples * rank // world, num_samples * (rank + 1) // world)
+
+
+def training_order(num_samples: int, *, seed: int, epochs: int, batch_size: int, world: int = 1, rank: int = 0,
+                   start_step: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (epoch, sample ids) for what is left of a run after `start_step` batches; epochs count from 0."""
+    steps = steps_per_epoch(num_samples, batch_size, world)
+    for epoch in range(start_step // steps, epochs):
+        ids = plan(num_samples, seed=seed, epoch=epoch, batch_size=batch_size, world=world, rank=rank)
+        skipped = max(start_step - epoch * steps, 0)
+        yield epoch, ids[skipped * batch_size:]
+
+
+def sample_rng(seed: int, epoch: int, sample_id: int) -> np.random.Generator:
+    """The generator that augments this sample in this epoch, whichever rank or worker does it."""
+    return np.random.default_rng([seed, epoch, sample_id, 1])

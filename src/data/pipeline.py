@@ -1,0 +1,72 @@
+"""Batches for training: order -> records -> augmentation in worker threads -> batches."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import cv2
+import mindspore.dataset as ds
+import numpy as np
+
+from src.contract import InputError, Source
+from src.data import order
+
+
+class _OrderedRows:
+    """Records in training order as (image, target, place, sample_id, epoch) rows, for what is left of the run."""
+
+    def __init__(self, source: Source, start_step: int, **plan: int):
+        self.source, self.start_step, self.plan = source, start_step, plan
+
+    def __len__(self) -> int:
+        plan = self.plan
+        steps = order.steps_per_epoch(len(self.source), plan["batch_size"], plan["world"])
+        return max(steps * plan["epochs"] - self.start_step, 0) * plan["batch_size"]
+
+    def __iter__(self) -> Iterator[tuple]:
+        for epoch, ids in order.training_order(len(self.source), start_step=self.start_step, **self.plan):
+            for sample_id, record in zip(ids, self.source.rows(ids)):
+                yield (np.frombuffer(record.image, np.uint8), np.frombuffer(record.target, np.uint8),
+                       np.str_(f"{record.place}: {record.file_name}"), np.int32(sample_id), np.int32(epoch))
+
+
+def training_batches(source: Source, *, transform: Callable, columns: Sequence[str], seed: int, epochs: int,
+                     batch_size: int, world: int = 1, rank: int = 0, start_step: int = 0,
+                     workers: int = 2) -> ds.Dataset:
+    """Return the batches of a whole run (of one rank), from batch `start_step` on, as one MindSpore dataset.
+
+    Args:
+        source: the split.
+        transform: `(image bytes, target bytes, Generator) -> arrays`, the columns before `sample_id` and `epoch`.
+        columns: names of all batch columns; the last two are `sample_id` and `epoch`, (B,) int32.
+        seed: of order and augmentation.
+        epochs: length of the whole run.
+        start_step: batches of the run that are done.
+        workers: threads that augment. Their number changes nothing but the speed.
+
+    Raises:
+        InputError: fewer samples than one batch of every rank.
+    """
+    if order.steps_per_epoch(len(source), batch_size, world) == 0:
+        raise InputError(f"{source.name} has {len(source)} samples, fewer than batch_size={batch_size} x {world} "
+                         "processes; lower --batch_size")
+    cv2.setNumThreads(0)  # the workers are the parallelism
+    rows = _OrderedRows(source, start_step, seed=seed, epochs=epochs, batch_size=batch_size, world=world, rank=rank)
+    data = ds.GeneratorDataset(rows, ["image", "target", "place", "sample_id", "epoch"], num_parallel_workers=1,
+                               shuffle=False, python_multiprocessing=False)
+    data = data.map(_Augment(transform, seed), ["image", "target", "place", "sample_id", "epoch"], list(columns),
+                    num_parallel_workers=workers, python_multiprocessing=False)
+    return data.batch(batch_size, drop_remainder=True)
+
+
+class _Augment:
+    """Apply a transform with the sample's own generator; a failure names the record."""
+
+    def __init__(self, transform: Callable, seed: int):
+        self.transform, self.seed = transform, seed
+
+    def __call__(self, image, target, place, sample_id, epoch):
+        rng = order.sample_rng(self.seed, int(epoch), int(sample_id))
+        try:
+            return (*self.transform(image.tobytes(), target.tobytes(), rng), sample_id, epoch)
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from error

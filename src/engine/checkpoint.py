@@ -1,0 +1,123 @@
+"""Checkpoints: one file with weights, optimizer, loss scale and everything that a resumed run needs, written atomically."""
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import mindspore as ms
+import mindspore.nn as nn
+
+from src.contract import InputError
+
+log = logging.getLogger(__name__)
+NOT_SAVED = ("learning_rate",)  # the schedule is a function of the configuration
+
+
+def save(path: Path, cell: nn.Cell, metadata: Mapping) -> None:
+    """Write all parameters of `cell` and `metadata` (JSON) to `path`: the file is complete or not there."""
+    data = [{"name": p.name, "data": p} for p in cell.get_parameters() if p.name not in NOT_SAVED]
+    unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
+    try:
+        ms.save_checkpoint(data, str(unfinished), append_dict={"metadata": json.dumps(dict(metadata))})
+        os.chmod(unfinished, 0o644)
+        _sync(unfinished)
+        os.replace(unfinished, path)
+    except (OSError, RuntimeError) as error:
+        unfinished.unlink(missing_ok=True)
+        raise InputError(f"{path}: the checkpoint could not be written ({_first_line(error)}); is the disk full? "
+                         "Earlier checkpoints are untouched") from error
+
+
+def copy(path: Path, to: Path) -> None:
+    """Copy a checkpoint so that `to` is complete or unchanged."""
+    unfinished = to.with_name(f".unfinished-{os.getpid()}-{to.name}")
+    shutil.copyfile(path, unfinished)
+    _sync(unfinished)
+    os.replace(unfinished, to)
+
+
+def load(path: Path) -> tuple[dict[str, ms.Parameter], dict]:
+    """Read a checkpoint: ({name: Parameter}, metadata).
+
+    Raises:
+        InputError: missing, truncated or not a checkpoint.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint")
+    try:
+        values = ms.load_checkpoint(str(path))
+    except (ValueError, RuntimeError, TypeError, OSError) as error:
+        raise InputError(f"{path}: not a complete checkpoint ({_first_line(error)})") from error
+    metadata = values.pop("metadata", "{}")
+    return {k: v for k, v in values.items() if isinstance(v, ms.Parameter)}, json.loads(str(metadata))
+
+
+def restore(cell: nn.Cell, values: Mapping[str, ms.Parameter], path: Path) -> None:
+    """Put the whole training state of a checkpoint into `cell`.
+
+    Raises:
+        InputError: the checkpoint is of another network or other training options; the differing names are listed.
+    """
+    own = {p.name: p for p in cell.get_parameters() if p.name not in NOT_SAVED}
+    given = {k: v for k, v in values.items() if k not in NOT_SAVED}
+    wrong = sorted(own.keys() ^ given.keys()) + sorted(
+        k for k in own.keys() & given.keys() if own[k].shape != given[k].shape)
+    if wrong:
+        raise InputError(f"{path}: cannot be resumed with these settings: {len(wrong)} parameters differ, first "
+                         f"{', '.join(wrong[:5])}. Use the settings of the run (config.yaml beside the checkpoint)")
+    for name, parameter in own.items():
+        parameter.set_data(ms.Tensor(given[name].asnumpy(), parameter.dtype))
+
+
+class CheckpointFolder:
+    """The checkpoints of one run: `{model}-{epoch}_{step}.ckpt`, epoch from 1, step from 1 within the epoch.
+
+    The newest `keep_max` stay, and `{model}_best.ckpt` beside them. Only files that this run's name pattern matches are
+    ever removed.
+    """
+
+    def __init__(self, folder: Path, model: str, keep_max: int):
+        self.folder, self.model, self.keep_max = folder, model, keep_max
+
+    def path(self, epoch: int, step: int) -> Path:
+        return self.folder / f"{self.model}-{epoch}_{step}.ckpt"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / f"{self.model}_best.ckpt"
+
+    def existing(self) -> list[Path]:
+        """Oldest first."""
+        pattern = re.compile(re.escape(self.model) + r"-(\d+)_(\d+)\.ckpt")
+        found = [(m, p) for p in self.folder.glob("*.ckpt") if (m := pattern.fullmatch(p.name))]
+        return [p for _, p in sorted((tuple(map(int, m.groups())), p) for m, p in found)]
+
+    def save(self, cell: nn.Cell, metadata: Mapping, epoch: int, step: int) -> Path:
+        path = self.path(epoch, step)
+        save(path, cell, metadata)
+        for old in self.existing()[: -self.keep_max or None]:
+            old.unlink()
+        return path
+
+    def newest(self) -> tuple[Path, dict[str, ms.Parameter], dict] | None:
+        """The newest complete checkpoint and its contents; broken ones are named and passed over. None without any."""
+        for path in reversed(self.existing()):
+            try:
+                return (path, *load(path))
+            except InputError as error:
+                log.warning("%s; going on from an older one", error)
+        return None
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,26 @@
+"""Number formats: the one place that decides where float16 is used."""
+from __future__ import annotations
+
+import mindspore.nn as nn
+from mindspore import amp
+
+from src.contract import InputError
+
+
+def default_amp_level(device_target: str) -> str:
+    """O3 (all of the network in float16, the model zoo's setting) on Ascend; O0 (float32) elsewhere."""
+    return "O3" if device_target == "Ascend" else "O0"
+
+
+def apply_amp(network: nn.Cell, amp_level: str, device_target: str) -> nn.Cell:
+    """Return the network with float16 casts as `amp_level` asks; losses are computed in float32 by the losses' own cells.
+
+    Args:
+        amp_level: "auto" (by device), "O0" float32, "O2" float16 but for normalisation, "O3" float16.
+    """
+    level = default_amp_level(device_target) if amp_level == "auto" else amp_level
+    if level == "O0":
+        return network
+    if device_target == "CPU":
+        raise InputError(f"--amp_level={level}: float16 is not faster on a CPU and lacks operators there; use O0")
+    return amp.auto_mixed_precision(network, level)

@@ -1,0 +1,69 @@
+"""Device, rank, seed and environment: the one place that asks which machine this is."""
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import mindspore as ms
+import psutil
+
+from src.contract import InputError
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where this process runs. `rank` of `world` processes; one process is rank 0 of 1."""
+
+    device_target: str
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def data_sink(self) -> bool:
+        """Whether whole chunks of steps run on the device without the host in between."""
+        return self.device_target == "Ascend"
+
+
+def start(device_target: str, *, device_id: int = 0, is_distributed: bool = False, seed: int = 1) -> Runtime:
+    """Set graph mode, device and seed, join the other ranks where there are any.
+
+    Raises:
+        InputError: this machine or this MindSpore has no such device, or no launcher set up the ranks.
+    """
+    ms.set_context(mode=ms.GRAPH_MODE)
+    try:
+        ms.set_device(device_target, int(os.environ.get("DEVICE_ID", device_id)))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).split(". Please")[0].splitlines()[0]
+        raise InputError(f"--device_target={device_target}: {reason}. On a machine without it use --device_target=CPU")
+    ms.set_seed(seed)
+    if not is_distributed:
+        return Runtime(device_target)
+    return _join(device_target)
+
+
+def _join(device_target: str) -> Runtime:
+    from mindspore.communication import get_group_size, get_rank, init
+
+    if "RANK_ID" not in os.environ and "MS_ROLE" not in os.environ:
+        raise InputError("--is_distributed: this process was not started as one of several ranks; "
+                         "start it with scripts/run_distribute_train.sh")
+    init()
+    ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True)
+    return Runtime(device_target, get_rank(), get_group_size())
+
+
+def check_memory(needed: int, device_target: str, advice: str) -> None:
+    """Refuse a setting whose training step cannot fit into this machine's memory, before anything is compiled.
+
+    Args:
+        needed: estimated bytes of one step.
+        advice: the flags to lower, with their values.
+
+    Raises:
+        InputError: on a CPU, more than what is available. A device's own memory is not known beforehand.
+    """
+    available = psutil.virtual_memory().available
+    if device_target == "CPU" and needed > available:
+        raise InputError(f"a training step needs about {needed / 2**30:.1f} GiB of memory, {available / 2**30:.1f} GiB are "
+                         f"free; lower {advice}")

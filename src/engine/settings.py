@@ -1,0 +1,53 @@
+"""The configuration keys of training, evaluation and export that do not depend on the model."""
+from __future__ import annotations
+
+from typing import Literal
+
+from src.config import Config, option
+
+
+class Settings(Config):
+    """Keys shared by all models."""
+
+    model: str = option("deeplab_v3_s16", "name of the model", group="common")
+    device_target: Literal["Ascend", "CPU", "GPU"] = option("Ascend", "device to run on", group="common")
+    device_id: int = option(0, "device of this process; the environment's DEVICE_ID wins", group="common", ge=0)
+    seed: int = option(1, "seed of initial weights, order, augmentation and noise", group="common", ge=0)
+    batch_size: int = option(32, "images per batch and process", group="common", ge=1)
+    workers: int = option(2, "threads that decode and augment", group="common", ge=1)
+    checkpoint: str = option("", "checkpoint to evaluate, export or predict with", group="eval",
+                             aliases=("ckpt_path", "ckpt_file", "checkpoint_path"))
+
+    output_dir: str = option("./checkpoint", "folder of checkpoints and logs",
+                             aliases=("train_dir", "save_checkpoint_path"))
+    epochs: int = option(300, "passes over the training split", aliases=("train_epochs", "epoch_size"), ge=1)
+    pretrained: str = option("", "checkpoint to start from: an ImageNet backbone or an earlier stage of this model",
+                             aliases=("ckpt_pre_trained", "pre_trained"))
+    filter_weight: bool = option(False, "leave out the pretrained classifier layers (another number of classes)")
+    resume: bool = option(False, "go on from the newest complete checkpoint in output_dir")
+    is_distributed: bool = option(False, "this process is one of several ranks", aliases=("run_distribute",))
+
+    base_lr: float = option(0.015, "learning rate at the start, after warm-up", gt=0)
+    lr_type: Literal["cos", "poly", "exp", "step"] = option("cos", "decay of the learning rate")
+    lr_decay_step: int = option(40000, "updates between two decays of exp", ge=1)
+    lr_decay_rate: float = option(0.1, "factor of a decay of exp and step", gt=0)
+    lr_milestones: tuple[int, ...] = option((), "epochs at which step decays")
+    warmup_steps: int = option(0, "updates of linear warm-up", aliases=("warmup_step",), ge=0)
+    warmup_ratio: float = option(1 / 3, "share of base_lr at the start of warm-up", ge=0, le=1)
+    momentum: float = option(0.9, "of the Momentum optimizer", ge=0, lt=1)
+    weight_decay: float = option(1e-4, "on all weights but normalisation's scale and shift", ge=0)
+    accumulate_steps: int = option(1, "batches whose gradients are averaged for one update", ge=1)
+    clip_norm: float = option(0.0, "largest global norm of the gradients, 0 for no limit", ge=0)
+    loss_scale: float = option(3072.0, "factor on the loss before the backward pass", gt=0)
+    dynamic_loss_scale: bool = option(False, "halve loss_scale on overflow and skip the step, double it now and then")
+    loss_scale_window: int = option(1000, "good steps before a dynamic loss_scale is doubled", ge=1)
+    amp_level: Literal["auto", "O0", "O2", "O3"] = option("auto", "float16 use: O3 on Ascend and O0 on CPU by default")
+
+    save_steps: int = option(3000, "steps between two checkpoints; the last step is always saved", ge=1)
+    keep_checkpoint_max: int = option(200, "newest checkpoints that are kept", ge=1)
+    eval_interval: int = option(0, "epochs between two evaluations on the val split, 0 for none", ge=0)
+    log_steps: int = option(0, "steps between two log lines, 0 for one an epoch", ge=0)
+    sink_size: int = option(100, "steps that run on an Ascend device without the host in between", ge=1)
+    compile_cache: bool = option(False, "keep compiled graphs between runs, in a folder named by a hash of the settings")
+    replay: str = option("", "repeat the step that a non-finite loss stopped at, from the file that it left")
+    print_config: bool = option(False, "print the resolved configuration and stop", group="common")

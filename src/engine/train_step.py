@@ -1,0 +1,151 @@
+"""One training step as a cell: losses, scaled gradients, accumulation, overflow check, Momentum update.
+
+`mindspore.train.Model` calls it with the columns of a batch; what it returns is read by the callbacks.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mindspore as ms
+import mindspore.nn as nn
+import numpy as np
+from mindspore import Parameter, Tensor, ops
+
+STATE_PREFIX = "state."  # of the parameters that belong to the training state, not to the network
+LARGEST_GROWN_SCALE = 2.0 ** 32  # growth stops here; float16 gradients overflow long before
+RESULTS = ("applied", "finite", "loss_scale", "grad_norm")  # what a step returns after the losses
+
+
+@dataclass(frozen=True)
+class LossScale:
+    """How the loss is scaled before the backward pass, so that small float16 gradients survive.
+
+    Attributes:
+        value: the factor, at the start.
+        dynamic: halve it when gradients overflow (the step is skipped), double it after `window` good steps in a row.
+    """
+
+    value: float = 1.0
+    dynamic: bool = False
+    window: int = 1000
+
+
+class TrainStep(nn.Cell):
+    """Batch columns -> (*losses, applied, finite, loss_scale, grad_norm), all scalars.
+
+    Weights change only when every gradient is finite; `applied` says whether they did (False too in the steps between
+    two updates of an accumulation). `grad_norm` is the norm before clipping, over the averaged gradients; 0 where it was
+    not needed.
+
+    Args:
+        losses: cell, batch columns -> tuple of float32 scalars; the first is minimised.
+        optimizer: updates `optimizer.parameters`.
+        loss_scale: see `LossScale`.
+        accumulate_steps: batches whose gradients are averaged for one update.
+        clip_norm: largest global norm of the gradients, 0 for none.
+        world: number of ranks; gradients are averaged over them, and an overflow on one skips the step on all.
+    """
+
+    def __init__(self, losses: nn.Cell, optimizer: nn.Optimizer, *, loss_scale: LossScale = LossScale(),
+                 accumulate_steps: int = 1, clip_norm: float = 0.0, world: int = 1):
+        super().__init__(auto_prefix=False)
+        self.losses, self.optimizer = losses, optimizer
+        self.weights = optimizer.parameters
+        self.dynamic, self.window = loss_scale.dynamic, loss_scale.window
+        self.accumulate_steps, self.clip_norm = accumulate_steps, clip_norm
+        self.loss_scale = _state("loss_scale", loss_scale.value, np.float32)
+        self.good_steps = _state("good_steps", 0, np.int32)
+        self.gradient = ops.value_and_grad(self.scaled_losses, None, self.weights, has_aux=True)
+        self.reducer = nn.DistributedGradReducer(self.weights, mean=True, degree=world) if world > 1 else nn.Identity()
+        if accumulate_steps > 1:
+            self.micro_step = _state("micro_step", 0, np.int32)
+            self.accumulated = self.weights.clone(prefix=STATE_PREFIX + "accumulated", init="zeros")
+        self.hyper_map = ops.HyperMap()
+
+    def scaled_losses(self, *batch):
+        losses = self.losses(*batch)
+        return losses[0] * self.loss_scale, losses
+
+    def construct(self, *batch):
+        (_, losses), gradients = self.gradient(*batch)
+        finite, applied, norm = self.use(gradients)
+        scale = self.loss_scale.value()
+        if self.dynamic:
+            scale = ops.depend(scale, self.adapt_scale(finite))
+        return losses + (applied, finite, scale, norm)
+
+    def use(self, gradients):
+        """Update the weights, now or when enough batches are accumulated: (finite, applied, norm)."""
+        if self.accumulate_steps == 1:
+            return self.update(self.unscaled(gradients, 1.0))
+        added = self.hyper_map(_add_to, self.accumulated, self.unscaled(gradients, 1.0 / self.accumulate_steps))
+        step = ops.depend(self.micro_step.value(), added) + 1
+        finite, applied, norm = Tensor(True), Tensor(False), Tensor(0.0, ms.float32)
+        if step >= self.accumulate_steps:
+            finite, applied, norm = self.update(self.accumulated)
+            step = ops.depend(step * 0, (finite, applied))
+            ops.depend(self.hyper_map(_clear, self.accumulated), step)
+        ops.assign(self.micro_step, step)
+        return finite, applied, norm
+
+    def unscaled(self, gradients, factor):
+        return self.hyper_map(ops.partial(_divide, self.loss_scale.value() / factor), gradients)
+
+    def update(self, gradients):
+        gradients = self.reducer(gradients)
+        norm = _global_norm(self.hyper_map, gradients)
+        finite = ops.isfinite(norm)
+        if self.clip_norm > 0:
+            factor = ops.minimum(self.clip_norm / ops.maximum(norm, 1e-12), 1.0)
+            gradients = self.hyper_map(ops.partial(_multiply, factor), gradients)
+        if finite:
+            norm = ops.depend(norm, self.optimizer(gradients))
+        return finite, finite, norm
+
+    def adapt_scale(self, finite):
+        good = ops.select(finite, self.good_steps.value() + 1, self.good_steps.value() * 0)
+        grow = good >= self.window
+        scale = self.loss_scale.value()
+        doubled = ops.maximum(scale, ops.minimum(scale * 2, LARGEST_GROWN_SCALE))
+        scale = ops.select(finite, ops.select(grow, doubled, scale), ops.maximum(scale / 2, 1.0))
+        return ops.assign(self.loss_scale, scale), ops.assign(self.good_steps, ops.select(grow, good * 0, good))
+
+
+_multiply = ops.MultitypeFuncGraph("multiply")
+_divide = ops.MultitypeFuncGraph("divide")
+_square_sum = ops.MultitypeFuncGraph("square_sum")
+_add_to = ops.MultitypeFuncGraph("add_to")
+_clear = ops.MultitypeFuncGraph("clear")
+
+
+@_multiply.register("Tensor", "Tensor")
+def _multiply_tensor(factor, gradient):
+    return gradient * factor.astype(gradient.dtype)
+
+
+@_divide.register("Tensor", "Tensor")
+def _divide_tensor(divisor, gradient):  # not a product with 1 / divisor, which is 0 for the largest scales
+    return gradient / divisor.astype(gradient.dtype)
+
+
+@_square_sum.register("Tensor")
+def _square_sum_tensor(gradient):
+    return ops.square(gradient.astype(ms.float32)).sum()
+
+
+@_add_to.register("Tensor", "Tensor")
+def _add_to_tensor(total, gradient):
+    return ops.assign_add(total, gradient)
+
+
+@_clear.register("Tensor")
+def _clear_tensor(total):
+    return ops.assign(total, ops.zeros_like(total))
+
+
+def _global_norm(hyper_map, gradients):
+    return ops.sqrt(ops.addn(hyper_map(_square_sum, gradients)))
+
+
+def _state(name: str, value: float, dtype: type) -> Parameter:
+    return Parameter(Tensor(np.array(value, dtype)), name=STATE_PREFIX + name, requires_grad=False)

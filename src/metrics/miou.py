@@ -1,0 +1,70 @@
+"""Mean intersection over union from a confusion matrix that is accumulated image by image."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from src.contract import InputError, LabelMap
+
+
+def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """(K, K) int64: entry [i, j] counts the pixels of class i that were predicted as j.
+
+    Pixels whose truth is not in 0..K-1 (the ignore label) do not count. Predictions must be in 0..K-1.
+    """
+    counted = truth < num_classes
+    index = truth[counted].astype(np.int64) * num_classes + predicted[counted]
+    return np.bincount(index, minlength=num_classes * num_classes).reshape(num_classes, num_classes)
+
+
+class MeanIoU:
+    """Evaluator of label maps.
+
+    `compute` returns `miou` (mean over the classes that occur in truth or prediction), `pixel_accuracy`,
+    `mean_accuracy` (mean recall over the classes in the truth), `iou` {class: value, None where the class does not
+    occur}, `images` and `confusion` (K x K lists). All in [0, 1].
+    """
+
+    def __init__(self, class_names: Sequence[str], decode_truth):
+        self.class_names, self.decode_truth = tuple(class_names), decode_truth
+        self.confusion = np.zeros((len(class_names), len(class_names)), np.int64)
+        self.image_ids: set[int] = set()
+
+    def update(self, prediction: LabelMap, target: bytes) -> None:
+        """Count one image; `target` is the label file's bytes.
+
+        Raises:
+            InputError: the image was counted before, or the sizes differ.
+        """
+        truth = self.decode_truth(target)
+        if prediction.image_id in self.image_ids:
+            raise InputError(f"image {prediction.image_id} was evaluated twice")
+        if truth.shape != prediction.labels.shape:
+            raise InputError(f"image {prediction.image_id}: predicted size {prediction.labels.shape}, "
+                             f"label size {truth.shape}")
+        self.image_ids.add(prediction.image_id)
+        self.confusion += confusion_matrix(truth, prediction.labels, len(self.class_names))
+
+    def merge(self, other: MeanIoU) -> None:
+        """Add another process's part; the parts must not share an image."""
+        twice = self.image_ids & other.image_ids
+        if twice:
+            raise InputError(f"images evaluated twice: {sorted(twice)[:10]}")
+        self.image_ids |= other.image_ids
+        self.confusion += other.confusion
+
+    def compute(self) -> dict:
+        hits = np.diag(self.confusion).astype(np.float64)
+        truth, predicted = self.confusion.sum(1), self.confusion.sum(0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            iou, recall = hits / (truth + predicted - hits), hits / truth
+        seen = truth + predicted > 0
+        return {
+            "miou": float(iou[seen].mean()) if seen.any() else 0.0,
+            "pixel_accuracy": float(hits.sum() / max(truth.sum(), 1)),
+            "mean_accuracy": float(recall[truth > 0].mean()) if (truth > 0).any() else 0.0,
+            "iou": {n: float(v) if s else None for n, v, s in zip(self.class_names, iou, seen)},
+            "images": len(self.image_ids),
+            "confusion": self.confusion.tolist(),
+        }
