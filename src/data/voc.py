@@ -17,8 +17,7 @@ import numpy as np
 
 from src.contract import InputError, Record
 from src.data import decode
-
-_SHOWN = 20
+from src.data.checks import describe_bad
 
 
 @dataclass(frozen=True)
@@ -144,16 +143,6 @@ class ListSource:
                 return file.read()
         except OSError as error:
             raise InputError(f"{place}: {self._path(name)}: {error.strerror}; restore the file") from error
-
-
-def describe_bad(bad: Sequence[str]) -> str:
-    """The first messages of a list of bad records, one a line, and how many more there are."""
-    lines = list(bad[:_SHOWN])
-    if len(bad) > _SHOWN:
-        lines.append(f"... and {len(bad) - _SHOWN} more")
-    if len(bad) > 1:
-        lines.insert(0, f"{len(bad)} bad records:")
-    return "\n".join(lines)
 
 
 # --- one record -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,130 @@
+"""Reading a whole source in parallel: hashes and checks before a build, records during it. No MindSpore here."""
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from src.contract import InputError, Record, Source
+from src.data.manifest import Shard, combined, record_digest
+
+Check = Callable[[Record], Mapping[int, int]]
+Progress = Callable[[str, int, int], None]
+
+MAX_RECORD = 128 << 20  # bytes; half of the largest page of a MindRecord file
+_SHOWN = 20
+
+
+class Inspector:
+    """A source in the order of a build, read and checked by a pool of threads.
+
+    Image codecs and hashes release Python's lock, so that threads are as fast as processes here.
+    """
+
+    def __init__(self, source: Source, order: np.ndarray, *, check: Check | None, workers: int, progress: Progress):
+        self.source, self.order, self.check, self.workers, self.progress = source, order, check, workers, progress
+
+    def typical_bytes(self) -> float:
+        """Mean bytes of a record, from at most 128 of them."""
+        ids = range(0, len(self.source), max(len(self.source) // 64, 1))
+        records = [record for record in map(self._read, ids) if isinstance(record, Record)]
+        return float(np.mean([size_of(record) for record in records] or [0]))
+
+    def shard(self, name: str, first: int, last: int, known: Shard | None) -> Shard:
+        """Hash and check the records at positions first..last-1; what is known of them is only hashed again."""
+        ids = self.order[first:last]
+        if known and combined(ordered_map(self._digest, ids, self.workers)) == known.source_hash:
+            self.progress("check", last, len(self.order))
+            return known
+        shard, digests, good = Shard(name, first, last), [], []
+        histogram: Counter[int] = Counter()
+        for position, sample_id, result in zip(range(first, last), ids, ordered_map(self._examine, ids, self.workers)):
+            digest, size, counts, message = result
+            digests.append(digest)
+            if message:
+                shard.bad.append(message)
+                shard.skipped.append(int(sample_id))
+            else:
+                good.append(digest)
+                histogram.update(counts)
+                shard.bytes, shard.largest = shard.bytes + size, max(shard.largest, size)
+            self.progress("check", position + 1, len(self.order))
+        shard.records, shard.histogram = len(good), dict(sorted(histogram.items()))
+        shard.source_hash, shard.content_hash = combined(digests), combined(good)
+        return shard
+
+    def records(self, shard: Shard) -> Iterator[Record]:
+        """The good records of a shard, in order.
+
+        Raises:
+            InputError: one can no longer be read.
+        """
+        skipped = set(shard.skipped)
+        ids = [int(i) for i in self.order[shard.first:shard.last] if int(i) not in skipped]
+        for record in ordered_map(self._read, ids, self.workers):
+            if isinstance(record, str):
+                raise InputError(record)
+            yield record
+
+    def _read(self, sample_id: int) -> Record | str:
+        """A record, or why there is none."""
+        try:
+            return next(iter(self.source.rows([int(sample_id)])))
+        except InputError as error:
+            return str(error)
+
+    def _digest(self, sample_id: int) -> bytes:
+        record = self._read(sample_id)
+        return record.encode() if isinstance(record, str) else record_digest(record)
+
+    def _examine(self, sample_id: int) -> tuple[bytes, int, Mapping[int, int], str]:
+        """(digest, bytes, histogram, message if it is bad) of one record."""
+        record = self._read(sample_id)
+        if isinstance(record, str):
+            return record.encode(), 0, {}, record
+        try:
+            check_size(record)
+            counts, message = self.check(record) if self.check else {}, ""
+        except InputError as error:
+            counts, message = {}, str(error)
+        return record_digest(record), size_of(record), counts, message
+
+
+def size_of(record: Record) -> int:
+    """Bytes of image and target."""
+    return len(record.image) + len(record.target)
+
+
+def check_size(record: Record) -> None:
+    """InputError for what a MindRecord cannot hold: nothing (it would come back as one zero byte), or too much."""
+    for what, data in (("image", record.image), ("label", record.target)):
+        if not data:
+            raise InputError(f"{record.place}: {record.file_name}: {what} is empty (0 bytes); restore the file")
+    if size_of(record) > MAX_RECORD:
+        raise InputError(f"{record.place}: {record.file_name}: {size_of(record) >> 20} MiB, a record has at most "
+                         f"{MAX_RECORD >> 20}; scale the image down")
+
+
+def ordered_map(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
+    """`map` by a pool of threads, in order, with at most four results a thread in memory."""
+    with ThreadPoolExecutor(workers) as pool:
+        pending: deque = deque()
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= 4 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def describe_bad(bad: Sequence[str]) -> str:
+    """The first messages of a list of bad records, one a line, and how many more there are."""
+    lines = list(bad[:_SHOWN])
+    if len(bad) > 1:
+        lines.insert(0, f"{len(bad)} bad records:")
+    if len(bad) > _SHOWN:
+        lines.append(f"... and {len(bad) - _SHOWN} more")
+    return "\n".join(lines)
