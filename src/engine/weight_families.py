@@ -163,7 +163,7 @@ _TORCH_SHORTCUT = ("downsample.0", "downsample.1")
 _1X1 = (None, None, 1, 1)
 
 FAMILIES = {family.name: family for family in (
-    Family("mindseg", "mindseg", state=_ZOO_STATE, signatures=(
+    Family("mindseg", "mindseg", state=(*_ZOO_STATE, "state.*"), signatures=(
         {"layer2.0.downsample.0.weight": _1X1, "bn1.gamma": (64,)},
         {"backbone.conv1.weight": (64, 3, 7, 7), "aspp.branches.0.conv.weight": (256, None, 1, 1)},
         {"backbone.conv1.weight": (64, 3, 7, 7), "fpn.lateral.0.weight": (256, None, 1, 1)})),
