@@ -1,0 +1,195 @@
+"""The line between the launchers of a job's hosts: who is there, who failed, who is to stop.
+
+The launcher on the master's server (that of rank 0) listens on the port after the scheduler's; the others connect. Messages
+are JSON objects, one a line, with a `kind`:
+    hello, go, refused     before the start: the others report, the master answers when all are there
+    alive                  every few seconds; a host that is silent for long, or whose line breaks, is `lost`
+    started                a rank has marked its start, so all of them are expected to
+    stop                   a rank failed or a launcher got a signal: everybody stops
+    done, finished         all ranks of a host ended well; of all hosts
+HCCL and MindSpore notice a dead peer after half a minute to half an hour and do not tell which rank it was; this line
+does in seconds. It carries no data of the training. With one server there is nobody to talk to and nothing is opened.
+"""
+from __future__ import annotations
+
+import ipaddress
+import json
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from src.contract import InputError
+from src.launch.plan import spans
+from src.launch.rank_table import RankTable, Server
+
+BEAT = 2.0      # seconds between two signs of life
+SILENCE = 20.0  # seconds without one after which a host counts as lost
+LINE = 65536    # longest message in bytes
+
+
+class Interrupted(Exception):
+    """The launcher was asked to stop while it waited for the other hosts."""
+
+
+class Peer:
+    """One connected launcher."""
+
+    def __init__(self, connection: socket.socket, name: str):
+        connection.settimeout(5)
+        self.connection, self.name = connection, name
+        self.buffer, self.heard = b"", time.monotonic()
+
+    def send(self, **message: Any) -> None:
+        """Send one message; a broken line is noticed when reading."""
+        try:
+            self.connection.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            return
+
+    def receive(self, wait: float = 0) -> list[dict]:
+        """Messages that have come; ConnectionError where the line is broken, silent or not ours."""
+        if select.select([self.connection], [], [], wait)[0]:
+            data = self.connection.recv(LINE)
+            if not data:
+                raise ConnectionError("the connection was closed")
+            self.buffer += data
+            self.heard = time.monotonic()
+        if time.monotonic() - self.heard > SILENCE:
+            raise ConnectionError(f"nothing was heard for {SILENCE:.0f} s")
+        *lines, self.buffer = self.buffer.split(b"\n")
+        if len(self.buffer) > LINE:
+            raise ConnectionError("what came is no message")
+        try:
+            messages = [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise ConnectionError("what came is no message") from error
+        if not all(isinstance(m, dict) and "kind" in m for m in messages):
+            raise ConnectionError("what came is no message")
+        return messages
+
+
+class Line:
+    """This launcher's end. On the master `peers` are all other hosts, elsewhere the master alone."""
+
+    def __init__(self, table: RankTable, server: Server, *, port: int, digest: str):
+        """`port` is that of the master's launcher; Only hosts of equal `digest` work together."""
+        self.table, self.server, self.port, self.digest = table, server, port, digest
+        self.is_master = server is table.master
+        self.peers: dict[str, Peer] = {}
+        self.next_beat = 0.0
+
+    def gather(self, number: int, *, timeout: float, stopped: Callable[[], bool]) -> int:
+        """Wait until all hosts are there; return the run's number, the highest that one of them proposes.
+
+        Raises:
+            InputError: a host did not come in time, or runs something else; with its ranks.
+            Interrupted: `stopped` became true.
+        """
+        if len(self.table.servers) == 1:
+            return number
+        deadline = time.monotonic() + timeout
+        return (self._listen if self.is_master else self._connect)(number, deadline, timeout, stopped)
+
+    def _listen(self, number: int, deadline: float, timeout: float, stopped: Callable[[], bool]) -> int:
+        family = socket.AF_INET6 if ipaddress.ip_address(self.server.server_id).version == 6 else socket.AF_INET
+        try:
+            listener = socket.create_server((self.server.server_id, self.port), family=family)
+        except OSError as error:
+            raise InputError(f"port {self.port} of {self.server.server_id}: {error.strerror}; another job? Give every "
+                             "host of this one the same other --port") from error
+        others = {s.server_id: s for s in self.table.servers if s is not self.server}
+        with listener:
+            while absent := others.keys() - self.peers.keys():
+                if stopped():
+                    raise Interrupted
+                if time.monotonic() > deadline:
+                    who = "; ".join(f"{name} (ranks {spans(others[name].ranks)})" for name in sorted(absent))
+                    raise InputError(f"no launcher came within {timeout:.0f} s from {who}: start the same command there, "
+                                     f"and check that it reaches {self.server.server_id}:{self.port}")
+                if select.select([listener], [], [], 0.2)[0]:
+                    number = max(number, self._welcome(listener.accept()[0], others))
+        self.send(kind="go", number=number)
+        return number
+
+    def _welcome(self, connection: socket.socket, others: dict[str, Server]) -> int:
+        """Take in a host that says hello and runs the same job; anybody else is sent away."""
+        peer = Peer(connection, "")
+        try:
+            hello = next(iter(peer.receive(wait=2)), {})
+        except (ConnectionError, OSError):
+            hello = {}
+        name = hello.get("server")
+        if hello.get("kind") != "hello" or name not in others:
+            connection.close()
+            return 0
+        if hello.get("digest") != self.digest:
+            peer.send(kind="refused", reason=f"its rank table differs from the one on {self.server.server_id}")
+            connection.close()
+            return 0
+        peer.name = name
+        self.peers[name] = peer
+        return int(hello.get("number", 1))
+
+    def _connect(self, number: int, deadline: float, timeout: float, stopped: Callable[[], bool]) -> int:
+        """Knock at the master's until it says go. It may not be up yet, or still be ending the run before."""
+        master = self.table.master
+        while time.monotonic() < deadline:
+            if stopped():
+                raise Interrupted
+            try:
+                peer = Peer(socket.create_connection((master.server_id, self.port), timeout=2), master.server_id)
+                peer.send(kind="hello", server=self.server.server_id, digest=self.digest, number=number)
+                answer = self._answer(peer, deadline, stopped)
+            except (ConnectionError, OSError):
+                time.sleep(0.5)
+                continue
+            if answer["kind"] == "refused":
+                raise InputError(f"the launcher on {master.server_id} refused {self.server.server_id}: {answer['reason']}")
+            self.peers = {peer.name: peer}
+            return int(answer["number"])
+        raise InputError(f"the launcher of {master.server_id} (ranks {spans(master.ranks)}) did not answer on port "
+                         f"{self.port} within {timeout:.0f} s: start the same command there")
+
+    @staticmethod
+    def _answer(peer: Peer, deadline: float, stopped: Callable[[], bool]) -> dict:
+        while True:
+            peer.heard = time.monotonic()  # the master is silent until everybody is there
+            if stopped():
+                raise Interrupted
+            for message in peer.receive(wait=0.2):
+                if message["kind"] in ("go", "refused"):
+                    return message
+            if time.monotonic() > deadline:
+                raise ConnectionError("no answer")
+
+    def send(self, **message: Any) -> None:
+        """To all peers. What one host tells the master, the master tells the others (`poll`)."""
+        for peer in self.peers.values():
+            peer.send(**message)
+
+    def poll(self) -> list[tuple[str, dict]]:
+        """(host, message) pairs that have come, also `lost` with a reason; keeps the others informed that we live."""
+        if time.monotonic() > self.next_beat:
+            self.send(kind="alive")
+            self.next_beat = time.monotonic() + BEAT
+        found = []
+        for peer in list(self.peers.values()):
+            try:
+                messages = peer.receive()
+            except (ConnectionError, OSError) as error:
+                del self.peers[peer.name]
+                peer.connection.close()
+                messages = [{"kind": "lost", "reason": str(error)}]
+            found += [(peer.name, m) for m in messages if m["kind"] != "alive"]
+        if self.is_master:
+            for name, message in found:
+                if message["kind"] in ("stop", "started"):
+                    self.send(**message)
+        return found
+
+    def close(self) -> None:
+        for peer in self.peers.values():
+            peer.connection.close()
+        self.peers = {}

@@ -1,0 +1,202 @@
+"""What a launch will do, as data: the processes of this host with their commands, environments, folders and cores.
+
+`make_plan` turns a rank table and a command into a `Plan` without starting anything; `describe` shows it (--dry_run).
+Folder and command may hold {rank}, {device} and {number}: {device} is the device id, or the rank where the job has several
+servers, whose ids would meet in one folder of a shared disk; {number} is "" for the first run in a folder and _2, _3, ...
+for the next ones, so that nothing is overwritten.
+"""
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from src.contract import InputError
+from src.launch import environment
+from src.launch.rank_table import Device, RankTable, Server
+
+SCHEDULER = "import mindspore as ms; ms.set_device('CPU'); from mindspore.communication import init; init()"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What was asked for, on this host.
+
+    Attributes:
+        command: program and arguments of a rank.
+        table, server: the whole job, and this host's part of it.
+        device_target: "Ascend" or "CPU".
+        folder: a rank's output folder, with placeholders.
+        log_name: name of its log in there.
+        cores: cores per rank of this host, empty for no binding.
+        timeouts: the time-out variables, see `environment.timeouts`.
+    """
+
+    command: tuple[str, ...]
+    table: RankTable
+    server: Server
+    device_target: str = "Ascend"
+    folder: str = "train_parallel{rank}{number}"
+    log_name: str = "log"
+    cores: tuple[tuple[int, ...], ...] = ()
+    timeouts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def native(self) -> bool:
+        """Whether HCCL forms the job from the table's file, without a scheduler."""
+        return self.device_target == "Ascend" and self.table.path is not None
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the command goes on with an earlier run, in its folders."""
+        return any(a == "--resume" or a.lower() in ("--resume=true", "--resume=1") for a in self.command)
+
+    def resumed(self) -> Job:
+        """The same job, going on from its last checkpoint."""
+        return self if self.resumes else replace(self, command=(*self.command, "--resume"))
+
+    def fill(self, text: str, device: Device, number: int) -> str:
+        """Replace the placeholders."""
+        shown = device.device_id if len(self.table.servers) == 1 else device.rank
+        suffix = "" if number == 1 else f"_{number}"
+        return text.replace("{rank}", str(device.rank)).replace("{device}", str(shown)).replace("{number}", suffix)
+
+
+@dataclass(frozen=True, eq=False)
+class Process:
+    """One process to start. `rank` is None for the scheduler; `environment` holds what is added to the launcher's own."""
+
+    name: str
+    rank: int | None
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    log: Path
+    cores: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All processes of this host, ranks in their order."""
+
+    job: Job
+    port: int | None
+    number: int
+    ranks: tuple[Process, ...]
+    scheduler: Process | None
+
+
+def make_plan(job: Job, *, port: int | None, number: int = 1, marks: Path | None = None) -> Plan:
+    """The processes that this host starts.
+
+    Args:
+        port: where the scheduler listens; None where there is none.
+        number: which run in these folders this is, from 1.
+        marks: folder in which ranks say that they have started, if anybody looks.
+    """
+    ranks = tuple(_rank(job, i, port=port, number=number, marks=marks) for i in range(len(job.server.devices)))
+    scheduler = None
+    if not job.native and job.server is job.table.master:
+        variables = environment.of_scheduler(job.table, port) | job.timeouts
+        scheduler = Process("scheduler", None, (sys.executable, "-c", SCHEDULER), variables,
+                            ranks[0].log.with_name("scheduler.log"))
+    return Plan(job, port, number, ranks, scheduler)
+
+
+def _rank(job: Job, index: int, *, port: int | None, number: int, marks: Path | None) -> Process:
+    device = job.server.devices[index]
+    variables = (environment.of_rank_table(job.table, device) if job.native else environment.of_worker(
+        job.table, job.server, device, port=port, device_target=job.device_target))
+    variables |= {"DEVICE_TARGET": job.device_target, "PYTHONUNBUFFERED": "1"} | job.timeouts
+    if marks:
+        variables[environment.STARTED_FILE] = str(marks / str(device.rank))
+    command = tuple(job.fill(word, device, number) for word in job.command)
+    log = Path(job.fill(job.folder, device, number)).absolute() / job.log_name
+    return Process(f"rank {device.rank}", device.rank, command, variables, log,
+                   job.cores[index] if job.cores else ())
+
+
+def next_number(job: Job) -> int:
+    """The number of this run: the first one without a folder on this host, or the last one with, if the job resumes."""
+    number = 1
+    while any(Path(job.fill(job.folder, device, number)).exists() for device in job.server.devices):
+        number += 1
+    return max(number - 1, 1) if job.resumes else number
+
+
+def divide_cores(text: str, ranks: int, available: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """Cores per rank: equal blocks of the available ones for "auto", or as written, "0-3;4-7"; empty for "".
+
+    Raises:
+        InputError: too few cores, another number of groups than ranks, or cores that this host does not have.
+    """
+    if not text:
+        return ()
+    if text == "auto":
+        each = len(available) // ranks
+        if not each:
+            raise InputError(f"--bind_core: {ranks} ranks on {len(available)} cores; leave it out or start fewer ranks")
+        return tuple(tuple(available[i * each:(i + 1) * each]) for i in range(ranks))
+    try:
+        groups = tuple(tuple(c for part in group.split(",") for c in _span(part)) for group in text.split(";"))
+    except ValueError:
+        raise InputError(f'--bind_core={text}: write one group of cores a rank, such as "0-3;4-7"') from None
+    if len(groups) != ranks:
+        raise InputError(f"--bind_core={text}: {len(groups)} groups for {ranks} ranks of this host")
+    absent = sorted({c for group in groups for c in group} - set(available))
+    if absent:
+        raise InputError(f"--bind_core={text}: this host has no core {', '.join(map(str, absent))}")
+    return groups
+
+
+def _span(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def describe(plan: Plan, *, short: bool = False) -> str:
+    """The plan as text: the job, the time-outs and each process; unless `short` also environments, commands, msrun's line."""
+    job = plan.job
+    servers = "; ".join(f"{s.server_id}: ranks {spans(s.ranks)}" for s in job.table.servers)
+    how = "rank table, HCCL" if job.native else f"dynamic cluster, scheduler {job.table.master.server_id}:{plan.port}"
+    lines = [f"{job.table.world_size} ranks on {job.device_target} ({servers}); this host is {job.server.server_id}",
+             f"formed by: {how}",
+             "time-outs in seconds: " + " ".join(f"{k}={v}" for k, v in job.timeouts.items())]
+    for process in ([plan.scheduler] if plan.scheduler else []) + list(plan.ranks):
+        where = f"  cores {spans(process.cores)}" if process.cores else ""
+        lines.append(f"{process.name}:{where}  log {process.log}")
+        if not short:
+            lines += [f"    {k}={shlex.quote(v)}" for k, v in process.environment.items() if k not in job.timeouts]
+            lines.append(f"    {shlex.join(process.command)}")
+    return "\n".join(lines if short else [*lines, msrun_line(plan)])
+
+
+def msrun_line(plan: Plan) -> str:
+    """The msrun command that starts the same ranks on this host, or why there is none."""
+    job, servers = plan.job, plan.job.table.servers
+    local = len(job.server.devices)
+    node = servers.index(job.server)
+    for index, server in enumerate(servers):
+        if len(server.devices) != local:
+            return "no equivalent msrun line: it starts the same number of ranks on every server"
+        if server.ranks != list(range(index * local, (index + 1) * local)):
+            return "no equivalent msrun line: its ranks follow the order of the servers"
+        if job.device_target != "CPU" and [d.device_id for d in server.devices] != list(range(local)):
+            return "no equivalent msrun line: it numbers the devices of every server 0, 1, ... in the order of the ranks"
+    options = {"worker_num": job.table.world_size, "local_worker_num": local, "master_addr": job.table.master.server_id,
+               "master_port": plan.port or 8118, "node_rank": node, "join": True,
+               "log_dir": plan.ranks[0].log.parent, "cluster_time_out": job.timeouts["MS_TOPO_TIMEOUT"]}
+    words = ["msrun", *(f"--{k}={v}" for k, v in options.items()), *plan.ranks[0].command[1:]]
+    return f"with msrun: {shlex.join(words)}"
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """'0-3, 7' for [0, 1, 2, 3, 7]."""
+    ordered, parts = sorted(numbers), []
+    for n in ordered:
+        if parts and parts[-1][1] == n - 1:
+            parts[-1][1] = n
+        else:
+            parts.append([n, n])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)

@@ -1,0 +1,255 @@
+"""Start this host's ranks, watch them, stop them: one run of a plan.
+
+Every rank is the leader of a process group of its own, so that it ends with all its children, and ends by itself when
+the launcher is killed. What ends a run:
+    all ranks of all hosts exited with 0       -> status 0
+    a rank failed, here or on another host     -> the others are stopped; status of the first one
+    a host was lost, or a rank never started   -> the same, status 1
+    SIGINT, SIGTERM or SIGHUP to a launcher    -> SIGTERM to all ranks of all hosts, which may write a checkpoint; SIGKILL
+                                                  after the grace period or at a second signal; status 128 + signal
+"""
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from src.contract import InputError
+from src.launch import environment
+from src.launch.hosts import Line
+from src.launch.plan import Plan, Process, spans
+
+log = logging.getLogger(__name__)
+
+POLL = 0.1            # seconds between two looks at the ranks
+FAILURE_GRACE = 10.0  # seconds that ranks have to end after one of them failed
+TAIL = 20             # lines of a failed rank's log that are shown
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: exit status, what happened in words, and whether starting again may help."""
+
+    status: int
+    reason: str = ""
+    retry: bool = False
+
+
+class Signals:
+    """The stop signals that this launcher has got, collected while the context is open."""
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+
+    def __enter__(self) -> Signals:
+        wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        wanted = [s for s in wanted if s == signal.SIGTERM or signal.getsignal(s) != signal.SIG_IGN]  # nohup, &
+        self.before = {s: signal.signal(s, lambda number, _: self.received.append(number)) for s in wanted}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+class Supervisor:
+    """One run of a plan. `run` may be called once."""
+
+    def __init__(self, plan: Plan, line: Line, signals: Signals, *, grace: float, start_timeout: float):
+        self.plan, self.line, self.signals = plan, line, signals
+        self.grace, self.start_deadline = grace, time.monotonic() + start_timeout
+        self.start_timeout = start_timeout
+        self.running: dict[Process, subprocess.Popen] = {}
+        self.outcome: Outcome | None = None
+        self.kill_at: float | None = None
+        self.signals_seen = 0
+        self.expecting_marks = False
+        self.hosts_done: set[str] = set()
+        self.job_done = False
+        self.failed: Process | None = None
+
+    def run(self) -> Outcome:
+        """Start, watch until everything has ended, leave nothing running."""
+        try:
+            for process in ([self.plan.scheduler] if self.plan.scheduler else []) + list(self.plan.ranks):
+                self.running[process] = start(process, append=self.plan.job.resumes)
+            while not self._finished():
+                self._look_at_signals()
+                self._look_at_processes()
+                self._look_at_hosts()
+                self._look_at_marks()
+                if self.kill_at is not None and time.monotonic() > self.kill_at:
+                    self._kill_all()
+                time.sleep(POLL)
+        finally:
+            self._kill_all()
+        if self.failed:
+            show_tail(self.failed)
+        return self.outcome or Outcome(0)
+
+    def _finished(self) -> bool:
+        """No rank is left, and no other host has to be waited for."""
+        if any(p.rank is not None for p in self.running):
+            return False
+        if self.outcome or len(self.plan.job.table.servers) == 1:
+            return True
+        return self._agree_on_end()
+
+    def _agree_on_end(self) -> bool:
+        """Whether all hosts are done; tells the others that this one is."""
+        here = self.plan.job.server.server_id
+        if here not in self.hosts_done:
+            self.hosts_done.add(here)
+            self.line.send(kind="done")
+        if self.line.is_master and self.hosts_done >= {s.server_id for s in self.plan.job.table.servers}:
+            self.line.send(kind="finished")
+            self.job_done = True
+        return self.job_done
+
+    def _look_at_signals(self) -> None:
+        for number in self.signals.received[self.signals_seen:]:
+            self.signals_seen += 1
+            name = signal.Signals(number).name
+            if self.signals_seen > 1:
+                log.info("%s again: killing the ranks", name)
+                self.kill_at = 0.0
+            else:
+                self._stop(Outcome(128 + number, f"{name} to the launcher on {self.plan.job.server.server_id}"))
+
+    def _look_at_processes(self) -> None:
+        ended = []
+        for process, popen in list(self.running.items()):
+            if has_ended(popen):
+                reap(popen)
+                del self.running[process]
+                ended.append((process, popen.returncode))
+        # Where several ended since the last look, a killed one is the cause and the others' errors its effects.
+        for process, code in sorted(ended, key=lambda e: (e[1] >= 0, e[0].rank is None)):
+            if code and not self.outcome:
+                self.failed = process
+                where = f"{process.name} on {self.plan.job.server.server_id}"
+                self._stop(Outcome(code if code > 0 else 128 - code, f"{where} {describe_exit(code)}", retry=code != 2))
+
+    def _look_at_hosts(self) -> None:
+        for host, message in self.line.poll():
+            kind = message["kind"]
+            if kind == "stop" and not self.outcome:
+                self._stop(Outcome(message["status"], message["reason"], message["retry"]), tell=False)
+            elif kind == "started":
+                self.expecting_marks = True
+            elif kind == "done":
+                self.hosts_done.add(host)
+            elif kind == "finished":
+                self.job_done = True
+            elif kind == "lost" and not self.outcome and not self.job_done:
+                ranks = next(s.ranks for s in self.plan.job.table.servers if s.server_id == host)
+                self._stop(Outcome(1, f"host {host} (ranks {spans(ranks)}) is lost: {message['reason']}", retry=True))
+
+    def _look_at_marks(self) -> None:
+        """Once one rank has marked its start, the others must within the time-out."""
+        if self.outcome or self.start_deadline == float("inf"):
+            return
+        marks = {p.rank: Path(p.environment[environment.STARTED_FILE]).exists() for p in self.plan.ranks}
+        if any(marks.values()) and not self.expecting_marks:
+            self.expecting_marks = True
+            self.line.send(kind="started")
+        if all(marks.values()):
+            self.start_deadline = float("inf")
+        elif self.expecting_marks and time.monotonic() > self.start_deadline:
+            absent = [rank for rank, there in marks.items() if not there]
+            self.failed = next(p for p in self.plan.ranks if p.rank == absent[0])
+            self._stop(Outcome(1, f"rank {spans(absent)} on {self.plan.job.server.server_id} did not start within "
+                                  f"{self.start_timeout:.0f} s", retry=True))
+
+    def _stop(self, outcome: Outcome, *, tell: bool = True) -> None:
+        """Begin to end the run: SIGTERM now, SIGKILL after a while; only the first reason counts."""
+        if self.outcome:
+            return
+        self.outcome = outcome
+        by_signal = outcome.status > 128 and not outcome.retry
+        grace = self.grace if by_signal else min(self.grace, FAILURE_GRACE)
+        log.info("%s: stopping all ranks, at most %.0f s", outcome.reason, grace)
+        if tell:
+            self.line.send(kind="stop", status=outcome.status, reason=outcome.reason, retry=outcome.retry)
+        for process, popen in self.running.items():
+            if process.rank is not None:
+                os.killpg(popen.pid, signal.SIGTERM)
+        self.kill_at = time.monotonic() + grace
+
+    def _kill_all(self) -> None:
+        for popen in self.running.values():
+            reap(popen)
+        self.running.clear()
+
+
+def start(process: Process, *, append: bool) -> subprocess.Popen:
+    """Start one process, its output going to its log.
+
+    Raises:
+        InputError: the log is there already (and `append` is false), or the program cannot be started.
+    """
+    process.log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        output = process.log.open("ab" if append else "xb")
+    except FileExistsError:
+        raise InputError(f"{process.log}: exists already, from another run in this folder") from None
+    inherited = {k: v for k, v in os.environ.items() if k not in environment.CLEARED}
+    with output:
+        output.write(f"# {time.strftime('%F %T')} {process.name}: {shlex.join(process.command)}\n".encode())
+        output.flush()
+        try:
+            return subprocess.Popen(process.command, env=inherited | process.environment, stdin=subprocess.DEVNULL,
+                                    stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                                    preexec_fn=_tie_to_launcher(process.cores))
+        except OSError as error:
+            raise InputError(f"{process.command[0]}: {error.strerror}") from error
+
+
+def _tie_to_launcher(cores: tuple[int, ...]) -> Callable[[], None]:
+    """What a child does before it becomes the rank: be killed when the launcher dies, keep to its cores."""
+    libc, launcher = ctypes.CDLL(None, use_errno=True), os.getpid()
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+    def prepare() -> None:
+        libc.prctl(set_parent_death_signal, signal.SIGKILL)
+        if os.getppid() != launcher:
+            os._exit(1)
+        if cores:
+            os.sched_setaffinity(0, cores)
+
+    return prepare
+
+
+def has_ended(popen: subprocess.Popen) -> bool:
+    """Whether the leader has exited. It stays a zombie, so that its number, which names the group, is not reused."""
+    return os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def reap(popen: subprocess.Popen) -> None:
+    """End what is left of the group, and the zombie. A group without living members is no error."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(popen.pid, signal.SIGKILL)
+    popen.wait()
+
+
+def describe_exit(code: int) -> str:
+    """'exited with status 3' or 'was killed by signal 9 (SIGKILL)' for a Popen return code."""
+    if code >= 0:
+        return f"exited with status {code}"
+    return f"was killed by signal {-code} ({signal.Signals(-code).name})"
+
+
+def show_tail(process: Process) -> None:
+    """Print the last lines of a log."""
+    lines = process.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
+    log.info("last lines of %s, %s:", process.name, process.log)
+    for line in lines:
+        log.info("  | %s", line)

@@ -1,0 +1,180 @@
+"""Write the rank table of one or several servers: `python get_multicards_json.py 10.111.2.3 [--device_num="[0,8)"]`.
+
+The addresses of the devices' own network ports are looked up, never invented: from `--device_ip`, else from the server's
+hccn.conf (`address_0=192.168.100.101`), else from `hccn_tool`. Both of the latter know the devices of the machine they
+are on: for several servers give one --hccn_conf SERVER=FILE each, or run this on every server and join the tables
+with merge_rank_tables.py. For ranks on CPUs (--device_target=CPU) a device has its server's address.
+"""
+from __future__ import annotations
+
+import ipaddress
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+if __name__ == "__main__":  # works from any folder, as a file too
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from src.config import Parser, entry_point
+from src.contract import InputError
+from src.launch.rank_table import Device, RankTable, Server, is_local, write
+
+
+def parse_server(text: str) -> str:
+    """An IP address as it stands in the table.
+
+    Raises:
+        InputError: a placeholder such as 10.111.*.* or no address at all.
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        if "*" in text:
+            raise InputError(f"{text}: the stars stand for your server's own address; write it out, "
+                             "such as 10.111.2.3 (`hostname -I` prints it)") from None
+        raise InputError(f"{text!r} is not an IP address; expected the server's own, such as 10.111.2.3") from None
+    if address.is_unspecified or address.is_multicast:
+        raise InputError(f"{text} is not the address of one machine")
+    return str(address)
+
+
+def parse_devices(text: str) -> list[int]:
+    """Device ids in the order written: "[0,8)" is 0..7, "[4,7]" 4..7, "0,2,5-7" a list; brackets are half-open as in maths.
+
+    Raises:
+        InputError: not of these forms, empty, or an id twice.
+    """
+    interval = re.fullmatch(r"\s*([\[(])\s*(\d+)\s*,\s*(\d+)\s*([\])])\s*", text)
+    if interval:
+        opening, first, last, closing = interval.groups()
+        ids = list(range(int(first) + (opening == "("), int(last) + (closing == "]")))
+    else:
+        parts = [re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part) for part in text.split(",")]
+        if None in parts:
+            raise InputError(f'--device_num={text}: not a range; write "[0,8)", "[4,7]" or "0,1,4-7"')
+        ids = [i for part in parts for i in range(int(part[1]), int(part[2] or part[1]) + 1)]
+    if not ids:
+        raise InputError(f"--device_num={text}: no device is in this range")
+    if len(set(ids)) < len(ids):
+        raise InputError(f"--device_num={text}: a device occurs twice")
+    return ids
+
+
+def read_hccn_conf(path: Path) -> dict[int, str]:
+    """{device id: address} of an hccn.conf, from its lines `address_<id>=<ip>`."""
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        match = re.fullmatch(r"\s*address_(\d+)\s*=\s*(\S+)\s*", line)
+        if not match:
+            continue
+        try:
+            found[int(match[1])] = str(ipaddress.ip_address(match[2]))
+        except ValueError:
+            raise InputError(f"{path}:{number}: {match[2]!r} is not an IP address") from None
+    return found
+
+
+def ask_hccn_tool(tool: str, device_id: int) -> str | None:
+    """The address that `hccn_tool -i ID -ip -g` prints as `ipaddr:192.168.100.101`, or None."""
+    try:
+        answer = subprocess.run([tool, "-i", str(device_id), "-ip", "-g"], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r"ipaddr\s*:\s*(\S+)", answer.stdout)
+    return match[1] if match else None
+
+
+def per_server(values: Sequence[str], servers: Sequence[str], flag: str) -> dict[str, str]:
+    """{server: value} of repeated flags `SERVER=VALUE`, or `VALUE` where there is one server."""
+    found = {}
+    for text in values:
+        server, sep, value = text.partition("=")
+        if not sep and len(servers) == 1:
+            server, value = servers[0], text
+        if server not in servers:
+            raise InputError(f"--{flag}={text}: write SERVER=VALUE with one of {', '.join(servers)}")
+        found[server] = value
+    return found
+
+
+def parse_device_ips(values: Sequence[str], servers: Sequence[str]) -> dict[tuple[str, int], str]:
+    """{(server, device id): address} of repeated flags `[SERVER:]ID=ADDRESS`."""
+    found = {}
+    for text in values:
+        match = re.fullmatch(r"(?:(.+):)?(\d+)=(\S+)", text)
+        server = (match[1] or (servers[0] if len(servers) == 1 else None)) if match else None
+        if server not in servers:
+            raise InputError(f"--device_ip={text}: write [SERVER:]ID=ADDRESS with a server of {', '.join(servers)}")
+        found[server, int(match[2])] = parse_server(match[3])
+    return found
+
+
+def device_addresses(server: str, device_ids: Sequence[int], given: Mapping[tuple[str, int], str], *,
+                     conf: Path | None, tool: str) -> list[str]:
+    """The address of each device of a server; `conf` None and `tool` "" where this machine cannot know them.
+
+    Raises:
+        InputError: devices whose address no source knows, and which sources were asked.
+    """
+    listed = read_hccn_conf(conf) if conf and conf.is_file() else {}
+    addresses = [given.get((server, i)) or listed.get(i) or (ask_hccn_tool(tool, i) if tool else None)
+                 for i in device_ids]
+    unknown = [str(i) for i, address in zip(device_ids, addresses) if address is None]
+    if unknown:
+        state = "has no line address_ID for them" if conf and conf.is_file() else "is not there"
+        asked = ([f"{conf} {state}"] if conf else []) + ([f"{tool} gave no address"] if tool else [])
+        asked = asked or [f"{server} is not this machine, whose hccn.conf would be used"]
+        raise InputError(f"server {server}: no address known of device {', '.join(unknown)} ({'; '.join(asked)}); give "
+                         f"--hccn_conf={server}=FILE or --device_ip={server}:{unknown[0]}=ADDRESS, or run this on "
+                         f"{server} and join the tables with merge_rank_tables.py")
+    return addresses
+
+
+def build_table(args) -> RankTable:
+    """The table that the command line describes; ranks count through the servers in the order given."""
+    servers = [parse_server(text) for text in args.servers]
+    if len(set(servers)) < len(servers):
+        raise InputError(f"a server occurs twice: {', '.join(servers)}")
+    confs = per_server(args.hccn_conf, servers, "hccn_conf")
+    ranges = per_server([t if "=" in t else f"{s}={t}" for t in args.device_num for s in servers], servers, "device_num")
+    given = parse_device_ips(args.device_ip, servers)
+    made, rank = [], 0
+    for server in servers:
+        ids = parse_devices(ranges.get(server, "[0,8)"))
+        here = len(servers) == 1 or is_local(server)
+        conf = Path(confs[server]) if server in confs else Path("/etc/hccn.conf") if here else None
+        if server in confs and not conf.is_file():
+            raise InputError(f"--hccn_conf={server}={conf}: no such file")
+        ips = [server] * len(ids) if args.device_target == "CPU" else device_addresses(
+            server, ids, given, conf=conf, tool=args.hccn_tool if here and server not in confs else "")
+        made.append(Server(server, tuple(Device(rank + i, d, ip) for i, (d, ip) in enumerate(zip(ids, ips)))))
+        rank += len(ids)
+    return RankTable(tuple(made))
+
+
+def main() -> None:
+    parser = Parser(prog="get_multicards_json.py", description="Write the rank table (HCCL 1.0) of one or several servers.")
+    parser.add_argument("servers", nargs="+", metavar="ADDRESS", help="the servers' addresses; rank 0 is on the first")
+    parser.add_argument("--device_num", action="append", default=[], metavar="[SERVER=]RANGE",
+                        help='devices in the order of their ranks: "[0,8)", "[4,7]" or "0,1,4-7" (default: "[0,8)")')
+    parser.add_argument("--hccn_conf", action="append", default=[], metavar="[SERVER=]FILE",
+                        help="where the devices' addresses stand (default: /etc/hccn.conf of this machine)")
+    parser.add_argument("--device_ip", action="append", default=[], metavar="[SERVER:]ID=ADDRESS",
+                        help="the address of one device; repeat")
+    parser.add_argument("--hccn_tool", default="hccn_tool", help="program to ask where no hccn.conf knows (default: %(default)s)")
+    parser.add_argument("--device_target", default="Ascend", choices=("Ascend", "CPU"), help="what the ranks run on")
+    parser.add_argument("--output", default="", metavar="FILE", help="the file to write (default: hccl_{n}p_{ids}_{ip}.json)")
+    args = parser.parse_args()
+    table = build_table(args)
+    first = table.servers[0]
+    ids = "".join(str(d.device_id) for d in first.devices)
+    name = (f"hccl_{table.world_size}p_{ids}_{first.server_id}.json" if len(table.servers) == 1
+            else f"hccl_{len(table.servers)}s_{table.world_size}p.json")
+    path = write(table, args.output or name)
+    print(f"{path.resolve()}: {table.world_size} ranks on {len(table.servers)} server(s)")
+
+
+if __name__ == "__main__":
+    entry_point(main)

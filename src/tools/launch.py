@@ -1,0 +1,126 @@
+"""Start, watch and stop this host's ranks of a job: `python src/tools/launch.py [options] train.py --is_distributed ...`.
+
+The rank table (--rank_table or RANK_TABLE_FILE) decides everything: world size, this host's ranks and devices, where
+they meet. The same line on every host starts the whole job. Without a table, `DEVICE_TARGET=CPU WORKERS=4`, or RANK_SIZE
+and RANK_START_ID, describe ranks on this host alone. The command begins at the first word that ends in .py.
+"""
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+if __name__ == "__main__":  # works from any folder, as a file too
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from src.config import Parser, add_flag, entry_point
+from src.contract import InputError
+from src.launch.environment import timeouts
+from src.launch.launcher import DEFAULT_PORT, choose_port, launch
+from src.launch.plan import Job, describe, divide_cores, make_plan, next_number
+from src.launch.rank_table import RankTable, Server, read, single_server, this_server
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def build_parser() -> Parser:
+    env = os.environ
+    parser = Parser(prog="launch.py", usage="launch.py [options] SCRIPT.py [its flags]", description=__doc__.splitlines()[0])
+    add_flag(parser, "rank_table", env.get("RANK_TABLE_FILE", ""), "the rank table; RANK_TABLE_FILE", metavar="FILE")
+    add_flag(parser, "device_target", env.get("DEVICE_TARGET", "Ascend"), "what the ranks run on; DEVICE_TARGET",
+             choices=("Ascend", "CPU"))
+    add_flag(parser, "workers", None, "ranks on this host, without a table; WORKERS, RANK_SIZE or DEVICE_NUM", type=int)
+    add_flag(parser, "first_device", None, "device of the first rank, without a table; RANK_START_ID", type=int)
+    add_flag(parser, "server", "", "which entry of the table this host is, where its addresses do not tell")
+    add_flag(parser, "port", None, f"port of the scheduler; the hosts' launchers talk on the next one; MS_SCHED_PORT (a free "
+             f"one for one host, {DEFAULT_PORT} for several)", type=int)
+    add_flag(parser, "folder", "train_parallel{rank}{number}", "a rank's output folder, with {rank} or {device}, and {number}")
+    add_flag(parser, "log_name", "log", "name of a rank's log in its folder")
+    add_flag(parser, "start_timeout", 600, "seconds for all hosts to meet and all ranks to start")
+    add_flag(parser, "compile_timeout", 1800, "seconds that one rank may be behind another, as when graphs are compiled")
+    add_flag(parser, "grace", 60.0, "seconds that ranks have after SIGTERM or Ctrl-C before they are killed")
+    parser.add_argument("--bind_core", nargs="?", const="auto", default="", metavar="CORES",
+                        help='bind ranks to cores: bare for equal shares, or "0-3;4-7"')
+    add_flag(parser, "max_restarts", 0, "how often a failed job is started again, with --resume")
+    add_flag(parser, "dry_run", False, "print the plan and stop")
+    return parser
+
+
+def split_words(words: list[str]) -> tuple[list[str], list[str]]:
+    """(the launcher's options, the command): the command begins at the first word that ends in .py.
+
+    Raises:
+        InputError: there is none.
+    """
+    start = next((i for i, word in enumerate(words) if word.endswith(".py") and not word.startswith("-")), None)
+    if start is None and "--help" not in words and "-h" not in words:
+        raise InputError("no script to launch: expected launch.py [options] train.py [its flags]")
+    return words[:start], words[start:] if start is not None else []
+
+
+def find_command(words: list[str]) -> tuple[str, ...]:
+    """The command of a rank: this Python and the script, in the current folder or in the project's."""
+    for path in (Path(words[0]), ROOT / words[0]):
+        if path.is_file():
+            return sys.executable, str(path.resolve()), *words[1:]
+    raise InputError(f"{words[0]}: no such script, neither in {Path.cwd()} nor in {ROOT}")
+
+
+def find_table(args, env: Mapping[str, str]) -> tuple[RankTable, Server]:
+    """The job's table, read or made up for this host alone, and this host's entry of it.
+
+    Raises:
+        InputError: no table and no number of ranks, or the two contradict each other.
+    """
+    counts = {name: env[name] for name in ("WORKERS", "RANK_SIZE", "DEVICE_NUM") if env.get(name)}
+    counts |= {"--workers": str(args.workers)} if args.workers is not None else {}
+    first = env.get("RANK_START_ID", "") if args.first_device is None else str(args.first_device)
+    for name, text in [*counts.items(), ("RANK_START_ID", first or "0")]:
+        if not text.isdigit() or (name != "RANK_START_ID" and not int(text)):
+            raise InputError(f"{name}={text}: not a number of ranks" if name in counts else f"{name}={text}: not a device")
+    if args.rank_table:
+        table = read(args.rank_table, device_target=args.device_target)
+        server = this_server(table, args.server)
+        for name, text in counts.items():
+            if int(text) not in (table.world_size, len(server.devices)):
+                raise InputError(f"{name}={text}, but {table.path} has {table.world_size} ranks, {len(server.devices)} of "
+                                 f"them on this host; unset {name}, or give the table that you mean")
+        lowest = min(d.device_id for d in server.devices)
+        if first and int(first) != lowest:
+            raise InputError(f"RANK_START_ID={first}, but the first device of this host in {table.path} is {lowest}; "
+                             "unset RANK_START_ID, or give the table that you mean")
+        return table, server
+    if not counts:
+        raise InputError("no rank table: give --rank_table=FILE (src/tools/get_multicards_json.py writes one), or the number "
+                         "of ranks on this host, such as DEVICE_TARGET=CPU WORKERS=2")
+    if len(set(counts.values())) > 1:
+        raise InputError("contradicting numbers of ranks: " + ", ".join(f"{k}={v}" for k, v in counts.items()))
+    table = single_server(int(next(iter(counts.values()))), first_device=int(first or 0))
+    return table, table.master
+
+
+def build_job(args, command: tuple[str, ...], env: Mapping[str, str]) -> Job:
+    """What the command line and the environment ask for."""
+    if "{number}" not in args.folder or not ("{rank}" in args.folder or "{device}" in args.folder):
+        raise InputError(f"--folder={args.folder}: needs {{number}}, and {{rank}} or {{device}}, so that no two runs or "
+                         "ranks write into one folder")
+    table, server = find_table(args, env)
+    cores = divide_cores(args.bind_core, len(server.devices), sorted(os.sched_getaffinity(0)))
+    return Job(command=command, table=table, server=server, device_target=args.device_target, folder=args.folder,
+               log_name=args.log_name, cores=cores, timeouts=timeouts(args.compile_timeout, args.start_timeout, env))
+
+
+def main() -> int:
+    options, words = split_words(sys.argv[1:])
+    args = build_parser().parse_args(options)
+    port = args.port or int(os.environ.get("MS_SCHED_PORT") or 0) or None
+    job = build_job(args, find_command(words), os.environ)
+    if args.dry_run:
+        print(describe(make_plan(job, port=port or choose_port(job), number=next_number(job))))
+        return 0
+    return launch(job, port=port, grace=args.grace, start_timeout=args.start_timeout, max_restarts=args.max_restarts)
+
+
+if __name__ == "__main__":
+    entry_point(main)
