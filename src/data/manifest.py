@@ -105,7 +105,7 @@ class Manifest:
         """Write `dst`'s manifest in one step."""
         totals = {"records": self.records, "bytes": self.bytes, "content_hash": self.content_hash,
                   "histogram": self.histogram, "bad": self.bad}
-        temporary = dst.with_name(f".{dst.name}{SUFFIX}.{os.getpid()}")
+        temporary = dst.with_name(f".{dst.name}{SUFFIX}.partial")
         temporary.write_text(json.dumps(totals | asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         os.replace(temporary, manifest_path(dst))
 

@@ -1,0 +1,204 @@
+"""From a PASCAL VOC folder (with or without SBD) to gray labels and list files.
+
+VOC2012 and the Semantic Boundaries Dataset give the published lists "VOC train", "VOC val" and "VOC aug" (10,582
+images); any other folder in VOC's layout gives a train and a val list. No image of val is ever in a train list.
+No MindSpore here.
+"""
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from src.contract import InputError
+from src.data import decode
+from src.data.checks import describe_bad, ordered_map
+
+log = logging.getLogger(__name__)
+
+TRAIN, VAL, AUG = "voc_train_lst.txt", "voc_val_lst.txt", "vocaug_train_lst.txt"
+_SPLITS = Path("ImageSets/Segmentation")
+_VOC_PLACES = ("VOCdevkit/VOC2012", "VOC2012", ".")
+_SBD_PLACE = "benchmark_RELEASE/dataset"
+
+Pair = tuple[Path, Path]
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a dataset's images, its labels as published, and its gray labels are.
+
+    `gray` came with the data and is used as it is; what is missing there is written to `made`.
+    """
+
+    images: Path
+    labels: Path
+    gray: Path
+    made: Path
+
+
+def make_lists(data_root: str | Path, out_dir: str | Path = "", workers: int = 2) -> dict[Path, int]:
+    """Write the gray labels that are missing, and the lists; return {list file: number of lines}.
+
+    Args:
+        data_root: folder with `VOCdevkit/VOC2012` (and `benchmark_RELEASE/dataset`), or itself in VOC's layout.
+        out_dir: where gray labels and lists go; empty: data_root.
+        workers: threads that convert labels.
+
+    Raises:
+        InputError: no such layout, missing images or labels, or labels that cannot be converted.
+    """
+    root = Path(os.path.abspath(data_root))
+    out = Path(os.path.abspath(out_dir)) if out_dir else root
+    voc = _find_voc(root)
+    val = read_names(voc / _SPLITS / "val.txt") if (voc / _SPLITS / "val.txt").is_file() else []
+    train = without(read_names(voc / _SPLITS / "train.txt"), val, voc / _SPLITS / "train.txt")
+    made = out / voc.relative_to(root)
+    folders = Folders(voc / "JPEGImages", voc / "SegmentationClass", voc / "SegmentationClassGray",
+                      made / "SegmentationClassGray")
+    lists = {TRAIN: pairs(train, folders, workers), VAL: pairs(val, folders, workers)}
+    sbd = root / _SBD_PLACE
+    if (sbd / "cls").is_dir():
+        names = list(dict.fromkeys(read_names(sbd / "train.txt") + read_names(sbd / "val.txt")))
+        # SBD has a split of its own: VOC's val has to leave it, VOC's train comes last with VOC's labels.
+        extra = [name for name in without(names, val, sbd) if name not in set(train)]
+        folders = Folders(sbd / "img", sbd / "cls", sbd / "cls_png_gray", out / _SBD_PLACE / "cls_png_gray")
+        lists[AUG] = pairs(extra, folders, workers) + lists[TRAIN]
+    out.mkdir(parents=True, exist_ok=True)
+    return {_write_list(out / name, rows, root): len(rows) for name, rows in lists.items() if rows}
+
+
+def _find_voc(root: Path) -> Path:
+    for place in _VOC_PLACES:
+        if (root / place / _SPLITS / "train.txt").is_file() and (root / place / "JPEGImages").is_dir():
+            return root / place
+    raise InputError(f"data_root {root}: none of {', '.join(_VOC_PLACES)} in it has JPEGImages/ and "
+                     f"{_SPLITS}/train.txt; give the folder that holds VOCdevkit, or one in VOC's layout")
+
+
+def read_names(path: Path) -> list[str]:
+    """Image names of a split file, one a line, without repetition; any line ends, blank lines are fine."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as a list of image names ({error}); restore the file") from error
+    names = [line.split()[0] for line in lines if line.strip()]
+    unique = list(dict.fromkeys(names))
+    if len(unique) < len(names):
+        log.warning("%s: %d repeated names are used once", path, len(names) - len(unique))
+    return unique
+
+
+def without(names: Sequence[str], val: Collection[str], place: Path) -> list[str]:
+    """`names` that are not in `val`, in their order; says how many were."""
+    val = set(val)
+    kept = [name for name in names if name not in val]
+    if len(kept) < len(names):
+        log.info("%s: %d images belong to val and are left out of training", place, len(names) - len(kept))
+    return kept
+
+
+def pairs(names: Sequence[str], folders: Folders, workers: int) -> list[Pair]:
+    """(image, gray label) of every name; labels that are not there yet are converted, in parallel.
+
+    Raises:
+        InputError: naming the images and labels that are missing or cannot be converted.
+    """
+    images = {path.stem: path for path in sorted(folders.images.iterdir())} if folders.images.is_dir() else {}
+    rows, bad = [], []
+
+    def label(name: str) -> Path | str:
+        try:
+            if name not in images:
+                raise InputError(f"{folders.images / name}.*: no such image; restore it, or remove it from the split")
+            return _gray_label(name, folders)
+        except InputError as error:
+            return str(error)
+
+    for name, found in zip(names, ordered_map(label, names, workers)):
+        if isinstance(found, str):
+            bad.append(found)
+        else:
+            rows.append((images[name], found))
+    if bad:
+        raise InputError(describe_bad(bad))
+    return rows
+
+
+def _gray_label(name: str, folders: Folders) -> Path:
+    for folder in (folders.gray, folders.made):
+        if (folder / f"{name}.png").is_file():
+            return folder / f"{name}.png"
+    source = next((p for end in (".png", ".mat") if (p := folders.labels / f"{name}{end}").is_file()), None)
+    if source is None:
+        raise InputError(f"{folders.labels / name}.*: no such label; restore it, or remove it from the split")
+    label = read_sbd_label(source) if source.suffix == ".mat" else read_voc_label(source)
+    target = folders.made / f"{name}.png"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{os.getpid()}.{target.name}")
+    temporary.write_bytes(cv2.imencode(".png", label)[1].tobytes())
+    os.replace(temporary, target)
+    return target
+
+
+def read_voc_label(path: Path) -> np.ndarray:
+    """(H, W) uint8 class indices of a label as published: palette, gray, or RGB in VOC's colours.
+
+    Raises:
+        InputError: undecodable, or colours that are not VOC's.
+    """
+    data = path.read_bytes()
+    try:
+        if data[25:26] != b"\x02":  # the colour type RGB of a PNG
+            return decode.decode_label(data)
+        pixels = decode.decode_image(data).astype(np.int32)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    codes, inverse = np.unique(pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2], return_inverse=True)
+    index = {int(r) << 16 | int(g) << 8 | int(b): i for i, (r, g, b) in enumerate(voc_colours())}
+    foreign = [code for code in codes.tolist() if code not in index]
+    if foreign:
+        colour = tuple(foreign[0].to_bytes(3, "big"))
+        raise InputError(f"{path}: an RGB label with colour {colour}, which is not one of VOC's; convert such labels "
+                         "to gray PNGs of class indices yourself and put them into SegmentationClassGray/")
+    return np.array([index[code] for code in codes.tolist()], np.uint8)[inverse].reshape(pixels.shape[:2])
+
+
+def read_sbd_label(path: Path) -> np.ndarray:
+    """(H, W) uint8 class indices of SBD's `cls/*.mat`: the field GTcls.Segmentation."""
+    from scipy import io
+
+    try:
+        label = io.loadmat(path)["GTcls"][0]["Segmentation"][0]
+    except (OSError, KeyError, IndexError, ValueError, TypeError, NotImplementedError) as error:
+        raise InputError(f"{path}: not an SBD class label ({type(error).__name__}: {error}); restore it") from error
+    return np.ascontiguousarray(label, np.uint8)
+
+
+def voc_colours() -> np.ndarray:
+    """(256, 3) uint8 RGB: VOC's colour of every class index (its development kit's VOClabelcolormap)."""
+    index = np.arange(256)
+    colours = np.zeros((256, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= ((index >> (3 * bit + channel) & 1) << (7 - bit)).astype(np.uint8)
+    return colours
+
+
+def _write_list(path: Path, rows: Sequence[Pair], root: Path) -> Path:
+    """Write a list in one step; another one of that name is kept beside it."""
+    shown = [[str(p.relative_to(root) if p.is_relative_to(root) else p) for p in row] for row in rows]
+    text = "".join(" ".join(row) + "\n" for row in shown)
+    if path.is_file() and path.read_text(encoding="utf-8", errors="replace") != text:
+        number = next(n for n in range(1, 1000000) if not path.with_name(f"{path.name}.{n}").exists())
+        log.warning("%s: another list of that name is kept as %s.%d", path, path.name, number)
+        os.replace(path, path.with_name(f"{path.name}.{number}"))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+    return path

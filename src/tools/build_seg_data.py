@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""Convert a list of images and labels to MindRecord files; check every one of them first."""
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from src.config import Parser, add_flag, entry_point
+from src.contract import InputError
+from src.data import mindrecord
+from src.data.checks import describe_bad
+from src.data.manifest import Manifest, manifest_path
+from src.data.voc import ListSource, RecordCheck
+from src.tools.progress import progress_display
+
+log = logging.getLogger(__name__)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = Parser(description=__doc__)
+    add_flag(parser, "data_root", "", "folder that the list's relative paths start from")
+    add_flag(parser, "data_lst", "", "list file with lines `image label`")
+    add_flag(parser, "dst_path", "", "path of the MindRecord file; shards append their number")
+    add_flag(parser, "num_shards", 0, "number of files, 1..1000; 0: one for every 128 MiB")
+    add_flag(parser, "shuffle", False, "store the records in a random order, fixed by --seed")
+    add_flag(parser, "seed", 1, "of --shuffle")
+    add_flag(parser, "check", "full", "full: decode every image and label; size: compare their headers; none",
+             choices=("full", "size", "none"))
+    add_flag(parser, "on_bad", "error", "what bad records do: error: nothing is written; skip: they are left out",
+             choices=("error", "skip"))
+    add_flag(parser, "num_classes", 21, "labels hold 0..num_classes-1")
+    add_flag(parser, "ignore_label", 255, "label value of pixels without a class")
+    add_flag(parser, "workers", 0, "threads that read and check; 0: one a processor")
+    add_flag(parser, "overwrite", False, "replace finished records of another list or other options")
+    add_flag(parser, "wait_seconds", 3600.0, "how long to wait for another process that builds the same records")
+    add_flag(parser, "verify", False, "read the records again and compare; without --data_lst do only that")
+    args = parser.parse_args()
+    if not args.dst_path:
+        raise InputError("--dst_path is missing; give the path of the MindRecord file, e.g. data/voctrain.mindrecord")
+    if not (args.data_root and args.data_lst) and (args.data_root or args.data_lst or not args.verify):
+        missing = "--data_lst" if args.data_root else "--data_root"
+        raise InputError(f"{missing} is missing; give the data's folder and a list of src/tools/get_dataset_lst.py")
+    if not 1 <= args.num_classes <= 256:
+        raise InputError(f"--num_classes={args.num_classes}: a label PNG tells 1 to 256 classes apart")
+    if not 0 <= args.ignore_label <= 255:
+        raise InputError(f"--ignore_label={args.ignore_label}: a label PNG holds 0..255")
+    return args
+
+
+def build(args: argparse.Namespace) -> Manifest:
+    source = ListSource(args.data_root, args.data_lst, on_bad=args.on_bad)
+    check = None if args.check == "none" else RecordCheck(args.num_classes, args.ignore_label, args.check)
+    options = mindrecord.BuildOptions(
+        num_shards=args.num_shards, shuffle=args.seed if args.shuffle else None, on_bad=args.on_bad,
+        workers=args.workers, overwrite=args.overwrite, wait_seconds=args.wait_seconds)
+    with progress_display() as progress:
+        manifest = mindrecord.build(source, args.dst_path, options, check=check, left_out=source.bad, progress=progress)
+    if manifest.bad:
+        log.warning("%s\nleft out %d of %d records; all of them are in %s", describe_bad(manifest.bad),
+                    len(manifest.bad), len(manifest.bad) + manifest.records, manifest_path(Path(args.dst_path)))
+    return manifest
+
+
+def main() -> int:
+    args = parse_args()
+    if args.data_lst:
+        manifest = build(args)
+        log.info("%s: %d records, %.1f MB in %d files", args.dst_path, manifest.records, manifest.bytes / 1e6,
+                 len(manifest.shards))
+    if args.verify:
+        with progress_display() as progress:
+            manifest = mindrecord.verify(args.dst_path, progress=progress)
+        log.info("%s: %d records are as they were written", args.dst_path, manifest.records)
+    return 0
+
+
+if __name__ == "__main__":
+    entry_point(main)
