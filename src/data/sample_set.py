@@ -49,7 +49,7 @@ def write_sample_set(root: str | os.PathLike, *, seed: int = 1, train: int = 240
     Raises:
         InputError: a parameter out of range, or `root` holds something else.
     """
-    root = Path(root)
+    root = Path(root).resolve()
     parameters = {"version": _VERSION, "seed": seed, "train": train, "val": val}
     for name, least in (("seed", 0), ("train", 1), ("val", 1)):
         if parameters[name] < least:
@@ -58,6 +58,7 @@ def write_sample_set(root: str | os.PathLike, *, seed: int = 1, train: int = 240
         log.info("%s: the practice set is there already", root)
         return
     partial = root.parent / f".{root.name}.partial-{os.getpid()}"
+    shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had the same number
     try:
         _write(partial, parameters)
         try:

@@ -81,9 +81,8 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int], *, objects: int 
         _add_crowd(canvas, rng)
     small = min(size) < 80
     wanted = int(rng.integers(1, 3 if small else 6)) if objects is None else objects
-    categories = rng.permutation(np.arange(1, len(CLASS_NAMES)))
-    for k in range(wanted):
-        _add_shape(canvas, rng, int(categories[k % len(categories)]), (44, 70) if small else (32, 58))
+    for _ in range(wanted):
+        _add_shape(canvas, rng, int(rng.integers(1, len(CLASS_NAMES))), (46, 70) if small else (36, 62))
     things = [Thing(category, canvas.ids == k + 1) for k, category in enumerate(canvas.categories)]
     return Scene(canvas.image, things[int(crowd):], things[:int(crowd)], canvas.ids)
 
@@ -108,7 +107,7 @@ class _Canvas:
         self.ids[mask] = len(self.areas)
 
     def paint(self, mask: np.ndarray, surface: np.ndarray, window: tuple[slice, slice]) -> None:
-        """Lay `surface` (h, w, 3), which fills `window`, over the picture where `mask` (H, W) says, with a soft edge."""
+        """Lay `surface` (h, w, 3), which fills `window`, over the picture where `mask` (H, W) is, with a soft edge."""
         alpha = cv2.GaussianBlur(mask[window].astype(np.uint8) * 255, (3, 3), 0).astype(int)[..., None]
         self.image[window] = (self.image[window] * (255 - alpha) + surface * alpha + 127) // 255
 
@@ -205,8 +204,8 @@ def _unit_outline(category: int) -> list[tuple[int, tuple[float, ...]]]:
     return {"disc": [(48, (1.0,))],
             "triangle": [(3, (1.2,))],
             "square": [(4, (1.1,))],
-            "ring": [(48, (1.0,)), (48, (0.42,))],
-            "star": [(10, (1.2, 0.6))]}[CLASS_NAMES[category]]
+            "ring": [(48, (1.0,)), (48, (0.38,))],
+            "star": [(10, (1.2, 0.64))]}[CLASS_NAMES[category]]
 
 
 # --- textures ---------------------------------------------------------------------------------------------------------
@@ -215,7 +214,8 @@ def draw_pattern(rng: np.random.Generator, category: int, window: tuple[slice, s
                  centre: tuple[int, int]) -> np.ndarray:
     """Pattern (h, w) bool of a class's texture in a window of the picture.
 
-    Direction, phase and period (6 to 8 pixels) are random; `centre` is that of the shape, (x, y) in the picture.
+    Direction, phase and period (6 to 8 pixels, of stripes 5 to 6, which tells them from bands) are random; `centre` is
+    that of the shape, (x, y) in the picture.
 
     Discs are dotted, triangles striped, squares chequered, rings banded around their centre, stars speckled.
     """
@@ -230,7 +230,7 @@ def draw_pattern(rng: np.random.Generator, category: int, window: tuple[slice, s
         along = along + (across // period) % 2 * (period // 2)
         return (along % period - period // 2) ** 2 + (across % period - period // 2) ** 2 < (period * 3 // 10) ** 2
     if name == "triangle":
-        return along % period < period // 2
+        return along * 5 // 4 % period < period // 2
     if name == "square":
         return (along * 2 // period + across * 2 // period) % 2 == 0
     if name == "ring":
