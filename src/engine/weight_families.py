@@ -171,7 +171,7 @@ FAMILIES = {family.name: family for family in (
            signatures=({"layer2.0.down_sample_layer.0.weight": _1X1},),
            rows=(*_resnet("", "", ("down_sample_layer.0", "down_sample_layer.1")), ("end_point", "fc", "biased"))),
     Family("zoo_deeplabv3", "zoo", conventions=ZOO_DEEPLABV3, state=_ZOO_STATE, parts=("aspp", "classifier"),
-           signatures=({"resnet.conv1.weight": (64, 3, 7, 7), "aspp.aspp1.aspp_conv.0.weight": (256, 2048, 1, 1)},),
+           signatures=({"resnet.conv1.weight": (64, 3, 7, 7), "aspp.aspp1.aspp_conv.0.weight": (256, None, 1, 1)},),
            rows=(*_resnet("resnet.", "backbone.", _TORCH_SHORTCUT),
                  ("aspp.aspp1.aspp_conv.0", "aspp.branches.0.conv", "conv"),
                  ("aspp.aspp1.aspp_conv.1", "aspp.branches.0.bn", "norm"),

@@ -173,7 +173,7 @@ def _check_npz_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipI
         shape, _, dtype = read_header(file)
         if dtype.hasobject or dtype.kind not in "fiubU":
             raise InputError(f"{path}: {member.filename!r} holds {dtype}, not numbers; objects are not read")
-        if math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
+        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
             raise InputError(f"{path}: {member.filename!r} claims {shape} {dtype} and holds "
                              f"{member.file_size - file.tell()} bytes; fetch the file again")
 

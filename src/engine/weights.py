@@ -91,7 +91,7 @@ def _conventions(path: str | Path, table: Family, stored: Mapping[str, np.ndarra
             family, conventions = said.get("family", table.name), said.get("conventions", {})
         except (ValueError, AttributeError, RecursionError) as error:
             raise InputError(f"{path}: its metadata is not readable ({error!s:.100}); convert the weights again") from error
-        if family not in FAMILIES or not isinstance(conventions, dict):
+        if not isinstance(family, str) or family not in FAMILIES or not isinstance(conventions, dict):
             raise InputError(f"{path}: its metadata names the family {str(family)[:40]!r}; convert the weights again")
         return family, {**names.measured(tensors), **conventions}
     result = dict(table.conventions)
