@@ -269,7 +269,8 @@ def test_killed_process_leaves_no_half_set(tmp_path):
 def test_tool_explains_itself_and_needs_no_mindspore(tmp_path):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken/file").touch()
-    run = subprocess.run([sys.executable, TOOL, "--out=taken"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [sys.executable, TOOL, "--out=taken"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert run.stderr == f"error: {tmp_path}/taken: exists and is not a practice set; " \
                          "name another folder or move it away\n"
