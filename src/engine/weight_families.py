@@ -2,11 +2,11 @@
 
 A family is the weights of one network by one publisher. Its rows say how its parameter names and layouts become ours
 and back; its conventions say what the network and its input have to do so that the weights give their publisher's
-numbers. Both are data: the names of networks appear in this file only, and nothing here computes.
+numbers. Both are data, and this is the only file of the package in which layers of networks are named.
 
 Conventions travel as metadata of a converted checkpoint, as JSON. So they hold lists, never tuples.
 
-`converted()` in `weights.py` adds what the tensors tell: "backbone" (resnet18/34/50/101), "num_classes", "auxiliary".
+`read_weights` in `weights.py` adds what the tensors tell: "backbone" (resnet18/34/50/101), "num_classes", "auxiliary".
 
 Input, all networks
     colour_order        "RGB" or "BGR": order of the network's three input channels
@@ -20,9 +20,9 @@ DeepLabV3
     dilation            "multi_grid" = a dilated layer4 multiplies its dilation by 1, 2, 4 over its blocks, every block
                         of a dilated layer is dilated; "previous" = no grid, and the first block of a dilated layer
                         keeps the dilation of the layer before it
-    aspp_rates          {output stride as text: dilations of the branches; 1 is the 1x1 convolution}
-    head_conv           a 3x3 convolution + BN + ReLU between ASPP's projection and the classifier
-    resize_rule         how the logits are resized to the input: "align_corners" or "half_pixel"
+    aspp_rates          {output stride as text: dilations of the three 3x3 branches}
+    head_conv3x3        a 3x3 convolution + BN + ReLU between ASPP's projection and the classifier
+    resize_align_corners  how the logits are resized to the input; false = by half pixels
     output_stride       8 or 16; null = either, the names and shapes do not tell
 
 Mask R-CNN
@@ -63,13 +63,13 @@ TORCHVISION_RESNET: dict[str, Any] = {
 }
 ZOO_DEEPLABV3: dict[str, Any] = {
     "colour_order": "BGR", "image_mean": _BGR_MEAN, "image_std": _BGR_STD, "stem_pool": "same", "bn_eps": 1e-5,
-    "dilation": "multi_grid", "aspp_rates": {"8": [1, 6, 12, 18], "16": [1, 6, 12, 18]}, "head_conv": False,
-    "resize_rule": "align_corners", "output_stride": None,
+    "dilation": "multi_grid", "aspp_rates": {"8": [6, 12, 18], "16": [6, 12, 18]}, "head_conv3x3": False,
+    "resize_align_corners": True, "output_stride": None,
 }
 TORCHVISION_DEEPLABV3: dict[str, Any] = {
     "colour_order": "RGB", "image_mean": _RGB_MEAN, "image_std": _RGB_STD, "stem_pool": "pad", "bn_eps": 1e-5,
-    "dilation": "previous", "aspp_rates": {"8": [1, 12, 24, 36], "16": [1, 12, 24, 36]}, "head_conv": True,
-    "resize_rule": "half_pixel", "output_stride": 8,
+    "dilation": "previous", "aspp_rates": {"8": [12, 24, 36], "16": [12, 24, 36]}, "head_conv3x3": True,
+    "resize_align_corners": False, "output_stride": 8,
 }
 ZOO_MASKRCNN: dict[str, Any] = {
     "colour_order": "RGB", "image_mean": _RGB_MEAN, "image_std": _RGB_STD, "stem_pool": "same", "bn_eps": 1e-5,

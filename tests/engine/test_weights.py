@@ -206,7 +206,7 @@ def network(*, num_classes: int = 4, output_stride: int = 16, **options):
 
     norm = norm_factory("batch")
     return DeepLabV3(ResNet(18, norm=norm, output_stride=output_stride), num_classes=num_classes,
-                     aspp_rates=(1, 6, 12, 18), norm=norm, **options)
+                     aspp_rates=(6, 12, 18), norm=norm, **options)
 
 
 @pytest.fixture(scope="module")
