@@ -1,0 +1,50 @@
+"""Feature pyramid network (Lin et al. 2017, arXiv:1612.03144): C2..C5 -> P2..P6."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import mindspore.nn as nn
+
+from src.layers.conv_norm import conv2d
+from src.layers.resize import bilinear_resize
+
+UPSAMPLING = ("nearest", "asymmetric")
+
+
+def add_upsampled(fine, coarse):
+    """fine (B, C, 2h, 2w) + coarse (B, C, h, w), each coarse cell repeated over its four fine ones."""
+    b, c, h, w = coarse.shape
+    return (fine.reshape(b, c, h, 2, w, 2) + coarse.reshape(b, c, h, 1, w, 1)).reshape(b, c, 2 * h, 2 * w)
+
+
+class FPN(nn.Cell):
+    """1x1 laterals, top-down sums, 3x3 outputs; index 0 of both lists is the finest level.
+
+    Args:
+        in_channels: channels of C2..C5.
+        channels: channels of every output.
+        upsample: "nearest", or "asymmetric" = bilinear with source = target / 2 (the model zoo).
+    """
+
+    def __init__(self, in_channels: Sequence[int], channels: int = 256, *, upsample: str = "nearest"):
+        super().__init__()
+        if upsample not in UPSAMPLING:
+            raise ValueError(f"fpn_upsample={upsample!r}: expected one of {', '.join(UPSAMPLING)}")
+        self.nearest = upsample == "nearest"
+        self.lateral = nn.CellList([conv2d(c, channels, 1, bias=True, init="xavier") for c in in_channels])
+        self.output = nn.CellList([conv2d(channels, channels, 3, bias=True, init="xavier") for _ in in_channels])
+
+    def construct(self, features):
+        """(C2, C3, C4, C5) -> (P2, P3, P4, P5, P6); every size is half the one before, P6's is rounded up."""
+        top = self.lateral[3](features[3])
+        p5 = self.output[3](top)
+        outputs = (p5, p5[:, :, ::2, ::2])
+        for level in (2, 1, 0):
+            top = self.merge(self.lateral[level](features[level]), top)
+            outputs = (self.output[level](top),) + outputs
+        return outputs
+
+    def merge(self, fine, coarse):
+        if self.nearest:
+            return add_upsampled(fine, coarse)
+        return fine + bilinear_resize(coarse, fine.shape[2:], rule="asymmetric")

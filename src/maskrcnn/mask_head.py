@@ -1,0 +1,96 @@
+"""Mask head: one S x S mask of a RoI's own class, and the targets that it trains on."""
+from __future__ import annotations
+
+import mindspore as ms
+import mindspore.nn as nn
+from mindspore import Parameter, ops
+from mindspore.common.initializer import HeNormal, initializer
+
+from src.layers.conv_norm import conv2d
+from src.maskrcnn.boxes import split
+
+
+class Deconv2x2(nn.Cell):
+    """Transposed 2x2 convolution of stride 2 whose output pixels stay grouped by source pixel.
+
+    Patches do not overlap, so it is one matrix product: (N, C, h, w) -> (N, C_out, 4, h * w), index 2 = (row, column)
+    in the 2x2 patch. `ungroup` puts them in place. On a CPU it takes a quarter of the transposed convolution's time.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        shape = (in_channels, out_channels, 2, 2)
+        self.weight = Parameter(initializer(HeNormal(mode="fan_out", nonlinearity="relu"), shape), name="weight")
+        self.bias = Parameter(initializer("zeros", (out_channels,)), name="bias")
+
+    def construct(self, x):
+        n, channels, h, w = x.shape
+        weight = self.weight.reshape(channels, -1).transpose(1, 0).astype(x.dtype)  # (C_out * 4, C)
+        y = ops.matmul(weight, x.reshape(n, channels, h * w)).reshape(n, -1, 4, h * w)
+        return y + self.bias.astype(x.dtype).reshape(1, -1, 1, 1)
+
+
+def ungroup(x, h: int, w: int):
+    """(N, 4, h * w), pixels grouped as `Deconv2x2` does -> (N, 2h, 2w)."""
+    return x.reshape(-1, 2, 2, h, w).transpose(0, 3, 1, 4, 2).reshape(-1, 2 * h, 2 * w)
+
+
+class MaskHead(nn.Cell):
+    """Four 3x3 convolutions, upsampling by two, one predictor a class: (N, C, s, s), (N,) labels -> (N, 2s, 2s) logits.
+
+    Only the row of the predictor that belongs to the RoI's label is applied: the other classes' masks are used neither
+    by the loss nor at inference (He et al. 2017, section 3, decouples them).
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, *, channels: int = 256, depth: int = 4):
+        super().__init__()
+        widths = [in_channels] + [channels] * depth
+        self.convs = nn.CellList([conv2d(a, b, 3, bias=True) for a, b in zip(widths, widths[1:])])
+        self.deconv = Deconv2x2(channels, channels)
+        self.predict = conv2d(channels, num_classes, 1, bias=True)
+
+    def construct(self, x, labels):
+        """Return float32 logits of the mask of class `labels` (N,) int32."""
+        for conv in self.convs:
+            x = ops.relu(conv(x))
+        n, _, h, w = x.shape
+        x = ops.relu(self.deconv(x))
+        weight = ops.gather(self.predict.weight.reshape(-1, x.shape[1]), labels, 0).astype(x.dtype)
+        logits = ops.bmm(weight[:, None], x.reshape(n, x.shape[1], 4 * h * w)).reshape(n, 4, h * w)
+        logits = logits.astype(ms.float32) + ops.gather(self.predict.bias, labels, 0)[:, None, None]
+        return ungroup(logits, h, w)
+
+
+def mask_targets(crops, gt_boxes, boxes, size: int):
+    """Masks of ground truths as seen through RoIs.
+
+    Args:
+        crops: (N, M, M) share of each cell that the object covers, 0..1, in the frame of its own box.
+        gt_boxes: (N, 4) those boxes. boxes: (N, 4) the RoIs.
+        size: side of the targets (S).
+
+    Returns:
+        (N, S, S) float32, 1 where the object covers at least half of the cell, else 0. The share is exact for the crop
+        given: each target cell's overlap with the crop's cells is a product of a vertical and a horizontal one.
+    """
+    side = crops.shape[-1]
+    x1, y1, x2, y2 = split(boxes)
+    u1, v1, u2, v2 = split(gt_boxes)
+    rows = overlap_weights(y1, y2, v1, v2, side=side, size=size)
+    columns = overlap_weights(x1, x2, u1, u2, side=side, size=size)
+    share = ops.bmm(ops.bmm(rows, crops), columns.transpose(0, 2, 1))
+    return (share >= 0.5).astype(ms.float32)
+
+
+def overlap_weights(low, high, gt_low, gt_high, *, side: int, size: int):
+    """Along one axis, the share of each of a RoI's `size` cells that each of the crop's `side` cells fills.
+
+    (N,) edges -> (N, size, side). Target cells outside the ground truth's box have rows that sum to less than 1.
+    """
+    scale = (side / ops.maximum(gt_high - gt_low, 1e-3))[:, None]
+    steps = ops.arange(size + 1).astype(ms.float32) / size
+    edges = (low[:, None] + (high - low)[:, None] * steps - gt_low[:, None]) * scale  # in crop cells
+    # How much of crop cell j lies before an edge; the difference of two edges is what lies between them.
+    before = ops.clamp(edges[..., None] - ops.arange(side).astype(ms.float32), 0.0, 1.0)
+    length = ops.maximum((high - low)[:, None] * scale / size, 1e-6)
+    return (before[:, 1:] - before[:, :-1]) / length[..., None]

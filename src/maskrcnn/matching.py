@@ -1,0 +1,41 @@
+"""Which anchor or proposal answers for which ground truth (Ren et al. 2015, section 3.1.2)."""
+from __future__ import annotations
+
+import mindspore as ms
+from mindspore import Tensor, ops
+
+# Share of a box that must lie in a crowd region for the box to be left out.
+CROWD_SHARE = 0.5
+
+
+def usable_boxes(gt_boxes, usable):
+    """Replace the boxes of unusable slots by an empty box far from every image, whose IoU with anything is 0.
+
+    (B, G, 4) and (B, G) bool -> (B, G, 4).
+    """
+    nowhere = Tensor([-1e4, -1e4, -1e4 - 1, -1e4 - 1], ms.float32)
+    return ops.where(usable[..., None], gt_boxes, nowhere)
+
+
+def match(iou, *, negative_iou: float, positive_iou: float, best_iou: float | None = None):
+    """Assign every box to its best ground truth by IoU.
+
+    Args:
+        iou: (B, G, N), 0 in the rows of unusable ground truths.
+        negative_iou: boxes below it are negative.
+        positive_iou: boxes from it on are positive; those between are neither.
+        best_iou: the boxes that overlap a ground truth best are positive too if their IoU is above 0 and at least
+            this. They keep the ground truth they overlap most. None = off.
+
+    Returns:
+        index (B, N) int32 of the best ground truth, positive (B, N) bool, negative (B, N) bool.
+    """
+    index, best = ops.ArgMaxWithValue(axis=1)(iou)
+    positive, negative = best >= positive_iou, best < negative_iou
+    if best_iou is not None:
+        peak = iou.max(axis=2)
+        peak = ops.where(ops.logical_and(peak >= best_iou, peak > 0), peak, 2.0)  # no IoU reaches 2
+        at_peak = (iou - peak[..., None]).max(axis=1) >= 0
+        positive = ops.logical_or(positive, at_peak)
+        negative = ops.logical_and(negative, ops.logical_not(at_peak))
+    return index.astype(ms.int32), positive, negative

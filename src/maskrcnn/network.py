@@ -1,0 +1,180 @@
+"""Mask R-CNN put together: the inference network, and the cell that computes the training losses with its parameters."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import mindspore as ms
+import mindspore.nn as nn
+from mindspore import Tensor, ops
+
+from src.layers.random import hash_uniform, sample_key
+from src.layers.sampling import take_rows
+from src.maskrcnn.anchors import pyramid_anchors
+from src.maskrcnn.box_head import RoISampler, box_losses
+from src.maskrcnn.losses import mask_loss
+from src.maskrcnn.mask_head import mask_targets
+from src.maskrcnn.proposals import Proposals
+from src.maskrcnn.roi import feature_table
+from src.maskrcnn.rpn import RPNLoss
+
+STRIDES = (4, 8, 16, 32, 64)
+
+
+class Anchors(nn.Cell):
+    """The anchors of an input and its pyramid: a constant of the graph. Arguments: see `anchors.base_anchors`.
+
+    `strides` is what `scales` multiply, one a level; smaller ones than the levels' own suit small objects.
+    """
+
+    def __init__(self, *, scales: Sequence[float] = (8,), ratios: Sequence[float] = (0.5, 1.0, 2.0),
+                 centre: str = "origin", box_offset: int = 0, strides: Sequence[float] = STRIDES):
+        super().__init__()
+        self.rule = (tuple(strides), tuple(scales), tuple(ratios), centre, box_offset)
+        self.per_cell = len(scales) * len(ratios)
+
+    def construct(self, image, levels):
+        """(B, 3, H, W) and (P2, ..., P6) -> (A, 4)."""
+        return _anchor_constant(image.shape[2:], feature_sizes(levels), self.rule)
+
+
+@ops.constexpr
+def _anchor_constant(image_size, sizes, rule):
+    if image_size[0] % 32 or image_size[1] % 32:
+        raise ValueError(f"network input {image_size[0]} x {image_size[1]}: both sides have to be multiples of 32")
+    strides, scales, ratios, centre, box_offset = rule
+    return Tensor(pyramid_anchors(image_size, sizes, strides=strides, scales=scales, ratios=ratios, centre=centre,
+                                  box_offset=box_offset))
+
+
+def feature_sizes(levels):
+    """Tuple of (B, C, h, w) -> tuple of (h, w)."""
+    sizes = ()
+    for level in levels:
+        sizes += (level.shape[2:],)
+    return sizes
+
+
+class MaskRCNN(nn.Cell):
+    """The inference network: image -> at most D detections with their masks; also what export freezes.
+
+    Args:
+        backbone: image -> (C2, C3, C4, C5). fpn: those -> (P2, ..., P6). rpn: `RPNHead`. anchors: `Anchors`.
+        box_head, mask_head: with `box_align` and `mask_align` before them.
+        proposals, detections: what is kept at inference; training brings its own proposals.
+    """
+
+    def __init__(self, *, backbone: nn.Cell, fpn: nn.Cell, rpn: nn.Cell, anchors: Anchors, box: Sequence[nn.Cell],
+                 mask: Sequence[nn.Cell], proposals: nn.Cell, detections: nn.Cell):
+        super().__init__()
+        self.backbone, self.fpn, self.rpn, self.anchors = backbone, fpn, rpn, anchors
+        self.box_align, self.box_head = box
+        self.mask_align, self.mask_head = mask
+        self.proposals, self.detections = proposals, detections
+
+    def construct(self, image, image_size):
+        """Return boxes_input (B, D, 4), labels (B, D) int32, scores (B, D), valid (B, D) bool, masks (B, D, S, S) in 0..1.
+
+        Detections come best score first; slots that are not valid hold zeros.
+
+        Args:
+            image: (B, 3, H, W), H and W multiples of 32. image_size: (B, 2) height and width of the valid part.
+        """
+        levels = self.fpn(self.backbone(image))
+        proposals, valid = self.proposals(*self.rpn(levels), self.anchors(image, levels), image_size)
+        pyramid = levels[:4]
+        table, sizes = feature_table(pyramid), feature_sizes(pyramid)
+        b, p = valid.shape
+        logits, deltas = self.box_head(self.box_align(table, proposals, sizes))
+        span = max(image.shape[2], image.shape[3]) + 1
+        boxes, labels, scores, valid = self.detections(
+            logits.reshape(b, p, -1), deltas.reshape(b, p, -1, 4), proposals, valid, image_size, span)
+        masks = ops.sigmoid(self.mask_head(self.mask_align(table, boxes, sizes), labels.reshape(-1)))
+        masks = masks.reshape(labels.shape + masks.shape[1:]) * valid[..., None, None].astype(ms.float32)
+        return boxes, labels, scores, valid, masks
+
+
+class MaskRCNNLosses(nn.Cell):
+    """Training cell: batch columns -> the losses named in `maskrcnn.LOSS_NAMES`, float32 scalars, total first.
+
+    It shares its parameters with `network`. Sampling depends on (seed, epoch, sample id) alone, so that a resumed run and
+    any number of ranks draw the same anchors and RoIs for an image.
+
+    Args:
+        network: `MaskRCNN`.
+        proposals: `Proposals` for training. rpn_loss: `RPNLoss`. sampler: `RoISampler`.
+        mask_rois: positives an image that the mask head trains on; chosen at random where there are more.
+        weights: of the losses in their sums; {"rpn", "rpn_cls", "rpn_reg", "rcnn_cls", "rcnn_reg", "rcnn_mask"}: 1.0
+            where absent. The parts are returned unweighted.
+        box_beta: of the box head's smooth L1 loss.
+        seed: of the sampling.
+    """
+
+    def __init__(self, network: MaskRCNN, *, proposals: Proposals, rpn_loss: RPNLoss, sampler: RoISampler,
+                 mask_rois: int = 128, weights: Mapping[str, float] | None = None, box_beta: float = 1.0,
+                 seed: int = 1):
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.proposals, self.rpn_loss, self.sampler = proposals, rpn_loss, sampler
+        self.mask_rois, self.box_beta, self.seed = min(mask_rois, sampler.max_positive), box_beta, seed
+        weights = dict(weights or {})
+        self.weights = [float(weights.pop(name, 1.0)) for name in
+                        ("rpn", "rpn_cls", "rpn_reg", "rcnn_cls", "rcnn_reg", "rcnn_mask")]
+        if weights:
+            raise ValueError(f"unknown loss weights: {', '.join(weights)}")
+        coder = network.detections.coder
+        self.stds, self.box_offset = coder["stds"], coder["box_offset"]
+
+    def construct(self, image, image_size, gt_boxes, gt_labels, gt_valid, gt_ignore, gt_masks, gt_has_mask, sample_id,
+                  epoch):
+        """See the package's vocabulary for the columns; returns a tuple of scalars."""
+        gt_valid, gt_ignore = gt_valid.astype(ms.bool_), gt_ignore.astype(ms.bool_)
+        truth = (gt_boxes, gt_valid, gt_ignore)
+        key = sample_key(self.seed, epoch, sample_id)
+        levels = self.network.fpn(self.network.backbone(image))
+        logits, deltas = self.network.rpn(levels)
+        anchors = self.network.anchors(image, levels)
+        rpn_cls, rpn_reg = self.rpn_loss(ops.cat(logits, 1), ops.cat(deltas, 1), anchors, *truth,
+                                         hash_uniform(key, anchors.shape[0], stream=0))
+        proposals, valid = self.proposals(logits, deltas, anchors, image_size)
+        noise = hash_uniform(key, gt_boxes.shape[1] + proposals.shape[1], stream=1)
+        rois = self.sampler(proposals, valid, *truth, noise)
+        pyramid = levels[:4]
+        table, sizes = feature_table(pyramid), feature_sizes(pyramid)
+        rcnn_cls, rcnn_reg = self.box_branch(table, sizes, rois, gt_boxes, gt_labels)
+        rcnn_mask = self.mask_branch(table, sizes, rois, (gt_boxes, gt_labels, gt_masks, gt_has_mask))
+        return self.sums(rpn_cls, rpn_reg, rcnn_cls, rcnn_reg, rcnn_mask)
+
+    def box_branch(self, table, sizes, rois, gt_boxes, gt_labels):
+        boxes, matched, is_positive, is_chosen = rois
+        logits, deltas = self.network.box_head(self.network.box_align(table, boxes, sizes))
+        return box_losses(logits, deltas, boxes, take_rows(gt_boxes, matched), take_rows(gt_labels, matched),
+                          is_positive, is_chosen, stds=self.stds, beta=self.box_beta, box_offset=self.box_offset)
+
+    def mask_branch(self, table, sizes, rois, truth):
+        boxes, matched, is_positive, _ = rois
+        gt_boxes, gt_labels, gt_masks, gt_has_mask = truth
+        count = min(self.mask_rois, boxes.shape[1])
+        boxes, matched, is_positive = boxes[:, :count], matched[:, :count], is_positive[:, :count]
+        labels = (take_rows(gt_labels, matched) * is_positive.astype(ms.int32)).reshape(-1)
+        logits = self.network.mask_head(self.network.mask_align(table, boxes, sizes), labels)
+        crops = take_rows(gt_masks.astype(ms.float32) / 255.0, matched)
+        targets = mask_targets(crops.reshape((-1,) + crops.shape[2:]), take_rows(gt_boxes, matched).reshape(-1, 4),
+                               boxes.reshape(-1, 4), logits.shape[-1])
+        counts = ops.logical_and(is_positive, take_rows(gt_has_mask.astype(ms.bool_), matched))
+        return mask_loss(logits, targets, counts.reshape(-1))
+
+    def sums(self, rpn_cls, rpn_reg, rcnn_cls, rcnn_reg, rcnn_mask):
+        rpn_weight, rpn_cls_weight, rpn_reg_weight, cls_weight, reg_weight, mask_weight = self.weights
+        rpn = rpn_weight * (rpn_cls_weight * rpn_cls + rpn_reg_weight * rpn_reg)
+        rcnn = cls_weight * rcnn_cls + reg_weight * rcnn_reg + mask_weight * rcnn_mask
+        return rpn + rcnn, rpn, rcnn, rpn_cls, rpn_reg, rcnn_cls, rcnn_reg, rcnn_mask
+
+
+def freeze(backbone: nn.Cell, stages: int) -> None:
+    """Keep the stem and the first stages of a ResNet as loaded: 0 nothing, 1 the stem, 2 stem and layer1, ... 5 all."""
+    if not 0 <= stages <= 5:
+        raise ValueError(f"freeze_at={stages}: expected 0 (nothing) to 5 (the whole backbone)")
+    frozen = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.")[:stages + 1 if stages else 0]
+    for name, parameter in backbone.parameters_and_names():
+        if name.startswith(frozen):
+            parameter.requires_grad = False
