@@ -84,7 +84,7 @@ def _imdecode(data: bytes, flags: int) -> np.ndarray:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if len(data) else None
     except cv2.error as error:
-        raise InputError(f"cannot be decoded: {error.err}") from error
+        raise InputError(f"cannot be decoded ({error.err}); restore it or scale it down") from error
     if image is None:
         raise InputError(_why_not_image(data))
     return image

@@ -37,6 +37,7 @@ def read_header(path: Path) -> dict[str, Any]:
     if not isinstance(header, dict) or not {"schema", "shard_addresses", "page", "page_size"} <= set(header):
         raise InputError(f"{path}: not a MindRecord file, or its header is damaged; give the dst_path of a build, or "
                          "build the records again")
+    header["page"] = header["page"] or []  # null in a shard without rows
     last = max((page["page_id"] for page in header["page"]), default=-1)
     expected = header["header_size"] + last * header["page_size"]
     if last >= 0 and path.stat().st_size <= expected:
@@ -65,7 +66,7 @@ def set_addresses(path: Path, names: Sequence[str], index: int) -> None:
     with open(path, "r+b") as file:
         header = json.loads(file.read(_LENGTH.unpack(file.read(_LENGTH.size))[0]))
         header |= {"shard_addresses": list(names), "shard_id": index}
-        for page in header["page"]:
+        for page in header["page"] or []:
             page["shard_id"] = index
         text = json.dumps(header, separators=(",", ":")).encode()
         if _LENGTH.size + len(text) > header["header_size"]:
