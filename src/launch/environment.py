@@ -18,16 +18,17 @@ STARTED_FILE = "LAUNCH_STARTED_FILE"
 
 # What an outer job may have left in the launcher's own environment and would make a rank join the wrong one.
 CLEARED = ("MS_ROLE", "MS_NODE_ID", "MS_WORKER_NUM", "MS_SCHED_HOST", "MS_SCHED_PORT", "MS_WORKER_IP", "MS_SERVER_NUM",
-           "RANK_TABLE_FILE", "RANK_ID", "RANK_SIZE", "DEVICE_ID", "DEVICE_NUM", "RANK_START_ID", "WORKERS", STARTED_FILE)
+           "RANK_TABLE_FILE", "RANK_ID", "RANK_SIZE", "DEVICE_ID", "DEVICE_NUM", "RANK_START_ID", "WORKERS",
+           STARTED_FILE)
 
 
 def timeouts(compile_seconds: int, start_seconds: int, environ: Mapping[str, str]) -> dict[str, str]:
     """Every time-out of a job, from two numbers, so that none is shorter than what it waits for.
 
-    Ranks compile their graphs at different speeds, rank 0 may evaluate alone: until the slowest is back, the others wait
-    in a collective. HCCL gives up on that after HCCL_EXEC_TIMEOUT (multiples of 68, up to 17340) and, when links are
-    set up, after HCCL_CONNECT_TIMEOUT (120 to 7200); MindSpore's CPU collectives after MS_CPU_COMM_OP_TIMEOUT, 30
-    by default. Variables that the user has set stay.
+    Ranks compile their graphs at different speeds, rank 0 may evaluate alone: until the slowest is back, the others
+    wait in a collective. HCCL gives up on that after HCCL_EXEC_TIMEOUT (multiples of 68, up to 17340) and, when links
+    are set up, after HCCL_CONNECT_TIMEOUT (120 to 7200); MindSpore's CPU collectives after MS_CPU_COMM_OP_TIMEOUT,
+    30 by default (measured: a rank 45 s late ended the job). Variables that the user has set stay.
 
     Args:
         compile_seconds: longest time that one rank may be behind another.

@@ -1,7 +1,7 @@
 """The line between the launchers of a job's hosts: who is there, who failed, who is to stop.
 
-The launcher on the master's server (that of rank 0) listens on the port after the scheduler's; the others connect. Messages
-are JSON objects, one a line, with a `kind`:
+The launcher on the master's server (that of rank 0) listens on the port after the scheduler's; the others connect.
+Messages are JSON objects, one a line, with a `kind`:
     hello, go, refused     before the start: the others report, the master answers when all are there
     alive                  every few seconds; a host that is silent for long, or whose line breaks, is `lost`
     started                a rank has marked its start, so all of them are expected to
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import select
 import socket
 import time
@@ -97,7 +98,7 @@ class Line:
         try:
             listener = socket.create_server((self.server.server_id, self.port), family=family)
         except OSError as error:
-            raise InputError(f"port {self.port} of {self.server.server_id}: {error.strerror}; another job? Give every "
+            raise InputError(f"port {self.port} of {self.server.server_id}: {os.strerror(error.errno)}; another job? Give every "
                              "host of this one the same other --port") from error
         others = {s.server_id: s for s in self.table.servers if s is not self.server}
         with listener:
@@ -106,8 +107,8 @@ class Line:
                     raise Interrupted
                 if time.monotonic() > deadline:
                     who = "; ".join(f"{name} (ranks {spans(others[name].ranks)})" for name in sorted(absent))
-                    raise InputError(f"no launcher came within {timeout:.0f} s from {who}: start the same command there, "
-                                     f"and check that it reaches {self.server.server_id}:{self.port}")
+                    raise InputError(f"no launcher came within {timeout:.0f} s from {who}: start the same command "
+                                     f"there, and check that it reaches {self.server.server_id}:{self.port}")
                 if select.select([listener], [], [], 0.2)[0]:
                     number = max(number, self._welcome(listener.accept()[0], others))
         self.send(kind="go", number=number)
@@ -146,7 +147,8 @@ class Line:
                 time.sleep(0.5)
                 continue
             if answer["kind"] == "refused":
-                raise InputError(f"the launcher on {master.server_id} refused {self.server.server_id}: {answer['reason']}")
+                raise InputError(f"the launcher on {master.server_id} refused {self.server.server_id}: "
+                                 f"{answer['reason']}")
             self.peers = {peer.name: peer}
             return int(answer["number"])
         raise InputError(f"the launcher of {master.server_id} (ranks {spans(master.ranks)}) did not answer on port "

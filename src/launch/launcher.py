@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from src.launch.hosts import Interrupted, Line
-from src.launch.plan import Job, describe, next_number, make_plan
+from src.launch.plan import Job, describe, make_plan, next_number
 from src.launch.supervisor import Outcome, Signals, Supervisor
 
 log = logging.getLogger(__name__)

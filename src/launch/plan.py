@@ -1,9 +1,9 @@
 """What a launch will do, as data: the processes of this host with their commands, environments, folders and cores.
 
 `make_plan` turns a rank table and a command into a `Plan` without starting anything; `describe` shows it (--dry_run).
-Folder and command may hold {rank}, {device} and {number}: {device} is the device id, or the rank where the job has several
-servers, whose ids would meet in one folder of a shared disk; {number} is "" for the first run in a folder and _2, _3, ...
-for the next ones, so that nothing is overwritten.
+Folder and command may hold {rank}, {device} and {number}: {device} is the device id, or the rank where the job has
+several servers, whose ids would meet in one folder of a shared disk; {number} is "" for the first run in a folder and
+_2, _3, ... for the next ones, so that nothing is overwritten.
 """
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Process:
-    """One process to start. `rank` is None for the scheduler; `environment` holds what is added to the launcher's own."""
+    """One process to start; `rank` is None for the scheduler, `environment` is added to the launcher's own."""
 
     name: str
     rank: int | None
@@ -156,7 +156,7 @@ def _span(text: str) -> range:
 
 
 def describe(plan: Plan, *, short: bool = False) -> str:
-    """The plan as text: the job, the time-outs and each process; unless `short` also environments, commands, msrun's line."""
+    """The plan as text: job, time-outs and processes; unless `short` also environments, commands and msrun's line."""
     job = plan.job
     servers = "; ".join(f"{s.server_id}: ranks {spans(s.ranks)}" for s in job.table.servers)
     how = "rank table, HCCL" if job.native else f"dynamic cluster, scheduler {job.table.master.server_id}:{plan.port}"
@@ -183,9 +183,9 @@ def msrun_line(plan: Plan) -> str:
         if server.ranks != list(range(index * local, (index + 1) * local)):
             return "no equivalent msrun line: its ranks follow the order of the servers"
         if job.device_target != "CPU" and [d.device_id for d in server.devices] != list(range(local)):
-            return "no equivalent msrun line: it numbers the devices of every server 0, 1, ... in the order of the ranks"
+            return "no equivalent msrun line: it numbers the devices of a server 0, 1, ... in the order of the ranks"
     options = {"worker_num": job.table.world_size, "local_worker_num": local, "master_addr": job.table.master.server_id,
-               "master_port": plan.port or 8118, "node_rank": node, "join": True,
+               "master_port": plan.port, "node_rank": node, "join": True,
                "log_dir": plan.ranks[0].log.parent, "cluster_time_out": job.timeouts["MS_TOPO_TIMEOUT"]}
     words = ["msrun", *(f"--{k}={v}" for k, v in options.items()), *plan.ranks[0].command[1:]]
     return f"with msrun: {shlex.join(words)}"

@@ -186,7 +186,8 @@ class _Check:
         beyond = sorted(r for r in self.ranks if r >= self.devices)
         if missing and self.ranks:
             more = f"; {_numbers(beyond)} beyond the last" if beyond else ""
-            self.report("$", f"{self.devices} devices need ranks 0..{self.devices - 1}: no rank {_numbers(missing)}{more}")
+            last = self.devices - 1
+            self.report("$", f"{self.devices} devices need ranks 0..{last}: no rank {_numbers(missing)}{more}")
 
 
 def _numbers(values: list[int]) -> str:

@@ -5,8 +5,9 @@ the launcher is killed. What ends a run:
     all ranks of all hosts exited with 0       -> status 0
     a rank failed, here or on another host     -> the others are stopped; status of the first one
     a host was lost, or a rank never started   -> the same, status 1
-    SIGINT, SIGTERM or SIGHUP to a launcher    -> SIGTERM to all ranks of all hosts, which may write a checkpoint; SIGKILL
-                                                  after the grace period or at a second signal; status 128 + signal
+    SIGINT, SIGTERM or SIGHUP to a launcher    -> SIGTERM to all ranks of all hosts, which may write a checkpoint;
+                                                  SIGKILL after the grace period or at a second signal;
+                                                  status 128 + signal
 """
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Write the rank table of one or several servers: `python get_multicards_json.py 10.111.2.3 [--device_num="[0,8)"]`.
 
-The addresses of the devices' own network ports are looked up, never invented: from `--device_ip`, else from the server's
-hccn.conf (`address_0=192.168.100.101`), else from `hccn_tool`. Both of the latter know the devices of the machine they
-are on: for several servers give one --hccn_conf SERVER=FILE each, or run this on every server and join the tables
-with merge_rank_tables.py. For ranks on CPUs (--device_target=CPU) a device has its server's address.
+The addresses of the devices' own network ports are looked up, never invented: from `--device_ip`, else from the
+server's hccn.conf (`address_0=192.168.100.101`), else from `hccn_tool`. Both of the latter know the devices of the
+machine they are on: for several servers give one --hccn_conf SERVER=FILE each, or run this on every server and join
+the tables with merge_rank_tables.py. For ranks on CPUs (--device_target=CPU) a device has its server's address.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 if __name__ == "__main__":  # works from any folder, as a file too
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from src.config import Parser, entry_point
+from src.config import Parser, add_flag, entry_point
 from src.contract import InputError
 from src.launch.rank_table import Device, RankTable, Server, is_local, write
 
@@ -41,7 +41,8 @@ def parse_server(text: str) -> str:
 
 
 def parse_devices(text: str) -> list[int]:
-    """Device ids in the order written: "[0,8)" is 0..7, "[4,7]" 4..7, "0,2,5-7" a list; brackets are half-open as in maths.
+    """Device ids in the order written: "[0,8)" is 0..7, "[4,7]" 4..7, "0,2,5-7" a list; brackets mean what they do
+    in mathematics.
 
     Raises:
         InputError: not of these forms, empty, or an id twice.
@@ -138,7 +139,8 @@ def build_table(args) -> RankTable:
     if len(set(servers)) < len(servers):
         raise InputError(f"a server occurs twice: {', '.join(servers)}")
     confs = per_server(args.hccn_conf, servers, "hccn_conf")
-    ranges = per_server([t if "=" in t else f"{s}={t}" for t in args.device_num for s in servers], servers, "device_num")
+    ranges = [text if "=" in text else f"{server}={text}" for text in args.device_num for server in servers]
+    ranges = per_server(ranges, servers, "device_num")
     given = parse_device_ips(args.device_ip, servers)
     made, rank = [], 0
     for server in servers:
@@ -155,7 +157,7 @@ def build_table(args) -> RankTable:
 
 
 def main() -> None:
-    parser = Parser(prog="get_multicards_json.py", description="Write the rank table (HCCL 1.0) of one or several servers.")
+    parser = Parser(prog="get_multicards_json.py", description="Write the rank table (HCCL 1.0) of servers.")
     parser.add_argument("servers", nargs="+", metavar="ADDRESS", help="the servers' addresses; rank 0 is on the first")
     parser.add_argument("--device_num", action="append", default=[], metavar="[SERVER=]RANGE",
                         help='devices in the order of their ranks: "[0,8)", "[4,7]" or "0,1,4-7" (default: "[0,8)")')
@@ -163,9 +165,9 @@ def main() -> None:
                         help="where the devices' addresses stand (default: /etc/hccn.conf of this machine)")
     parser.add_argument("--device_ip", action="append", default=[], metavar="[SERVER:]ID=ADDRESS",
                         help="the address of one device; repeat")
-    parser.add_argument("--hccn_tool", default="hccn_tool", help="program to ask where no hccn.conf knows (default: %(default)s)")
+    add_flag(parser, "hccn_tool", "hccn_tool", "program to ask where no hccn.conf knows")
     parser.add_argument("--device_target", default="Ascend", choices=("Ascend", "CPU"), help="what the ranks run on")
-    parser.add_argument("--output", default="", metavar="FILE", help="the file to write (default: hccl_{n}p_{ids}_{ip}.json)")
+    parser.add_argument("--output", default="", metavar="FILE", help="default: hccl_{n}p_{ids}_{ip}.json")
     args = parser.parse_args()
     table = build_table(args)
     first = table.servers[0]

@@ -1,8 +1,8 @@
-"""Start, watch and stop this host's ranks of a job: `python src/tools/launch.py [options] train.py --is_distributed ...`.
+"""Start, watch and stop this host's ranks of a job: `python launch.py [options] train.py --is_distributed ...`.
 
 The rank table (--rank_table or RANK_TABLE_FILE) decides everything: world size, this host's ranks and devices, where
-they meet. The same line on every host starts the whole job. Without a table, `DEVICE_TARGET=CPU WORKERS=4`, or RANK_SIZE
-and RANK_START_ID, describe ranks on this host alone. The command begins at the first word that ends in .py.
+they meet. The same line on every host starts the whole job. Without a table, `DEVICE_TARGET=CPU WORKERS=4`, or
+RANK_SIZE and RANK_START_ID, describe ranks on this host alone. The command begins at the first word that ends in .py.
 """
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def build_parser() -> Parser:
     env = os.environ
-    parser = Parser(prog="launch.py", usage="launch.py [options] SCRIPT.py [its flags]", description=__doc__.splitlines()[0])
+    parser = Parser(prog="launch.py", usage="launch.py [options] SCRIPT.py [its flags]",
+                    description=__doc__.splitlines()[0])
     add_flag(parser, "rank_table", env.get("RANK_TABLE_FILE", ""), "the rank table; RANK_TABLE_FILE", metavar="FILE")
-    add_flag(parser, "device_target", env.get("DEVICE_TARGET", "Ascend"), "what the ranks run on; DEVICE_TARGET",
-             choices=("Ascend", "CPU"))
+    add_flag(parser, "device_target", env.get("DEVICE_TARGET", "Ascend"), "what the ranks run on, Ascend or CPU; "
+             "DEVICE_TARGET")
     add_flag(parser, "workers", None, "ranks on this host, without a table; WORKERS, RANK_SIZE or DEVICE_NUM", type=int)
     add_flag(parser, "first_device", None, "device of the first rank, without a table; RANK_START_ID", type=int)
     add_flag(parser, "server", "", "which entry of the table this host is, where its addresses do not tell")
-    add_flag(parser, "port", None, f"port of the scheduler; the hosts' launchers talk on the next one; MS_SCHED_PORT (a free "
-             f"one for one host, {DEFAULT_PORT} for several)", type=int)
-    add_flag(parser, "folder", "train_parallel{rank}{number}", "a rank's output folder, with {rank} or {device}, and {number}")
+    add_flag(parser, "port", env.get("MS_SCHED_PORT"), "port of the scheduler, the launchers of several hosts talk on "
+             f"the next one; a free one for one host, {DEFAULT_PORT} for several; MS_SCHED_PORT", type=int)
+    add_flag(parser, "folder", "train_parallel{rank}{number}", "a rank's output folder: {rank} or {device}, {number}")
     add_flag(parser, "log_name", "log", "name of a rank's log in its folder")
     add_flag(parser, "start_timeout", 600, "seconds for all hosts to meet and all ranks to start")
-    add_flag(parser, "compile_timeout", 1800, "seconds that one rank may be behind another, as when graphs are compiled")
+    add_flag(parser, "compile_timeout", 1800, "seconds that one rank may be behind another, as in compiling")
     add_flag(parser, "grace", 60.0, "seconds that ranks have after SIGTERM or Ctrl-C before they are killed")
     parser.add_argument("--bind_core", nargs="?", const="auto", default="", metavar="CORES",
                         help='bind ranks to cores: bare for equal shares, or "0-3;4-7"')
@@ -76,24 +77,26 @@ def find_table(args, env: Mapping[str, str]) -> tuple[RankTable, Server]:
     counts = {name: env[name] for name in ("WORKERS", "RANK_SIZE", "DEVICE_NUM") if env.get(name)}
     counts |= {"--workers": str(args.workers)} if args.workers is not None else {}
     first = env.get("RANK_START_ID", "") if args.first_device is None else str(args.first_device)
-    for name, text in [*counts.items(), ("RANK_START_ID", first or "0")]:
-        if not text.isdigit() or (name != "RANK_START_ID" and not int(text)):
-            raise InputError(f"{name}={text}: not a number of ranks" if name in counts else f"{name}={text}: not a device")
+    for name, text in counts.items():
+        if not text.isdigit() or not int(text):
+            raise InputError(f"{name}={text}: not a number of ranks; expected 1, 2, ...")
+    if first and not first.isdigit():
+        raise InputError(f"RANK_START_ID={first}: not a device id; expected 0, 1, ...")
     if args.rank_table:
         table = read(args.rank_table, device_target=args.device_target)
         server = this_server(table, args.server)
         for name, text in counts.items():
             if int(text) not in (table.world_size, len(server.devices)):
-                raise InputError(f"{name}={text}, but {table.path} has {table.world_size} ranks, {len(server.devices)} of "
-                                 f"them on this host; unset {name}, or give the table that you mean")
+                raise InputError(f"{name}={text}, but {table.path} has {table.world_size} ranks, "
+                                 f"{len(server.devices)} of them on this host; unset {name}, or give another table")
         lowest = min(d.device_id for d in server.devices)
         if first and int(first) != lowest:
             raise InputError(f"RANK_START_ID={first}, but the first device of this host in {table.path} is {lowest}; "
-                             "unset RANK_START_ID, or give the table that you mean")
+                             "unset RANK_START_ID, or give another table")
         return table, server
     if not counts:
-        raise InputError("no rank table: give --rank_table=FILE (src/tools/get_multicards_json.py writes one), or the number "
-                         "of ranks on this host, such as DEVICE_TARGET=CPU WORKERS=2")
+        raise InputError("no rank table: give --rank_table=FILE (src/tools/get_multicards_json.py writes one), or the "
+                         "number of ranks on this host, such as DEVICE_TARGET=CPU WORKERS=2")
     if len(set(counts.values())) > 1:
         raise InputError("contradicting numbers of ranks: " + ", ".join(f"{k}={v}" for k, v in counts.items()))
     table = single_server(int(next(iter(counts.values()))), first_device=int(first or 0))
@@ -102,9 +105,11 @@ def find_table(args, env: Mapping[str, str]) -> tuple[RankTable, Server]:
 
 def build_job(args, command: tuple[str, ...], env: Mapping[str, str]) -> Job:
     """What the command line and the environment ask for."""
+    if args.device_target not in ("Ascend", "CPU"):
+        raise InputError(f"DEVICE_TARGET={args.device_target}: expected Ascend or CPU")
     if "{number}" not in args.folder or not ("{rank}" in args.folder or "{device}" in args.folder):
-        raise InputError(f"--folder={args.folder}: needs {{number}}, and {{rank}} or {{device}}, so that no two runs or "
-                         "ranks write into one folder")
+        raise InputError(f"--folder={args.folder}: needs {{number}}, and {{rank}} or {{device}}, so that no two runs "
+                         "or ranks write into one folder")
     table, server = find_table(args, env)
     cores = divide_cores(args.bind_core, len(server.devices), sorted(os.sched_getaffinity(0)))
     return Job(command=command, table=table, server=server, device_target=args.device_target, folder=args.folder,
@@ -114,12 +119,12 @@ def build_job(args, command: tuple[str, ...], env: Mapping[str, str]) -> Job:
 def main() -> int:
     options, words = split_words(sys.argv[1:])
     args = build_parser().parse_args(options)
-    port = args.port or int(os.environ.get("MS_SCHED_PORT") or 0) or None
     job = build_job(args, find_command(words), os.environ)
     if args.dry_run:
-        print(describe(make_plan(job, port=port or choose_port(job), number=next_number(job))))
+        print(describe(make_plan(job, port=args.port or choose_port(job), number=next_number(job))))
         return 0
-    return launch(job, port=port, grace=args.grace, start_timeout=args.start_timeout, max_restarts=args.max_restarts)
+    return launch(job, port=args.port, grace=args.grace, start_timeout=args.start_timeout,
+                  max_restarts=args.max_restarts)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Join the rank tables of several servers: `python merge_rank_tables.py hccl_8p_*.json`; ranks follow the files' order."""
+"""Join the rank tables of several servers: `python merge_rank_tables.py A.json B.json`; A's ranks come first."""
 from __future__ import annotations
 
 import sys

@@ -1,0 +1,135 @@
+"""MindSpore's own collectives on CPU ranks that our launcher started, on one host and on two network namespaces."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def script(launchers):
+    (launchers.folder / "sum.py").write_text((Path(__file__).parent / "allreduce_script.txt").read_text())
+    return "sum.py"
+
+
+def log_of(launchers, rank):
+    return (launchers.folder / f"train_parallel{rank}" / "log").read_text()
+
+
+def test_two_ranks_without_a_table(launchers, script):
+    status, output = launchers.run(script, "1", timeout=120, DEVICE_TARGET="CPU", WORKERS="2")
+    assert status == 0, output
+    for rank in (0, 1):
+        assert f"rank {rank} of 2: [3.0, 20.0]" in log_of(launchers, rank)
+    assert launchers.left() == []
+
+
+def test_table_of_cpu_devices_in_any_order(launchers, script, table_file):
+    path = table_file({"127.0.0.1": [(1, 6), (0, 7)]})
+    status, output = launchers.run("--rank_table", path, script, "1", timeout=120, DEVICE_TARGET="CPU")
+    assert status == 0, output
+    assert "rank 1 of 2: [3.0, 20.0]" in log_of(launchers, 1)
+
+
+def test_sigkill_of_a_rank_ends_the_job_within_a_minute(launchers, script):
+    popen = launchers.start(script, "1000", DEVICE_TARGET="CPU", WORKERS="2")
+    launchers.wait_for("pid0", timeout=120)
+    os.kill(int(launchers.wait_for("pid1", timeout=60)), signal.SIGKILL)
+    begun = time.monotonic()
+    output, _ = popen.communicate(timeout=60)
+    assert time.monotonic() - begun < 60
+    assert popen.returncode == 137
+    assert "rank 1 on 127.0.0.1 was killed by signal 9" in output
+    assert launchers.left() == []
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_launcher_leaves_no_rank_and_no_scheduler(launchers, script, number, status):
+    before = schedulers()
+    popen = launchers.start(script, "1000", DEVICE_TARGET="CPU", WORKERS="2")
+    launchers.wait_for("pid0", timeout=120)
+    assert len(schedulers()) == len(before) + 1
+    popen.send_signal(number)
+    popen.communicate(timeout=60)
+    assert popen.returncode == status
+    assert launchers.left() == []
+    assert schedulers() == before
+
+
+def schedulers():
+    listed = subprocess.run(["ps", "-wweo", "pid=,args="], capture_output=True, text=True).stdout
+    return sorted(line.split()[0] for line in listed.splitlines() if re.search(r"-c import mindspore .*init\(\)", line))
+
+
+@pytest.fixture
+def namespaces():
+    """Two network namespaces that reach each other; yields {address: name}. Cut the line with `ip link set ... down`."""
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("needs root and iproute2")
+    tag = str(os.getpid())
+    names = [f"a{tag}", f"b{tag}"]
+
+    def ip(*words):
+        return subprocess.run(["ip", *words], capture_output=True, text=True)
+
+    if ip("netns", "add", names[0]).returncode:
+        pytest.skip("this machine allows no network namespaces")
+    ip("netns", "add", names[1])
+    ip("link", "add", f"v{names[0]}", "type", "veth", "peer", "name", f"v{names[1]}")
+    addresses = {"10.77.0.1": names[0], "10.77.0.2": names[1]}
+    for address, name in addresses.items():
+        ip("link", "set", f"v{name}", "netns", name)
+        ip("-n", name, "addr", "add", f"{address}/24", "dev", f"v{name}")
+        ip("-n", name, "link", "set", f"v{name}", "up")
+        ip("-n", name, "link", "set", "lo", "up")
+    yield addresses
+    for name in names:
+        ip("netns", "del", name)
+
+
+@pytest.fixture
+def two_hosts(launchers, script, table_file, namespaces):
+    """Starts the job of two ranks, one in each namespace."""
+    path = table_file({address: [(rank, 0)] for rank, address in enumerate(namespaces)})
+
+    def start(steps):
+        popens = [launchers.start("--rank_table", path, script, steps, prefix=("ip", "netns", "exec", name),
+                                  DEVICE_TARGET="CPU") for name in namespaces.values()]
+        return popens
+    return start
+
+
+def test_two_hosts_sum(launchers, two_hosts):
+    popens = two_hosts(1)
+    outputs = [p.communicate(timeout=180)[0] for p in popens]
+    assert [p.returncode for p in popens] == [0, 0], outputs
+    for rank in (0, 1):
+        assert f"rank {rank} of 2: [3.0, 20.0]" in log_of(launchers, rank)
+
+
+@pytest.mark.parametrize("how", ["rank", "launcher", "cable"])
+def test_one_host_fails_and_both_end_within_a_minute(launchers, two_hosts, namespaces, how):
+    popens = two_hosts(1000)
+    launchers.wait_for("pid0", timeout=120)
+    victim = int(launchers.wait_for("pid1", timeout=60))
+    if how == "rank":
+        os.kill(victim, signal.SIGKILL)
+    elif how == "launcher":
+        popens[1].kill()
+    else:
+        name = namespaces["10.77.0.2"]
+        subprocess.run(["ip", "-n", name, "link", "set", f"v{name}", "down"], check=True)
+    begun = time.monotonic()
+    outputs = [p.communicate(timeout=60)[0] for p in popens]
+    assert time.monotonic() - begun < 60
+    expected = "rank 1 on 10.77.0.2 was killed by signal 9" if how == "rank" else "host 10.77.0.2 (ranks 1) is lost"
+    assert expected in outputs[0]
+    assert popens[0].returncode == (137 if how == "rank" else 1)
+    assert popens[1].returncode == {"rank": 137, "launcher": -9, "cable": 1}[how]
+    assert launchers.left() == []

@@ -1,0 +1,152 @@
+"""Two launchers on two addresses of this machine: one job, one end."""
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+from src.launch import hosts
+
+A, B = "127.0.0.2", "127.0.0.3"
+
+
+@pytest.fixture
+def port():
+    """A port whose successor is free on both addresses."""
+    with socket.socket() as one, socket.socket() as other:
+        one.bind((A, 0))
+        other.bind((B, one.getsockname()[1]))
+        return str(one.getsockname()[1] - 1)
+
+
+@pytest.fixture
+def pair(launchers, table_file, port):
+    """Starts the launchers of both hosts; rank 0 is on the second server of the table."""
+    path = table_file({A: [(2, 0), (1, 1)], B: [(0, 0)]})
+
+    def start(*words):
+        return [launchers.start("--rank_table", path, "--server", name, "--port", port, *words) for name in (A, B)]
+    return start
+
+
+def ends(popens, timeout=40):
+    """[(status, output), ...] of launchers."""
+    outputs = [p.communicate(timeout=timeout)[0] for p in popens]
+    return [(p.returncode, output) for p, output in zip(popens, outputs)]
+
+
+def test_both_hosts_run_and_end_together(launchers, pair):
+    (status_a, output_a), (status_b, _) = ends(pair("rank.py", "0:sleep=2", "say=ready"))
+    assert (status_a, status_b) == (0, 0)
+    assert "3 ranks on Ascend (127.0.0.2: ranks 1-2; 127.0.0.3: ranks 0); this host is 127.0.0.2" in output_a
+    for rank in (0, 1, 2):
+        assert "ready" in (launchers.folder / f"train_parallel{rank}" / "log").read_text()
+
+
+def test_a_killed_rank_ends_the_job_on_every_host(launchers, pair):
+    popens = pair("rank.py", "child", "pid", "sleep=60")
+    launchers.pid(0), launchers.pid(1)
+    os.kill(launchers.pid(2), signal.SIGKILL)
+    begun = time.monotonic()
+    for status, output in ends(popens):
+        assert status == 137
+        assert "the job ended with status 137: rank 2 on 127.0.0.2 was killed by signal 9 (SIGKILL)" in output
+    assert time.monotonic() - begun < 10
+    assert launchers.left() == []
+
+
+def test_a_host_that_dies_ends_the_job_and_is_named(launchers, pair):
+    popens = pair("rank.py", "pid", "sleep=60")
+    for rank in (0, 1, 2):
+        launchers.pid(rank)
+    popens[0].kill()
+    status, output = ends(popens)[1]
+    assert status == 1
+    assert "host 127.0.0.2 (ranks 1-2) is lost: the connection was closed" in output
+    assert launchers.left() == []
+
+
+@pytest.mark.slow
+def test_a_silent_host_ends_the_job_and_is_named(launchers, pair):
+    popens = pair("rank.py", "pid", "sleep=100")
+    for rank in (0, 1, 2):
+        launchers.pid(rank)
+    popens[1].send_signal(signal.SIGSTOP)
+    begun = time.monotonic()
+    status, output = ends(popens[:1], timeout=60)[0]
+    assert time.monotonic() - begun < hosts.SILENCE + 10
+    assert status == 1
+    assert "host 127.0.0.3 (ranks 0) is lost: nothing was heard for 20 s" in output
+
+
+def test_sigterm_to_one_launcher_lets_the_ranks_of_all_hosts_save(launchers, pair):
+    popens = pair("rank.py", "save", "pid", "sleep=60")
+    for rank in (0, 1, 2):
+        launchers.pid(rank)
+    popens[0].send_signal(signal.SIGTERM)
+    assert [status for status, _ in ends(popens)] == [143, 143]
+    assert all("saved" in (launchers.folder / f"train_parallel{r}" / "log").read_text() for r in (0, 1, 2))
+    assert launchers.left() == []
+
+
+def test_all_hosts_restart_together(launchers, pair):
+    for status, output in ends(pair("--max_restarts=1", "rank.py", "1:exit_unless_resumed=5", "0:sleep=1")):
+        assert status == 0
+        assert "rank 1 on 127.0.0.2 exited with status 5" in output and "restart 1 of 1" in output
+
+
+def test_a_rank_of_another_host_that_never_starts_is_named(launchers, pair):
+    for status, output in ends(pair("--start_timeout=3", "rank.py", "0:started", "1:started", "sleep=60")):
+        assert status == 1
+        assert "rank 2 on 127.0.0.2 did not start within 3 s" in output
+
+
+def test_a_host_that_never_comes_is_named(launchers, table_file, port):
+    path = table_file({A: [(2, 0), (1, 1)], B: [(0, 0)]})
+    words = "--rank_table", path, "--port", port, "--start_timeout=2"
+    status, output = launchers.run(*words, "--server", B, "rank.py")
+    assert status == 2
+    assert "no launcher came within 2 s from 127.0.0.2 (ranks 1-2)" in output
+    status, output = launchers.run(*words, "--server", A, "rank.py")
+    assert status == 2
+    assert "the launcher of 127.0.0.3 (ranks 0) did not answer on port" in output
+
+
+def test_hosts_with_different_tables_do_not_start(launchers, table_file, port):
+    path = table_file({A: [(1, 0)], B: [(0, 0)]})
+    master = launchers.start("--rank_table", path, "--server", B, "--port", port, "--start_timeout=15", "rank.py")
+    launchers.wait_for("table.json")
+    time.sleep(1)
+    other = path.with_name("other.json")
+    other.write_text(path.read_text().replace('"device_id": "0"', '"device_id": "1"', 1))
+    status, output = launchers.run("--rank_table", other, "--server", A, "--port", port, "rank.py")
+    assert status == 2
+    assert "the launcher on 127.0.0.3 refused 127.0.0.2: its rank table differs" in output
+    master.send_signal(signal.SIGTERM)
+    assert master.wait(timeout=10) == 143
+
+
+def test_a_stranger_at_the_port_is_sent_away(launchers, table_file, port):
+    path = table_file({A: [(1, 0)], B: [(0, 0)]})
+    master = launchers.start("--rank_table", path, "--server", B, "--port", port, "rank.py")
+    for noise in (b"GET / HTTP/1.0\r\n\r\n", b'{"kind": "hello", "server": "10.0.0.1"}\n', b"[1]\n"):
+        for _ in range(50):
+            try:
+                stranger = socket.create_connection((B, int(port) + 1))
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.1)
+        with stranger:
+            stranger.sendall(noise)
+            assert stranger.recv(10) == b""
+    friend = launchers.start("--rank_table", path, "--server", A, "--port", port, "rank.py")
+    assert [status for status, _ in ends([master, friend])] == [0, 0]
+
+
+def test_the_same_port_twice_is_explained(launchers, table_file, port):
+    with socket.create_server((B, int(port) + 1)):
+        status, output = launchers.run("--rank_table", table_file({A: [(1, 0)], B: [(0, 0)]}), "--server", B,
+                                       "--port", port, "rank.py")
+    assert status == 2
+    assert "Address already in use; another job?" in output

@@ -1,0 +1,64 @@
+"""The launcher's command line and environment variables, seen through --dry_run."""
+import re
+
+import pytest
+
+
+@pytest.fixture
+def dry(launchers):
+    def run(*words, **environment):
+        return launchers.run("--dry_run", *words, **environment)
+    return run
+
+
+def test_variables_of_the_spec(dry):
+    status, output = dry("rank.py", "--is_distributed", DEVICE_TARGET="CPU", RANK_SIZE="3", RANK_START_ID="4")
+    assert status == 0
+    assert "3 ranks on CPU (127.0.0.1: ranks 0-2)" in output
+    assert [f"DEVICE_ID={d}\n" in output for d in (3, 4, 5, 6, 7)] == [False, True, True, True, False]
+    assert "rank.py --is_distributed" in output
+
+
+@pytest.mark.parametrize("name", ["WORKERS", "RANK_SIZE", "DEVICE_NUM"])
+def test_number_of_ranks(dry, name):
+    assert "2 ranks on CPU" in dry("rank.py", **{"DEVICE_TARGET": "CPU", name: "2"})[1]
+
+
+def test_rank_table_variable_and_a_table_that_agrees(dry, table_file):
+    path = str(table_file({"127.0.0.1": [(0, 4), (1, 5)]}))
+    status, output = dry("rank.py", RANK_TABLE_FILE=path, RANK_SIZE="2", RANK_START_ID="4")
+    assert status == 0 and f"RANK_TABLE_FILE={path}" in output
+
+
+@pytest.mark.parametrize("environment, message", [
+    ({}, "no rank table"),
+    ({"RANK_SIZE": "2", "WORKERS": "3"}, "contradicting numbers of ranks: WORKERS=3, RANK_SIZE=2"),
+    ({"RANK_SIZE": "none"}, "RANK_SIZE=none: not a number of ranks"),
+    ({"WORKERS": "0"}, "WORKERS=0: not a number of ranks"),
+    ({"WORKERS": "2", "RANK_START_ID": "-1"}, "RANK_START_ID=-1: not a device id"),
+    ({"RANK_TABLE_FILE": "nowhere.json"}, "nowhere.json: rank table not readable"),
+    ({"WORKERS": "2", "DEVICE_TARGET": "TPU"}, "DEVICE_TARGET=TPU: expected Ascend or CPU"),
+    ({"WORKERS": "2", "MS_SCHED_PORT": "http"}, "argument --port: invalid int value: 'http'"),
+])
+def test_wrong_environment(dry, environment, message):
+    status, output = dry("rank.py", **environment)
+    assert status == 2 and message in output
+
+
+@pytest.mark.parametrize("environment, message", [
+    ({"RANK_SIZE": "8"}, "RANK_SIZE=8, but .*table.json has 2 ranks, 2 of them on this host"),
+    ({"RANK_START_ID": "0"}, "RANK_START_ID=0, but the first device of this host in .* is 4"),
+])
+def test_table_and_environment_contradict(dry, table_file, environment, message):
+    status, output = dry("--rank_table", table_file({"127.0.0.1": [(0, 4), (1, 5)]}), "rank.py", **environment)
+    assert status == 2 and re.search(message, output)
+
+
+@pytest.mark.parametrize("words, message", [
+    ([], "no script to launch"),
+    (["--wrokers=2", "rank.py"], "unknown flag --wrokers; did you mean --workers?"),
+    (["--workers=2", "--folder=out", "rank.py"], "--folder=out: needs {number}"),
+])
+def test_wrong_words(dry, words, message):
+    status, output = dry(*words)
+    assert status == 2 and message in output

@@ -1,0 +1,177 @@
+"""Rank tables: what is read and written, and every way to get one wrong."""
+import copy
+import json
+
+import pytest
+
+from src.contract import InputError
+from src.launch import rank_table
+from src.launch.rank_table import Device, RankTable, Server
+from src.launch.rank_table_check import find_defects
+
+GOOD = {
+    "version": "1.0",
+    "server_count": "2",
+    "server_list": [
+        {"server_id": "10.0.0.1", "device": [
+            {"device_id": "4", "device_ip": "192.168.1.4", "rank_id": "1"},
+            {"device_id": "5", "device_ip": "192.168.1.5", "rank_id": "0"}], "host_nic_ip": "reserve"},
+        {"server_id": "10.0.0.2", "device": [
+            {"device_id": "0", "device_ip": "192.168.2.1", "rank_id": "2"}], "host_nic_ip": "reserve"}],
+    "status": "completed"}
+
+FIRST, SECOND = ("server_list", 0), ("server_list", 1)
+DEVICE = (*FIRST, "device", 0)
+DROP = object()
+
+
+def changed(*changes):
+    """GOOD as text, with (path, value) pairs put in; DROP takes a key out."""
+    table = copy.deepcopy(GOOD)
+    for path, value in changes:
+        holder = table
+        for key in path[:-1]:
+            holder = holder[key]
+        if value is DROP:
+            del holder[path[-1]]
+        else:
+            holder[path[-1]] = value
+    return json.dumps(table, indent=1)
+
+
+BROKEN = {
+    "empty file": ("", "t.json:1: not JSON: Expecting value (column 1)"),
+    "cut off": (changed()[:200], "t.json:13: not JSON: Expecting value (column 4)"),
+    "trailing comma": ('{"version": "1.0",\n}', "not JSON"),
+    "no object": ("[]", "t.json:1 $: must be an object, is a list"),
+    "old format": ('{"group_list": []}', "t.json:1 $.group_list: a table of the old format"),
+    "version missing": (changed((("version",), DROP)), "t.json:1 $.version: missing"),
+    "version wrong": (changed((("version",), "1.2")), "$.version: '1.2' is not supported, only '1.0'"),
+    "version a number": (changed((("version",), 1.0)), "$.version: must be a string, is a number 1.0"),
+    "status missing": (changed((("status",), DROP)), "$.status: missing"),
+    "status unfinished": (changed((("status",), "initializing")), "$.status: 'initializing': the table is not finished"),
+    "count missing": (changed((("server_count",), DROP)), "$.server_count: missing"),
+    "count wrong": (changed((("server_count",), "3")), "$.server_count: 3, but server_list has 2"),
+    "count no number": (changed((("server_count",), "two")), "$.server_count: 'two' is not a number"),
+    "servers missing": (changed((("server_list",), DROP)), "$.server_list: missing"),
+    "servers empty": (changed((("server_list",), [])), "$.server_list: empty"),
+    "servers no list": (changed((("server_list",), {})), "$.server_list: must be a list, is an object"),
+    "server no object": (changed((SECOND, "10.0.0.2")), "$.server_list[1]: must be an object, is a string"),
+    "server id missing": (changed(((*FIRST, "server_id"), DROP)), "t.json:5 $.server_list[0].server_id: missing"),
+    "server id no address": (changed(((*FIRST, "server_id"), "node1")), "'node1' is not an IP address"),
+    "server id cut": (changed(((*FIRST, "server_id"), "10.0.0")), "'10.0.0' is not an IP address"),
+    "server id a star": (changed(((*FIRST, "server_id"), "10.111.*.*")), "'10.111.*.*' is not an IP address"),
+    "server id of nobody": (changed(((*FIRST, "server_id"), "0.0.0.0")), "0.0.0.0 is not the address of one machine"),
+    "server twice": (changed(((*SECOND, "server_id"), "10.0.0.1")),
+                     "t.json:21 $.server_list[1].server_id: server 10.0.0.1 is used twice, first at "
+                     "$.server_list[0].server_id"),
+    "nic a number": (changed(((*FIRST, "host_nic_ip"), 7)), "$.server_list[0].host_nic_ip: must be a string"),
+    "devices missing": (changed(((*SECOND, "device"), DROP)), "$.server_list[1].device: missing"),
+    "devices empty": (changed(((*SECOND, "device"), [])), "$.server_list[1].device: empty"),
+    "device no object": (changed((DEVICE, "0")), "$.server_list[0].device[0]: must be an object, is a string"),
+    "device id missing": (changed(((*DEVICE, "device_id"), DROP)), "t.json:8 $.server_list[0].device[0].device_id: missing"),
+    "device id a number": (changed(((*DEVICE, "device_id"), 4)), "device[0].device_id: must be a string, is a number 4"),
+    "device id negative": (changed(((*DEVICE, "device_id"), "-1")), "device[0].device_id: '-1' is not a number 0, 1, 2"),
+    "device twice": (changed(((*DEVICE, "device_id"), "5")),
+                     "$.server_list[0].device[1].device_id: device 5 is used twice, first at "
+                     "$.server_list[0].device[0].device_id"),
+    "ip missing": (changed(((*DEVICE, "device_ip"), DROP)), "t.json:8 $.server_list[0].device[0].device_ip: missing"),
+    "ip empty": (changed(((*DEVICE, "device_ip"), "")), "device[0].device_ip: empty"),
+    "ip malformed": (changed(((*DEVICE, "device_ip"), "192.168.1.300")), "'192.168.1.300' is not an IP address"),
+    "ip multicast": (changed(((*DEVICE, "device_ip"), "239.0.0.1")), "239.0.0.1 is not the address of one machine"),
+    "ip twice": (changed(((*DEVICE, "device_ip"), "192.168.2.1")), "address 192.168.2.1 is used twice, first at"),
+    "rank missing": (changed(((*DEVICE, "rank_id"), DROP)), "device[0].rank_id: missing"),
+    "rank null": (changed(((*DEVICE, "rank_id"), None)), "device[0].rank_id: must be a string, is null"),
+    "rank no number": (changed(((*DEVICE, "rank_id"), "one")), "device[0].rank_id: 'one' is not a number 0, 1, 2"),
+    "rank twice": (changed(((*DEVICE, "rank_id"), "2")),
+                   "$.server_list[1].device[0].rank_id: rank 2 is used twice, first at $.server_list[0].device[0].rank_id"),
+    "hole in ranks": (changed(((*DEVICE, "rank_id"), "3")), "$: 3 devices need ranks 0..2: no rank 1; 3 beyond the last"),
+    "key twice": (changed().replace('"version"', '"status": "completed", "version"'), "$.status: the key occurs twice"),
+    "nested without end": ("[" * 100000, "t.json: not a rank table: nested too deeply"),
+}
+
+
+@pytest.mark.parametrize("text, message", BROKEN.values(), ids=BROKEN.keys())
+def test_defect_is_named_with_its_place(text, message):
+    assert message in "\n".join(find_defects(text, "t.json"))
+
+
+def test_one_defect_gives_one_message_and_all_are_given():
+    assert len(find_defects(BROKEN["server twice"][0], "t")) == 1
+    both = changed(((*DEVICE, "device_ip"), "x"), (("status",), "no"), ((*SECOND, "server_id"), ""))
+    assert len(find_defects(both, "t")) == 3
+
+
+def test_good_table_in_any_order_of_ranks(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text(changed())
+    table = rank_table.read(path)
+    assert table.servers == (Server("10.0.0.1", (Device(0, 5, "192.168.1.5"), Device(1, 4, "192.168.1.4"))),
+                             Server("10.0.0.2", (Device(2, 0, "192.168.2.1"),)))
+    assert (table.world_size, table.master.server_id, table.path) == (3, "10.0.0.1", path)
+
+
+def test_master_is_the_server_of_rank_0(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text(changed(((*SECOND, "device", 0, "rank_id"), "0"), ((*FIRST, "device", 1, "rank_id"), "2")))
+    assert rank_table.read(path).master.server_id == "10.0.0.2"
+
+
+def test_cpu_devices_need_no_address_of_their_own(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text(changed(((*DEVICE, "device_ip"), DROP), ((*FIRST, "device", 1, "device_ip"), "10.0.0.1")))
+    assert rank_table.read(path, device_target="CPU").world_size == 3
+    with pytest.raises(InputError, match="device_ip: missing"):
+        rank_table.read(path)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", "folder"], ids=["absent", "binary", "folder"])
+def test_unreadable_file(tmp_path, content):
+    path = tmp_path / "t.json"
+    if content == "folder":
+        path.mkdir()
+    elif content:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match="t.json: (rank table not readable|not a rank table: byte 0)"):
+        rank_table.read(path)
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    table = RankTable((Server("10.0.0.9", (Device(0, 7, "192.168.1.7"), Device(1, 3, "192.168.1.3"))),))
+    path = rank_table.write(table, tmp_path / "t.json")
+    assert rank_table.read(path).servers == table.servers
+    assert json.loads(path.read_text()) == {
+        "version": "1.0", "server_count": "1", "server_list": [
+            {"server_id": "10.0.0.9", "device": [
+                {"device_id": "7", "device_ip": "192.168.1.7", "rank_id": "0"},
+                {"device_id": "3", "device_ip": "192.168.1.3", "rank_id": "1"}], "host_nic_ip": "reserve"}],
+        "status": "completed"}
+
+
+def test_a_file_of_other_content_stays(tmp_path):
+    (tmp_path / "t.json").write_text("mine")
+    with pytest.raises(InputError, match="exists with other content"):
+        rank_table.write(rank_table.single_server(2), tmp_path / "t.json")
+    assert (tmp_path / "t.json").read_text() == "mine"
+
+
+def test_merge_numbers_ranks_through():
+    a = RankTable((Server("10.0.0.1", (Device(0, 4, "1.1.1.1"), Device(1, 5, "1.1.1.2"))),))
+    b = RankTable((Server("10.0.0.2", (Device(0, 0, "1.1.2.1"),)),))
+    assert rank_table.merge([b, a]).servers == (
+        Server("10.0.0.2", (Device(0, 0, "1.1.2.1"),)),
+        Server("10.0.0.1", (Device(1, 4, "1.1.1.1"), Device(2, 5, "1.1.1.2"))))
+    with pytest.raises(InputError, match="address 10.0.0.1 is in None already"):
+        rank_table.merge([a, a])
+
+
+def test_this_host_is_found_by_its_address():
+    far, near, also = (Server(name, (Device(i, 0),)) for i, name in enumerate(("192.0.2.1", "127.0.0.1", "127.0.0.2")))
+    assert rank_table.this_server(RankTable((far, near))) is near
+    assert rank_table.this_server(RankTable((far, near, also)), "192.0.2.1") is far
+    with pytest.raises(InputError, match=r"none of its servers \(192.0.2.1\) is this host"):
+        rank_table.this_server(RankTable((far,)))
+    with pytest.raises(InputError, match="127.0.0.1, 127.0.0.2 are all addresses of this host"):
+        rank_table.this_server(RankTable((near, also)))
+    with pytest.raises(InputError, match="no server 10.9.9.9; it has 192.0.2.1"):
+        rank_table.this_server(RankTable((far,)), "10.9.9.9")

@@ -1,0 +1,141 @@
+"""One launcher and its ranks, which are real processes, killed and stopped in every way."""
+import os
+import signal
+import time
+
+import pytest
+
+TWO = {"127.0.0.1": [(1, 5), (0, 4)]}
+
+
+@pytest.fixture
+def two(table_file):
+    return "--rank_table", table_file(TWO)
+
+
+def logs(folder, number=""):
+    return [(folder / f"train_parallel{r}{number}" / "log").read_text() for r in (0, 1)]
+
+
+def test_ranks_get_their_own_environment_and_log(launchers, two):
+    status, _ = launchers.run(*two, "rank.py", "env=RANK_ID", "env=DEVICE_ID", "env=RANK_SIZE", "env=RANK_TABLE_FILE",
+                              "env=HCCL_EXEC_TIMEOUT", "env=MS_ROLE", MS_ROLE="MS_SCHED")
+    assert status == 0
+    zero, one = logs(launchers.folder)
+    assert "RANK_ID=0\nDEVICE_ID=4\nRANK_SIZE=2\n" in zero
+    assert "RANK_ID=1\nDEVICE_ID=5\nRANK_SIZE=2\n" in one
+    assert f"RANK_TABLE_FILE={two[1]}\nHCCL_EXEC_TIMEOUT=1836\nMS_ROLE=None\n" in one
+
+
+def test_status_of_the_first_failing_rank_and_the_end_of_its_log(launchers, two):
+    status, output = launchers.run(*two, "rank.py", "child", "1:say=out of luck", "1:exit=7", "sleep=60")
+    assert status == 7
+    assert "the job ended with status 7: rank 1 on 127.0.0.1 exited with status 7" in output
+    assert "  | out of luck" in output
+    assert launchers.left() == []
+
+
+def test_sigkill_of_a_rank_ends_the_job_and_names_the_rank(launchers, two):
+    popen = launchers.start(*two, "rank.py", "child", "pid", "sleep=60")
+    launchers.pid(0), launchers.pid(1)
+    assert len(launchers.left()) == 4  # two ranks, each with a child
+    os.kill(launchers.pid(1), signal.SIGKILL)
+    begun = time.monotonic()
+    output, _ = popen.communicate(timeout=30)
+    assert time.monotonic() - begun < 5
+    assert popen.returncode == 137
+    assert "rank 1 on 127.0.0.1 was killed by signal 9 (SIGKILL)" in output
+    assert launchers.left() == []
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_a_signal_to_the_launcher_lets_ranks_save_and_leaves_nothing(launchers, two, number, status):
+    popen = launchers.start(*two, "rank.py", "save", "child", "pid", "sleep=60")
+    launchers.pid(0), launchers.pid(1)
+    popen.send_signal(number)
+    popen.communicate(timeout=30)
+    assert popen.returncode == status
+    assert [text.endswith("saved\n") for text in logs(launchers.folder)] == [True, True]
+    assert launchers.left() == []
+
+
+def test_ranks_that_ignore_sigterm_are_killed_after_the_grace_period(launchers, two):
+    popen = launchers.start(*two, "--grace=1", "rank.py", "deaf", "pid", "sleep=60")
+    launchers.pid(0), launchers.pid(1)
+    begun = time.monotonic()
+    popen.send_signal(signal.SIGTERM)
+    popen.communicate(timeout=30)
+    assert popen.returncode == 143
+    assert 1 <= time.monotonic() - begun < 4
+    assert launchers.left() == []
+
+
+def test_a_second_signal_does_not_wait(launchers, two):
+    popen = launchers.start(*two, "--grace=50", "rank.py", "deaf", "pid", "sleep=60")
+    launchers.pid(0), launchers.pid(1)
+    begun = time.monotonic()
+    popen.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    popen.send_signal(signal.SIGINT)
+    popen.communicate(timeout=30)
+    assert time.monotonic() - begun < 4
+    assert launchers.left() == []
+
+
+def test_ranks_die_with_a_killed_launcher(launchers, two):
+    popen = launchers.start(*two, "rank.py", "deaf", "pid", "sleep=60")
+    launchers.pid(0), launchers.pid(1)
+    popen.kill()
+    popen.communicate(timeout=10)
+    time.sleep(0.5)
+    assert launchers.left() == []
+
+
+def test_restart_goes_on_in_the_same_folder_with_resume(launchers, two):
+    status, output = launchers.run(*two, "--max_restarts=2", "rank.py", "1:exit_unless_resumed=9", "say=fine")
+    assert status == 0
+    assert "restart 1 of 2" in output and "restart 2" not in output
+    assert "fine" in logs(launchers.folder)[1]
+    assert not (launchers.folder / "train_parallel0_2").exists()
+
+
+def test_restarts_end_and_a_wrong_input_is_not_tried_again(launchers, two):
+    status, output = launchers.run(*two, "--max_restarts=1", "rank.py", "0:exit=9", "sleep=9")
+    assert (status, output.count("exited with status 9: stopping")) == (9, 2)
+    status, output = launchers.run(*two, "--max_restarts=1", "rank.py", "0:exit=2", "sleep=9")
+    assert (status, output.count("exited with status 2: stopping")) == (2, 1)
+
+
+def test_a_rank_that_never_starts_is_named(launchers, two):
+    status, output = launchers.run(*two, "--start_timeout=2", "rank.py", "0:started", "sleep=60")
+    assert status == 1
+    assert "rank 1 on 127.0.0.1 did not start within 2 s" in output
+    assert launchers.left() == []
+
+
+def test_ranks_that_all_started_are_left_alone(launchers, two):
+    assert launchers.run(*two, "--start_timeout=1", "rank.py", "started", "sleep=2")[0] == 0
+
+
+def test_a_taken_folder_gets_a_number_and_nothing_is_overwritten(launchers, two):
+    for words in ("first", "second", "third"):
+        assert launchers.run(*two, "rank.py", f"say={words}")[0] == 0
+    assert launchers.run(*two, "rank.py", "say=fourth", "--resume")[0] == 0
+    first, second, third = (logs(launchers.folder, n)[0] for n in ("", "_2", "_3"))
+    assert first.endswith("\nfirst\n") and second.endswith("\nsecond\n")
+    assert "\nthird\n" in third and third.endswith("\nfourth\n")
+
+
+def test_cores_are_shared_out(launchers, two):
+    available = sorted(os.sched_getaffinity(0))
+    if len(available) < 2:
+        pytest.skip("needs two cores")
+    assert launchers.run(*two, "--bind_core", "rank.py", "cores")[0] == 0
+    half = len(available) // 2
+    assert f"cores {available[:half]}\n" in logs(launchers.folder)[0]
+    assert f"cores {available[half:2 * half]}\n" in logs(launchers.folder)[1]
+
+
+def test_a_script_that_is_not_there(launchers, two):
+    status, output = launchers.run(*two, "absent.py")
+    assert status == 2 and output.startswith("error: absent.py: no such script")
