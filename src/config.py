@@ -48,11 +48,29 @@ class Config(pydantic.BaseModel):
         derived: {key: function of the configuration}: keys of the published configurations whose value follows from
             others. They are accepted; one that differs from the computed value is warned about.
         retired: {key: reason}: keys of the published configurations that have no effect here; warned about.
+        weight_keys: keys that weights decide where the user does not, when a run starts from them.
+        network_keys: the same when they are evaluated or exported: all that the network was trained for.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True)
     derived: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     retired: ClassVar[Mapping[str, str]] = {}
+    weight_keys: ClassVar[Sequence[str]] = ()
+    network_keys: ClassVar[Sequence[str]] = ()
+
+    def conventions(self) -> dict[str, Any]:
+        """What weights trained with this configuration need to know of it; written into checkpoints."""
+        return {k: self.model_dump(mode="json")[k] for k in self.network_keys}
+
+    def translate(self, conventions: Mapping[str, Any]) -> dict[str, Any]:
+        """Conventions of published weights as keys and values of this configuration."""
+        return dict(conventions)
+
+    def adopting(self, conventions: Mapping[str, Any], keys: Sequence[str]) -> Config:
+        """This configuration with those of `keys` that weights were trained with, where the user did not set them."""
+        given = {k: v for k, v in conventions.items() if k in keys and v is not None and k not in self.model_fields_set}
+        values = self.model_dump(include=self.model_fields_set) | given
+        return build(type(self), values)
 
     def to_yaml(self) -> str:
         """The resolved configuration as YAML text that `parse` reads back."""

@@ -99,12 +99,16 @@ class Task(Protocol):
         loss_names: names of the scalars that the training cell returns, in order; the first is minimised.
         metric: key of `Evaluator.compute()` that "best checkpoint" goes by; larger is better.
         class_names: names of the classes, index 0 first.
+        classifier: globs of the parameters whose shapes follow the number of classes.
+        may_be_missing: globs of parameters that pretrained weights may lack, or have beyond this network.
     """
 
     columns: tuple[str, ...]
     loss_names: tuple[str, ...]
     metric: str
     class_names: tuple[str, ...]
+    classifier: tuple[str, ...]
+    may_be_missing: tuple[str, ...]
 
     def source(self, split: str) -> Source:
         """The records of "train" or "val"."""
@@ -126,5 +130,11 @@ class Task(Protocol):
     def preprocess(self) -> dict:
         """The deterministic input recipe as data (see `src/exporting/preprocess_spec.py`)."""
 
+    def describe(self, numbers: dict[str, Any]) -> str:
+        """The numbers of `evaluator().compute()` as a table for people."""
+
     def activation_bytes(self) -> int:
         """Estimated bytes that one training step keeps for its backward pass, on one device."""
+
+    def memory_flags(self) -> str:
+        """The flags that make a training step smaller, with their values, for a message."""

@@ -70,3 +70,13 @@ class _Augment:
             return (*self.transform(image.tobytes(), target.tobytes(), rng), sample_id, epoch)
         except InputError as error:
             raise InputError(f"{place}: {error}") from error
+
+
+def augmented_batch(source: Source, sample_ids: Sequence[int], epoch: int, *, transform: Callable,
+                    seed: int) -> tuple[np.ndarray, ...]:
+    """One batch of the training pipeline, recomputed here: the columns as arrays, `sample_id` and `epoch` last."""
+    augment = _Augment(transform, seed)
+    rows = [augment(np.frombuffer(record.image, np.uint8), np.frombuffer(record.target, np.uint8), record.place,
+                    np.int32(sample_id), np.int32(epoch))
+            for sample_id, record in zip(sample_ids, source.rows(sample_ids))]
+    return tuple(np.stack(column) for column in zip(*rows))

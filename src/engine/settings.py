@@ -17,6 +17,7 @@ class Settings(Config):
     workers: int = option(2, "threads that decode and augment", group="common", ge=1)
     checkpoint: str = option("", "checkpoint to evaluate, export or predict with", group="eval",
                              aliases=("ckpt_path", "ckpt_file", "checkpoint_path"))
+    result_path: str = option("./eval_result.json", "file that eval.py writes its numbers to", group="eval")
 
     output_dir: str = option("./checkpoint", "folder of checkpoints and logs",
                              aliases=("train_dir", "save_checkpoint_path"))

@@ -1,0 +1,44 @@
+"""Evaluate a checkpoint: `python eval.py --data_root=... --data_lst=... --ckpt_path=...` (see README.md)."""
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+from src import tasks
+from src.config import entry_point
+from src.contract import InputError
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    settings = tasks.parse_settings(sys.argv[1:], program="eval.py", groups=("eval",))
+    if settings.print_config:
+        print(settings.to_yaml(), end="")
+        return 0
+    if not settings.checkpoint:
+        raise InputError("--ckpt_path is missing: the checkpoint to evaluate")
+    from src.engine import loop, runtime
+    from src.engine.weights import load_weights
+
+    settings = tasks.with_conventions(settings)
+    runtime.start(settings.device_target, device_id=settings.device_id)
+    task = tasks.create(settings)
+    network = task.network()
+    log.info(load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing).summary())
+    numbers = loop.evaluate_split(task, settings, network, task.source("val"))
+    print(task.describe(numbers))
+    write_json(Path(settings.result_path), numbers | {"checkpoint": settings.checkpoint})
+    return 0
+
+
+def write_json(path: Path, numbers: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".unfinished-{path.name}")
+    unfinished.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+if __name__ == "__main__":
+    entry_point(main)

@@ -1,0 +1,76 @@
+"""Label maps from images: scales and mirror images are averaged as probabilities in the original image's frame."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+
+from src.contract import InputError, LabelMap, Record
+from src.data import image_ops
+from src.data.decode import decode_image
+from src.deeplabv3.recipe import InputRecipe
+
+
+def scaled_side(crop_size: int, scale: float) -> int:
+    """Side of the square canvas at a scale: int((crop_size - 1) * scale) + 1, so 257, 385, 513, 641, 897 for 513."""
+    return int((crop_size - 1) * scale) + 1
+
+
+class Predictor:
+    """Records -> label maps, in order, `batch_size` images at a time.
+
+    Args:
+        probabilities: (B, 3, S, S) float32 array -> (B, K, S, S) class probabilities; called with one S per scale and
+            always with B = batch_size, so that each scale is compiled once (a last short batch is filled up with zeros).
+        recipe, crop_size, scales, flip, batch_size: see the configuration.
+        workers: threads that decode and resize.
+    """
+
+    def __init__(self, probabilities: Callable[[np.ndarray], np.ndarray], *, recipe: InputRecipe, crop_size: int,
+                 scales: Sequence[float], flip: bool, batch_size: int, workers: int = 2):
+        self.probabilities, self.recipe = probabilities, recipe
+        self.sides = [scaled_side(crop_size, scale) for scale in scales]
+        self.flip, self.batch_size, self.workers = flip, batch_size, workers
+
+    def __call__(self, records: Iterable[Record]) -> Iterator[LabelMap]:
+        records = iter(records)
+        with ThreadPoolExecutor(self.workers) as pool:
+            ahead = self._prepare(pool, records)
+            while (current := ahead) is not None:
+                ahead = self._prepare(pool, records)  # decoded while the network works on the current batch
+                images = [future.result() for future in current[1]]
+                yield from map(LabelMap, current[0], self._label_maps(pool, images))
+
+    def _prepare(self, pool: ThreadPoolExecutor, records: Iterator[Record]):
+        batch = list(islice(records, self.batch_size))
+        return ([r.image_id for r in batch], [pool.submit(_decode, r) for r in batch]) if batch else None
+
+    def _label_maps(self, pool: ThreadPoolExecutor, images: list[np.ndarray]) -> Iterator[np.ndarray]:
+        totals: list = [0.0] * len(images)
+        for side in self.sides:
+            inputs = list(pool.map(lambda image: self.recipe.fit(image, side), images))
+            batch = np.zeros((self.batch_size, 3, side, side), np.float32)
+            for i, (pixels, _) in enumerate(inputs):
+                batch[i] = pixels
+            scores = self.probabilities(batch)
+            if self.flip:
+                scores = scores + self.probabilities(np.ascontiguousarray(batch[..., ::-1]))[..., ::-1]
+            sizes = [size for _, size in inputs]
+            maps = list(pool.map(to_image_frame, scores, sizes, [image.shape[:2] for image in images]))
+            totals = [total + resized for total, resized in zip(totals, maps)]
+        return pool.map(lambda total: total.argmax(-1).astype(np.uint8), totals)
+
+
+def to_image_frame(scores: np.ndarray, size: tuple[int, int], image_size: tuple[int, int]) -> np.ndarray:
+    """(K, S, S) scores of a canvas whose top left `size` is the image -> (*image_size, K), bilinear."""
+    cropped = np.ascontiguousarray(scores[:, : size[0], : size[1]].transpose(1, 2, 0))
+    return image_ops.resize(cropped, image_size, "bilinear")
+
+
+def _decode(record: Record) -> np.ndarray:
+    try:
+        return decode_image(record.image)
+    except InputError as error:
+        raise InputError(f"{record.place}: {record.file_name} {error}") from error

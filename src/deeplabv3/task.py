@@ -1,0 +1,110 @@
+"""DeepLabV3 as the entry scripts see it (`contract.Task`). Configuration stops here: blocks get plain arguments."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import mindspore as ms
+import mindspore.nn as nn
+import numpy as np
+from mindspore import ops
+
+from src.contract import InputError, Source
+from src.data.decode import decode_label
+from src.data.voc import ListSource
+from src.deeplabv3.config import DeepLabV3Config
+from src.deeplabv3.loss import DeepLabV3Loss
+from src.deeplabv3.memory import activation_bytes
+from src.deeplabv3.network import DeepLabV3
+from src.deeplabv3.predict import Predictor
+from src.deeplabv3.recipe import InputRecipe, TrainTransform
+from src.layers.conv_norm import norm_factory
+from src.layers.resnet import ResNet
+from src.metrics.miou import MeanIoU
+
+
+class SoftmaxScores(nn.Cell):
+    """Inference graph: image (B, 3, H, W) -> class probabilities (B, K, H, W)."""
+
+    def __init__(self, network: DeepLabV3):
+        super().__init__(auto_prefix=False)
+        self.network = network
+
+    def construct(self, image):
+        return ops.softmax(self.network(image).astype(ms.float32), 1)
+
+
+class DeepLabV3Task:
+    """Two networks, one class: the output stride follows from the model's name."""
+
+    columns = ("image", "label", "sample_id", "epoch")
+    loss_names = ("loss",)
+    metric = "miou"
+    classifier = ("classifier.*", "auxiliary.classifier.*")
+    may_be_missing = ("auxiliary.*",)
+
+    def __init__(self, config: DeepLabV3Config):
+        self.config = config
+        self.class_names = config.names
+        self.recipe = InputRecipe(config.colour_order, config.image_mean, config.image_std)
+
+    def source(self, split: str) -> Source:
+        """Records of "train" (data_file, or data_root with data_lst) or "val" (val_data_file or val_data_lst).
+
+        Where no val split is configured, "val" is data_file or data_lst: what `eval.py` is given.
+        """
+        c = self.config
+        file, lst = c.data_file, c.data_lst
+        if split == "val" and (c.val_data_file or c.val_data_lst):
+            file, lst = c.val_data_file, c.val_data_lst
+        if bool(file) == bool(lst):
+            what = "both are given" if file else "neither is given"
+            raise InputError(f"{split} data: {what}; give --data_file (records) or --data_root with --data_lst (a list)")
+        if file:
+            from src.data.mindrecord import RecordSource
+
+            return RecordSource(file)
+        return ListSource(c.data_root, lst)
+
+    def train_transform(self) -> Callable:
+        c = self.config
+        return TrainTransform(self.recipe, crop_size=c.crop_size, min_scale=c.min_scale, max_scale=c.max_scale,
+                              num_classes=c.num_classes, ignore_label=c.ignore_label)
+
+    def network(self) -> DeepLabV3:
+        c = self.config
+        norm = norm_factory("frozen" if c.freeze_bn else c.norm, eps=c.bn_eps, momentum=c.bn_momentum)
+        backbone = ResNet(int(c.backbone.removeprefix("resnet")), norm=norm, output_stride=c.output_stride,
+                          dilation=c.dilation, stem_pool=c.stem_pool)
+        return DeepLabV3(backbone, num_classes=c.num_classes, aspp_rates=c.aspp_rates, norm=norm, dropout=c.dropout,
+                         seed=c.seed, resize_rule="align_corners" if c.resize_align_corners else "half_pixel",
+                         head_conv=c.head_conv3x3, auxiliary=c.auxiliary)
+
+    def training_cell(self, network: DeepLabV3) -> nn.Cell:
+        return DeepLabV3Loss(network, ignore_label=self.config.ignore_label)
+
+    def predictor(self, network: DeepLabV3) -> Predictor:
+        scores = SoftmaxScores(network).set_train(False)
+        c = self.config
+        return Predictor(lambda batch: scores(ms.Tensor(batch)).asnumpy(), recipe=self.recipe,
+                         crop_size=c.eval_crop_size or c.crop_size, scales=c.scales, flip=c.flip,
+                         batch_size=c.batch_size, workers=c.workers)
+
+    def evaluator(self) -> MeanIoU:
+        return MeanIoU(self.class_names, decode_label)
+
+    def memory_flags(self) -> str:
+        """The flags that make a training step smaller, with their values."""
+        c = self.config
+        return f"--batch_size={c.batch_size}, --crop_size={c.crop_size} or --backbone={c.backbone}"
+
+    def describe(self, numbers: dict) -> str:
+        """The evaluation's numbers as a table for people."""
+        rows = [f"{name:<20} {'-' if value is None else f'{100 * value:6.2f}'}" for name, value in numbers["iou"].items()]
+        return "\n".join([f"{'class':<20} IoU %", *rows, f"mean IoU {numbers['miou']:.4f}, "
+                          f"pixel accuracy {numbers['pixel_accuracy']:.4f}, mean accuracy {numbers['mean_accuracy']:.4f}, "
+                          f"{numbers['images']} images"])
+
+    def activation_bytes(self) -> int:
+        c = self.config
+        return activation_bytes(depth=int(c.backbone.removeprefix("resnet")), output_stride=c.output_stride,
+                                batch_size=c.batch_size, crop_size=c.crop_size, num_classes=c.num_classes)

@@ -1,0 +1,182 @@
+"""What happens around the steps that `mindspore.train.Model` drives: logs, checkpoints, evaluation, stopping.
+
+Order matters and is fixed in `loop.fit`: `StepRecorder` first (it counts), `StopOnNonFinite` before `Checkpoints`.
+"""
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import mindspore.nn as nn
+import numpy as np
+from mindspore.train import Callback
+
+from src.contract import InputError
+from src.engine import checkpoint
+from src.engine.metrics_log import MetricsLog
+from src.engine.progress import Progress, clock
+from src.engine.train_step import RESULTS
+
+log = logging.getLogger(__name__)
+DATA_WAIT_WARNING = 0.2  # share of an epoch's time spent waiting for batches above which the log says so
+PLAIN_INTERVAL = 30.0    # seconds between two progress lines
+
+
+class StepRecorder(Callback):
+    """Counts steps, measures time and data wait, writes the log lines and the metrics file.
+
+    Args:
+        progress: advanced here, read by the other callbacks.
+        loss_names: of the first scalars that a step returns.
+        learning_rate: returns the rate of the step just done.
+        metrics: where every step goes.
+        log_steps: steps between two lines, 0 for one an epoch.
+    """
+
+    def __init__(self, progress: Progress, *, loss_names: Sequence[str], learning_rate: Callable[[], float],
+                 metrics: MetricsLog, log_steps: int):
+        super().__init__()
+        self.progress, self.names = progress, (*loss_names, *RESULTS)
+        self.loss_names, self.learning_rate, self.metrics, self.log_steps = loss_names, learning_rate, metrics, log_steps
+        self.last: dict[str, float] = {}
+        self.skipped = 0
+        self.wait = self.busy = 0.0
+        self.mark = self.epoch_mark = self.spoken = time.monotonic()
+
+    def on_train_step_begin(self, run_context) -> None:
+        self.wait += time.monotonic() - self.mark
+        self.mark = time.monotonic()
+
+    def on_train_step_end(self, run_context) -> None:
+        values = [float(np.max(v.asnumpy())) for v in run_context.original_args().net_outputs]
+        self.busy += (seconds := time.monotonic() - self.mark)
+        self.progress.step += 1
+        self.last = dict(zip(self.names, values))
+        self.skipped += not self.last["finite"]
+        self.metrics.write("train", self.progress, self.last | {
+            "learning_rate": self.learning_rate(), "seconds": seconds, "data_wait": self._wait_share(),
+            "skipped_steps": self.skipped})
+        self._say()
+        self.mark = time.monotonic()
+
+    def _wait_share(self) -> float:
+        return self.wait / max(self.wait + self.busy, 1e-9)
+
+    def _say(self) -> None:
+        progress, now = self.progress, time.monotonic()
+        if progress.epoch_ends or (self.log_steps and progress.step % self.log_steps == 0):
+            log.info(self._loss_line())
+        if progress.epoch_ends:
+            self._end_epoch(now)
+        elif now - self.spoken > PLAIN_INTERVAL:
+            self.spoken = now
+            log.info("  step %d of %d, %.3f s per step, waiting for data %.0f %%, ETA %s", progress.step,
+                     progress.total_steps, (now - progress.started) / (progress.step - progress.first_step),
+                     100 * self._wait_share(), clock(progress.remaining()))
+
+    def _loss_line(self) -> str:
+        head = f"epoch: {self.progress.epoch} step: {self.progress.step_in_epoch}, "
+        if len(self.loss_names) == 1:
+            return head + f"loss is {self.last[self.loss_names[0]]:.7g}"
+        return head + ", ".join(f"{n}:{self.last[n]:.5f}" for n in self.loss_names)
+
+    def _end_epoch(self, now: float) -> None:
+        elapsed = (now - self.epoch_mark) * 1000
+        steps = min(self.progress.steps_per_epoch, self.progress.step - self.progress.first_step)
+        share = self._wait_share()
+        log.info("Epoch time: %.3f, per step time: %.3f, waiting for data: %.0f %%, skipped steps: %d, ETA %s", elapsed,
+                 elapsed / steps, 100 * share, self.skipped, clock(self.progress.remaining()))
+        if share > DATA_WAIT_WARNING and self.progress.epoch > 1:
+            log.warning("data is the bottleneck: %.0f %% of the time is spent waiting for batches; raise --workers or "
+                        "train from records", 100 * share)
+        self.wait = self.busy = 0.0
+        self.spoken = self.epoch_mark = time.monotonic()
+
+
+class StopOnNonFinite(Callback):
+    """Stop when the loss, or a gradient under a fixed loss scale, is not finite; leave a file that repeats the step.
+
+    A dynamic loss scale skips steps with overflowing gradients as part of its work; a loss that is not finite, or a
+    scale that has shrunk to 1 and still overflows, stops the run all the same.
+    """
+
+    def __init__(self, recorder: StepRecorder, step_cell: nn.Cell, folder: Path, describe: Callable[[], Mapping]):
+        super().__init__()
+        self.recorder, self.cell, self.folder, self.describe = recorder, step_cell, folder, describe
+
+    def on_train_step_end(self, run_context) -> None:
+        last, names = self.recorder.last, self.recorder.loss_names
+        losses_finite = all(np.isfinite(last[n]) for n in names)
+        rescued = self.cell.dynamic and last["loss_scale"] > 1
+        if losses_finite and (last["finite"] or rescued):
+            return
+        progress, batch = self.recorder.progress, run_context.original_args().train_dataset_element
+        sample_ids, epochs = (np.asarray(column.asnumpy()).tolist() for column in batch[-2:])
+        path = self.folder / f"replay-{progress.step}.ckpt"
+        checkpoint.save(path, self.cell, dict(self.describe()) | {
+            "replay": {"sample_ids": sample_ids, "epoch": epochs[0], "step": progress.step}})
+        what = "loss" if not losses_finite else "gradient"
+        raise InputError(
+            f"the {what} is not finite at step {progress.step} (epoch {progress.epoch}, step {progress.step_in_epoch}): "
+            + ", ".join(f"{n}={last[n]:.6g}" for n in names)
+            + f", learning_rate={self.recorder.learning_rate():.6g}, loss_scale={last['loss_scale']:.6g}, "
+            f"sample ids {sample_ids}. The weights before this step are in {path}; repeat it with "
+            f"`python train.py --replay {path}`. Often a lower --base_lr, --warmup_steps or --clip_norm helps")
+
+
+class Checkpoints(Callback):
+    """Save every `save_steps` steps, at the end, and when the process is asked to stop (SIGTERM)."""
+
+    def __init__(self, folder: checkpoint.CheckpointFolder, step_cell: nn.Cell, progress: Progress, *, save_steps: int,
+                 describe: Callable[[], Mapping]):
+        super().__init__()
+        self.folder, self.cell, self.progress = folder, step_cell, progress
+        self.save_steps, self.describe = save_steps, describe
+        self.terminated = False
+        self.saved: Path | None = None
+        signal.signal(signal.SIGTERM, self._terminate)
+
+    def _terminate(self, *_) -> None:
+        self.terminated = True
+
+    def on_train_step_end(self, run_context) -> None:
+        if self.terminated or self.progress.finished or self.progress.step % self.save_steps == 0:
+            self.save()
+        if self.terminated:
+            log.info("asked to stop: checkpoint %s is written; --resume goes on from it", self.saved)
+            run_context.request_stop()
+
+    def save(self) -> Path:
+        """Write a checkpoint of the current step, unless there is one."""
+        path = self.folder.path(self.progress.epoch, self.progress.step_in_epoch)
+        if path != self.saved:
+            self.saved = self.folder.save(self.cell, self.describe(), self.progress.epoch, self.progress.step_in_epoch)
+        return self.saved
+
+
+class Evaluation(Callback):
+    """Evaluate every `interval` epochs and at the end; keep the checkpoint with the best metric beside the others."""
+
+    def __init__(self, evaluate: Callable[[], Mapping], checkpoints: Checkpoints, metrics: MetricsLog, *, metric: str,
+                 interval: int):
+        super().__init__()
+        self.evaluate, self.checkpoints, self.metrics = evaluate, checkpoints, metrics
+        self.metric, self.interval = metric, interval
+        self.best = metrics.best("eval", metric)
+
+    def on_train_step_end(self, run_context) -> None:
+        progress = self.checkpoints.progress
+        if not (progress.epoch_ends and (progress.epoch % self.interval == 0 or progress.finished)):
+            return
+        started = time.monotonic()
+        numbers = {k: v for k, v in self.evaluate().items() if isinstance(v, (int, float))}
+        numbers["seconds"] = time.monotonic() - started
+        self.metrics.write("eval", progress, numbers)
+        log.info("evaluation after epoch %d: %s", progress.epoch,
+                 ", ".join(f"{k} {v:.4f}" for k, v in numbers.items() if isinstance(v, float)))
+        if numbers[self.metric] > self.best:
+            self.best = numbers[self.metric]
+            checkpoint.copy(self.checkpoints.save(), self.checkpoints.folder.best)

@@ -1,0 +1,38 @@
+"""Evaluation of a split: every record once, in order, memory flat."""
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+from src.contract import Evaluator, Record, Source
+from src.data import order
+from src.engine.progress import clock
+
+log = logging.getLogger(__name__)
+SPEAK_EVERY = 30.0  # seconds
+
+
+def evaluate(predictor: Callable, source: Source, evaluator: Evaluator, *, world: int = 1, rank: int = 0) -> Evaluator:
+    """Predict this rank's share of `source` and let `evaluator` count it.
+
+    Args:
+        predictor: `iterable of records -> iterator of predictions`, in order.
+        source: the split; rank r of `world` takes its contiguous share.
+    """
+    ids = order.share(len(source), world=world, rank=rank)
+    waiting: list[Record] = []  # records that the predictor has taken and not answered yet: a few batches at most
+    started = spoken = time.monotonic()
+    for done, prediction in enumerate(predictor(_remembered(source.rows(ids), waiting)), 1):
+        evaluator.update(prediction, waiting.pop(0).target)
+        if time.monotonic() - spoken > SPEAK_EVERY:
+            spoken = time.monotonic()
+            left = (spoken - started) / done * (len(ids) - done)
+            log.info("  evaluated %d of %d images, ETA %s", done, len(ids), clock(left))
+    return evaluator
+
+
+def _remembered(records: Iterator[Record], waiting: list[Record]) -> Iterator[Record]:
+    for record in records:
+        waiting.append(record)
+        yield record

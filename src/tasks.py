@@ -1,0 +1,73 @@
+"""The table {model name: task}: the only place that knows both models."""
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from src.config import build, nearest, parse
+from src.contract import InputError, Task
+
+# model name -> (module of its configuration, configuration class, module of its task, task class)
+_DEEPLABV3 = ("src.deeplabv3.config", "DeepLabV3Config", "src.deeplabv3.task", "DeepLabV3Task")
+MODELS = {"deeplab_v3_s16": _DEEPLABV3, "deeplab_v3_s8": _DEEPLABV3}
+DEFAULT = "deeplab_v3_s16"
+
+
+def parse_settings(argv: Sequence[str], *, program: str, groups: Sequence[str]):
+    """The configuration of the model that a command line names, without importing MindSpore.
+
+    Args:
+        argv: the words after the program's name. The model is `--model`, or the `model` of the preset, or the default.
+        program, groups: see `config.parse`.
+    """
+    module, cls = _row(_model_name(argv))[:2]
+    module = importlib.import_module(module)
+    return parse(getattr(module, cls), argv, program=program, groups=("common", *groups), presets=module.PRESETS)
+
+
+def create(config) -> Task:
+    """The task of a configuration. Imports MindSpore."""
+    module, cls = _row(config.model)[2:]
+    return getattr(importlib.import_module(module), cls)(config)
+
+
+def settings_of(checkpoint: str, **changes):
+    """The configuration that a checkpoint of ours was trained with, with `changes`."""
+    from src.engine.checkpoint import load
+
+    _, metadata = load(Path(checkpoint))
+    if "config" not in metadata:
+        raise InputError(f"{checkpoint}: holds no configuration: not a checkpoint that train.py wrote")
+    module, cls = _row(metadata["config"]["model"])[:2]
+    return build(getattr(importlib.import_module(module), cls), metadata["config"] | changes)
+
+
+def with_conventions(settings):
+    """`settings` with what its weights file (`checkpoint`, else `pretrained`) was trained for, where the user is silent.
+
+    A run that starts from weights keeps its own classes and crop; evaluation and export take all from the weights.
+    """
+    path, keys = settings.checkpoint, settings.network_keys
+    if not path:
+        path, keys = settings.pretrained, settings.weight_keys
+    if not path:
+        return settings
+    from src.engine.weights import read_weights
+
+    return settings.adopting(settings.translate(read_weights(path).report.conventions), keys)
+
+
+def _row(model: str) -> tuple[str, str, str, str]:
+    if model not in MODELS:
+        raise InputError(f"--model={model}: unknown model{nearest(model, MODELS)} Models: {', '.join(MODELS)}")
+    return MODELS[model]
+
+
+def _model_name(argv: Sequence[str]) -> str:
+    for word, following in zip(argv, [*argv[1:], ""]):
+        if word.startswith("--model="):
+            return word.removeprefix("--model=")
+        if word == "--model":
+            return following
+    return DEFAULT
