@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import mindspore as ms
 import mindspore.nn as nn
-import numpy as np
 from mindspore import ops
 
 from src.contract import InputError, Source

@@ -17,18 +17,19 @@ def balanced_sample(positive, negative, priority, *, max_positive: int, total: i
     """Choose up to `max_positive` positives, then negatives, until `total` rows are chosen.
 
     Args:
-        positive, negative: (B, N) bool, disjoint candidates; N >= total.
+        positive, negative: (B, N) bool, disjoint candidates.
         priority: (B, N) float32 in [0, 1); the largest are chosen, so uniform noise makes a uniform choice.
         max_positive: at most this many positives an image.
-        total: rows chosen an image.
+        total: rows chosen an image; N where that is less.
 
     Returns:
         index (B, total) int32, is_positive (B, total) bool, is_chosen (B, total) bool: false in slots that stay empty
         because there are too few candidates. Positives come first, so they stand in the first `max_positive` slots.
     """
-    wanted, _ = ops.topk(ops.where(positive, priority, -1.0), max_positive)
+    rows = priority.shape[1]
+    wanted, _ = ops.topk(ops.where(positive, priority, -1.0), min(max_positive, rows))
     least = wanted[:, -1:]  # below 0 when all positives fit
     chosen_positive = ops.logical_and(positive, priority >= least)
     order = ops.where(chosen_positive, 1.0 + priority, ops.where(negative, priority, -1.0))
-    key, index = ops.topk(order, total)
+    key, index = ops.topk(order, min(total, rows))
     return index.astype(ms.int32), key >= 1.0, key >= 0.0
