@@ -85,8 +85,8 @@ def check_target(dst: Path, source_name: str, samples: int, num_shards: int) -> 
         raise InputError(f"dst_path {str(dst)!r}: a record file's name holds none of {''.join(sorted(_FORBIDDEN))} and "
                          "has no blank at its ends; choose another name")
     if not 0 <= num_shards <= min(samples, MAX_SHARDS):
-        raise InputError(f"num_shards={num_shards}: {source_name} has {samples} records, and a build 1 to {MAX_SHARDS} "
-                         "shards; change it, or leave it at 0")
+        raise InputError(f"num_shards={num_shards}: {source_name} has {samples} records, and a build at most "
+                         f"{MAX_SHARDS} shards; lower it, or set it to 0")
 
 
 def _choose_num_shards(inspector: Inspector) -> int:

@@ -21,6 +21,8 @@ _GRAY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_GRAY, _PNG_PALETTE = 0, 3
 _PNG_COLOUR_TYPES = {2: "an RGB", 4: "a gray + alpha", 6: "an RGBA"}
+_KINDS = {b"\xff\xd8": "JPEG", _PNG_SIGNATURE: "PNG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP", b"II*\0": "TIFF",
+          b"MM\0*": "TIFF"}
 _MAKE_GRAY = "make gray label PNGs with src/tools/get_dataset_lst.py and list those"
 
 
@@ -66,13 +68,14 @@ def decode_label(data: bytes) -> np.ndarray:
     Raises:
         InputError: no bytes, not a PNG, not complete, or colours instead of indices (RGB, RGBA, gray + alpha).
     """
-    if not data.startswith(_PNG_SIGNATURE) or len(data) < 33:
+    if _kind(data) != "PNG" or len(data) < 33:
         raise InputError(_why_not_label(data))
-    depth, kind = data[24], data[25]
-    if kind in _PNG_COLOUR_TYPES:
-        raise InputError(f"is {_PNG_COLOUR_TYPES[kind]} PNG; a label holds one class index a pixel: {_MAKE_GRAY}")
-    if kind == _PNG_PALETTE:
-        return _palette_indices(data)
+    depth, colour_type = data[24], data[25]
+    if colour_type in _PNG_COLOUR_TYPES:
+        kind = _PNG_COLOUR_TYPES[colour_type]
+        raise InputError(f"is {kind} PNG; a label holds one class index a pixel: {_MAKE_GRAY}")
+    if colour_type == _PNG_PALETTE:
+        data = _palette_as_gray(data)
     if depth == 16:
         return _narrow(_imdecode(data, cv2.IMREAD_UNCHANGED))
     label = _imdecode(data, _GRAY)
@@ -82,7 +85,7 @@ def decode_label(data: bytes) -> np.ndarray:
 
 def _imdecode(data: bytes, flags: int) -> np.ndarray:
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if len(data) else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error as error:
         raise InputError(f"cannot be decoded ({error.err}); restore it or scale it down") from error
     if image is None:
@@ -90,11 +93,16 @@ def _imdecode(data: bytes, flags: int) -> np.ndarray:
     return image
 
 
-def _palette_indices(data: bytes) -> np.ndarray:
-    try:
-        return np.array(Image.open(io.BytesIO(data)), np.uint8)
-    except (OSError, ValueError, SyntaxError, zlib.error, Image.DecompressionBombError) as error:
-        raise InputError(f"is a damaged or truncated PNG ({error}); restore the file") from error
+def _palette_as_gray(data: bytes) -> bytes:
+    """A palette PNG declared as gray: the same pixel data, so that a decoder returns positions instead of colours.
+
+    Everything between the header and the pixel data (the palette above all) is left out.
+    """
+    at = 8
+    while data[at + 4:at + 8] not in (b"IDAT", b""):
+        at += 12 + int.from_bytes(data[at:at + 4], "big")
+    header = b"IHDR" + data[16:25] + bytes([_PNG_GRAY]) + data[26:29]
+    return _PNG_SIGNATURE + data[8:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[at:]
 
 
 def _narrow(label: np.ndarray) -> np.ndarray:
@@ -103,24 +111,25 @@ def _narrow(label: np.ndarray) -> np.ndarray:
     return label.astype(np.uint8)
 
 
+def _kind(data: bytes) -> str:
+    """The format that the first bytes announce, or an empty string."""
+    return next((kind for start, kind in _KINDS.items() if data.startswith(start)), "")
+
+
 def _why_not_image(data: bytes) -> str:
     """Why no decoder takes these bytes, and what to do."""
-    if not len(data):
+    kind = _kind(data)
+    if not data:
         return "is empty (0 bytes); restore the file"
-    try:
-        kind = Image.open(io.BytesIO(data)).format
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return f"is not an image ({len(data)} bytes, starting {data[:8]!r}); restore the file or leave it out"
     if kind == "GIF":
         return "is a GIF, which is not read; convert it to PNG or JPEG"
-    return f"is a damaged or truncated {kind} ({len(data)} bytes); restore the file"
+    if kind:
+        return f"is a damaged or truncated {kind} ({len(data)} bytes); restore the file"
+    return f"is not an image ({len(data)} bytes, starting {data[:8]!r}); restore the file or leave it out"
 
 
 def _why_not_label(data: bytes) -> str:
-    try:
-        kind = Image.open(io.BytesIO(data)).format
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return _why_not_image(data)
-    if kind == "PNG":
-        return _why_not_image(data)
-    return f"is a {kind} file; a label is a PNG with one class index a pixel: {_MAKE_GRAY}"
+    kind = _kind(data)
+    if kind and kind != "PNG":
+        return f"is a {kind} file; a label is a PNG with one class index a pixel: {_MAKE_GRAY}"
+    return _why_not_image(data)

@@ -90,7 +90,7 @@ class ListSource:
         """
         self.name, self.data_root = str(data_lst), str(data_root)
         if not os.path.isdir(data_root):
-            raise InputError(f"data_root {data_root}: no such folder")
+            raise InputError(f"--data_root={data_root}: no such folder; give the one that the list's paths start from")
         lines, self.bad = read_list(data_lst)
         self._lines: list[Line] = []
         for line in lines:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,10 +173,11 @@ def read_voc_label(path: Path) -> np.ndarray:
 def read_sbd_label(path: Path) -> np.ndarray:
     """(H, W) uint8 class indices of SBD's `cls/*.mat`: the field GTcls.Segmentation."""
     from scipy import io
+    from scipy.io.matlab import MatReadError
 
     try:
         label = io.loadmat(path)["GTcls"][0]["Segmentation"][0]
-    except (OSError, KeyError, IndexError, ValueError, TypeError, NotImplementedError) as error:
+    except (OSError, LookupError, ValueError, TypeError, NotImplementedError, zlib.error, MatReadError) as error:
         raise InputError(f"{path}: not an SBD class label ({type(error).__name__}: {error}); restore it") from error
     return np.ascontiguousarray(label, np.uint8)
 

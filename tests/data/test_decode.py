@@ -83,7 +83,9 @@ def test_sixteen_bit_label_with_small_values():
     (b"hello", "not an image"),
     (png(INDICES)[:-20], "truncated"),
     (saved(Image.fromarray(image(0)[..., 0], "P"), "PNG")[:-30], "truncated"),
-    (png(INDICES)[:30], "PNG|not an image"),
+    (png(INDICES)[:30], "truncated PNG"),
+    (saved(Image.fromarray(image(0)[..., 0], "P"), "PNG")[:60], "truncated PNG"),
+    (saved(Image.fromarray(image(0)[..., 0], "P"), "PNG")[:-12], "truncated PNG"),
 ])
 def test_what_is_no_label(data, words):
     with pytest.raises(InputError, match=words):
@@ -91,13 +93,13 @@ def test_what_is_no_label(data, words):
 
 
 @pytest.mark.parametrize("progressive", [0, 1])
-@pytest.mark.parametrize("left", [0.02, 0.3, 0.7, 0.99, -2])
+@pytest.mark.parametrize("left", [0.01, 0.3, 0.7, 0.99, -2])
 def test_truncated_jpeg_is_refused_wherever_it_was_cut(left, progressive):
     import cv2
     data = jpeg(image(0, 40, 50), cv2.IMWRITE_JPEG_PROGRESSIVE, progressive)
     cut = data[:left] if left < 0 else data[:int(len(data) * left)]
     for decode in (decode_image, image_size):
-        with pytest.raises(InputError, match="truncated|not an image"):
+        with pytest.raises(InputError, match="is a damaged or truncated JPEG"):
             decode(cut)
 
 

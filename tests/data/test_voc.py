@@ -125,7 +125,7 @@ def test_no_list(tmp_path, name, words):
 
 
 def test_no_root(tmp_path):
-    with pytest.raises(InputError, match="nowhere: no such folder"):
+    with pytest.raises(InputError, match="--data_root=.*nowhere: no such folder"):
         ListSource(tmp_path / "nowhere", tmp_path / "list.txt")
 
 
