@@ -98,8 +98,9 @@ class Line:
         try:
             listener = socket.create_server((self.server.server_id, self.port), family=family)
         except OSError as error:
-            raise InputError(f"port {self.port} of {self.server.server_id}: {os.strerror(error.errno)}; another job? Give every "
-                             "host of this one the same other --port") from error
+            reason = os.strerror(error.errno)
+            raise InputError(f"port {self.port} of {self.server.server_id}: {reason}; another job? Give every host "
+                             "of this one the same other --port") from error
         others = {s.server_id: s for s in self.table.servers if s is not self.server}
         with listener:
             while absent := others.keys() - self.peers.keys():

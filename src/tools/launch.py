@@ -3,6 +3,7 @@
 The rank table (--rank_table or RANK_TABLE_FILE) decides everything: world size, this host's ranks and devices, where
 they meet. The same line on every host starts the whole job. Without a table, `DEVICE_TARGET=CPU WORKERS=4`, or
 RANK_SIZE and RANK_START_ID, describe ranks on this host alone. The command begins at the first word that ends in .py.
+Among the flags of the project's own entry scripts the launcher's may stand too, and --device_target counts for both.
 """
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from src.launch.plan import Job, describe, divide_cores, make_plan, next_number
 from src.launch.rank_table import RankTable, Server, read, single_server, this_server
 
 ROOT = Path(__file__).resolve().parents[2]
+SHARED = ("dry_run", "max_restarts", "bind_core", "server", "port", "grace", "start_timeout", "compile_timeout")
 
 
 def build_parser() -> Parser:
@@ -58,6 +60,20 @@ def split_words(words: list[str]) -> tuple[list[str], list[str]]:
     if start is None and "--help" not in words and "-h" not in words:
         raise InputError("no script to launch: expected launch.py [options] train.py [its flags]")
     return words[:start], words[start:] if start is not None else []
+
+
+def sort_flags(options: list[str], words: list[str]) -> tuple[list[str], list[str]]:
+    """For an entry script of the project: (options with the launcher's flags from among its words, words without them).
+
+    The device that the script is told is the launcher's, and the other way round.
+    """
+    if Path(find_command(words)[1]).parent != ROOT:
+        return options, words
+    ours = [word for word in words if word.removeprefix("--").partition("=")[0] in SHARED and word.startswith("--")]
+    words = [word for word in words if word not in ours]
+    told = [word for word in words if word.startswith("--device_target=")]
+    options = [*options, *ours, *told]
+    return options, words if told else [*words, f"--device_target={build_parser().parse_args(options).device_target}"]
 
 
 def find_command(words: list[str]) -> tuple[str, ...]:
@@ -118,6 +134,7 @@ def build_job(args, command: tuple[str, ...], env: Mapping[str, str]) -> Job:
 
 def main() -> int:
     options, words = split_words(sys.argv[1:])
+    options, words = sort_flags(options, words) if words else (options, words)
     args = build_parser().parse_args(options)
     job = build_job(args, find_command(words), os.environ)
     if args.dry_run:

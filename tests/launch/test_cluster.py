@@ -69,7 +69,7 @@ def schedulers():
 
 @pytest.fixture
 def namespaces():
-    """Two network namespaces that reach each other; yields {address: name}. Cut the line with `ip link set ... down`."""
+    """Two network namespaces that reach each other; yields {address: name}."""
     if os.geteuid() != 0 or not shutil.which("ip"):
         pytest.skip("needs root and iproute2")
     tag = str(os.getpid())

@@ -106,8 +106,8 @@ def test_no_msrun_line(servers, reason):
 def test_description_names_everything():
     text = describe(make_plan(job(HOSTS, device_target="CPU", cores=((0,), (1,))), port=9000))
     for part in ("4 ranks on CPU (10.0.0.1: ranks 0-1; 10.0.0.2: ranks 2-3); this host is 10.0.0.1",
-                 "dynamic cluster, scheduler 10.0.0.1:9000", "HCCL_EXEC_TIMEOUT=612", "rank 1:  cores 1", "MS_NODE_ID=1",
-                 "python train.py", "with msrun: msrun --worker_num=4"):
+                 "dynamic cluster, scheduler 10.0.0.1:9000", "HCCL_EXEC_TIMEOUT=612", "rank 1:  cores 1",
+                 "MS_NODE_ID=1", "python train.py", "with msrun: msrun --worker_num=4"):
         assert part in text
 
 

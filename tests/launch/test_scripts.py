@@ -1,0 +1,82 @@
+"""The launch scripts of both models, from another folder and under plain sh, up to the command that a rank gets."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+NAMES = ["run_distribute_train.sh", "deeplabv3/run_distribute_train.sh", "maskrcnn/run_distribute_train.sh",
+         *(f"deeplabv3/run_distribute_train_{stage}.sh" for stage in ("s16_r1", "s8_r1", "s8_r2"))]
+
+
+@pytest.fixture
+def dry(tmp_path):
+    def run(name, *words, **environment):
+        outer = {k: v for k, v in os.environ.items() if not k.startswith(("RANK_", "MS_", "DEVICE_", "WORKERS"))}
+        done = subprocess.run(["sh", SCRIPTS / name, *map(str, words), "--dry_run"], cwd=tmp_path, text=True,
+                              env=outer | {"PYTHON": sys.executable} | environment, capture_output=True)
+        return done.returncode, done.stdout + done.stderr
+    return run
+
+
+@pytest.mark.parametrize("stage", ["s16_r1", "s8_r1", "s8_r2"])
+def test_stages_of_deeplab(dry, table_file, tmp_path, stage):
+    path = table_file({"127.0.0.1": [(0, 4), (1, 5)]})
+    status, output = dry(f"deeplabv3/run_distribute_train_{stage}.sh", path, "--data_file=voc.mindrecord")
+    assert status == 0, output
+    assert f"rank 1:  log {tmp_path}/{stage}/device5/log" in output
+    assert (f"train.py --train_dir={stage}/ckpt --is_distributed --config={stage} --data_file=voc.mindrecord "
+            "--device_target=Ascend\n") in output
+
+
+def test_variables_of_the_published_loop(dry, tmp_path):
+    (tmp_path / "out" / "device2").mkdir(parents=True)
+    status, output = dry("deeplabv3/run_distribute_train.sh", DEVICE_TARGET="CPU", RANK_SIZE="2", RANK_START_ID="2",
+                         train_path=f"{tmp_path}/out")
+    assert status == 0, output
+    assert f"{tmp_path}/out_2/device3/log" in output
+    assert f"--train_dir={tmp_path}/out_2/ckpt" in output
+    assert "--device_target=CPU" in output
+
+
+def test_maskrcnn_with_table_and_checkpoint(dry, table_file, tmp_path):
+    path, checkpoint = table_file({"127.0.0.1": [(0, 0), (1, 1)]}), tmp_path / "resnet50.ckpt"
+    checkpoint.touch()
+    status, output = dry("maskrcnn/run_distribute_train.sh", path, checkpoint, "--epoch_size=3", "--port=9000")
+    assert status == 0, output
+    assert f"{tmp_path}/train_parallel1/log" in output
+    found = re.search(r"train.py --model=\w+ --output_dir=train_parallel0/checkpoint --is_distributed "
+                      rf"--pre_trained={checkpoint} --epoch_size=3 --device_target=Ascend\n", output)
+    assert found, output
+    assert "msrun --worker_num=2 --local_worker_num=2 --master_addr=127.0.0.1 --master_port=9000" in output
+
+
+def test_model_is_chosen_by_the_common_script(dry):
+    status, output = dry("run_distribute_train.sh", "maskrcnn", "--device_target=CPU", WORKERS="2")
+    assert status == 0, output
+    assert "2 ranks on CPU" in output and "train_parallel1/log" in output
+
+
+@pytest.mark.parametrize("name, words, message", [
+    ("run_distribute_train.sh", ["yolo"], "'yolo' is no model; expected deeplabv3 or maskrcnn"),
+    ("deeplabv3/run_distribute_train.sh", ["table"], "'table' is no rank table"),
+    ("deeplabv3/run_distribute_train_s8_r1.sh", ["absent.json"], "absent.json: rank table not readable"),
+    ("maskrcnn/run_distribute_train.sh", ["absent.ckpt"], "'absent.ckpt' is no file"),
+    ("maskrcnn/run_distribute_train.sh", [], "no rank table: give --rank_table=FILE"),
+])
+def test_what_is_missing_is_said(dry, name, words, message):
+    status, output = dry(name, *words)
+    assert status == 2 and message in output
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scripts_can_be_run_and_are_clean(name):
+    assert os.access(SCRIPTS / name, os.X_OK)
+    if not shutil.which("shellcheck"):
+        pytest.skip("needs shellcheck")
+    done = subprocess.run(["shellcheck", SCRIPTS / name], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
