@@ -32,8 +32,8 @@ class DeepLabV3Loss(nn.Cell):
         self.ignore_label, self.auxiliary_weight = ignore_label, auxiliary_weight
 
     def construct(self, image, label, sample_id, epoch):
-        logits, auxiliary = self.network.train_logits(image, sample_id, epoch)
-        loss = softmax_cross_entropy(logits, label, self.ignore_label)
-        if auxiliary is not None:
+        logits = self.network.train_logits(image, sample_id, epoch)
+        loss = softmax_cross_entropy(logits[0], label, self.ignore_label)
+        for auxiliary in logits[1:]:
             loss = loss + self.auxiliary_weight * softmax_cross_entropy(auxiliary, label, self.ignore_label)
         return (loss,)

@@ -20,8 +20,8 @@ ASPP_CHANNELS = 256
 class ImagePooling(nn.Cell):
     """Image-level feature: (B, C, h, w) -> (B, 256, 1, 1), the mean over all of h and w whatever their ratio.
 
-    Batch statistics of one image would be a single value with no variance, so a batch of one is normalised with the
-    running statistics, also while training.
+    Batch statistics of one image would be a single value with no variance, so a batch of one (over all ranks, where they
+    share statistics) is normalised with the running statistics, also while training.
     """
 
     def __init__(self, in_channels: int, *, norm: NormFactory):
@@ -29,10 +29,11 @@ class ImagePooling(nn.Cell):
         self.conv = conv2d(in_channels, ASPP_CHANNELS, 1)
         self.bn = norm(ASPP_CHANNELS)
         self.has_running_statistics = hasattr(self.bn, "moving_mean")
+        self.ranks = getattr(self.bn, "world", 1)
 
     def construct(self, x):
         x = self.conv(x.mean((2, 3), keep_dims=True))
-        if x.shape[0] == 1 and self.has_running_statistics:
+        if x.shape[0] * self.ranks == 1 and self.has_running_statistics:
             x = ops.batch_norm(x, self.bn.moving_mean, self.bn.moving_variance, self.bn.gamma, self.bn.beta,
                                training=False, eps=self.bn.eps)
         else:
@@ -105,11 +106,13 @@ class DeepLabV3(nn.Cell):
         return self.resize(self.classifier(self.head(self.aspp(features))), image)
 
     def train_logits(self, image, sample_id, epoch):
-        """Logits with dropout: (B, K, H, W), and those of the auxiliary head or None."""
+        """Logits with dropout as a tuple: (B, K, H, W) of the classifier, and of the auxiliary head where there is one."""
         _, _, c4, c5 = self.backbone(image)
         features = self.drop(self.aspp(c5), sample_id, epoch)
         logits = self.resize(self.classifier(self.head(features)), image)
-        return logits, None if self.auxiliary is None else self.resize(self.auxiliary(c4), image)
+        if self.auxiliary is None:
+            return (logits,)
+        return logits, self.resize(self.auxiliary(c4), image)
 
     def drop(self, x, sample_id, epoch):
         """Dropout of (B, C, h, w) by a mask that depends on (seed, epoch, sample id) alone."""
