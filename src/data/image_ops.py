@@ -4,6 +4,8 @@ Images are (H, W, 3) uint8 RGB unless a recipe says otherwise; label maps are (H
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import mmcv
 import numpy as np
@@ -22,22 +24,24 @@ def fit_long_side(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     return max(int(long_side * height / width), 1), long_side
 
 
-def in_colour_order(image: np.ndarray, colour_order: str) -> np.ndarray:
-    """RGB -> `colour_order`, "RGB" or "BGR"."""
-    return image if colour_order == "RGB" else image[..., ::-1]
+def mirrored(array: np.ndarray) -> np.ndarray:
+    """Left and right exchanged, contiguous."""
+    return cv2.flip(array, 1)
 
 
-def normalise(image: np.ndarray, mean: np.ndarray, std: np.ndarray, canvas: tuple[int, int]) -> np.ndarray:
-    """(h, w, 3) uint8 -> (3, *canvas) float32: (image - mean) / std at the top left, zeros at the bottom and right.
+def normalise(image: np.ndarray, mean: Sequence[float], std: Sequence[float], canvas: tuple[int, int], *,
+              colour_order: str = "RGB", left: int = 0) -> np.ndarray:
+    """(h, w, 3) uint8 RGB -> (3, *canvas) float32: (image - mean) / std in `colour_order`.
 
-    `mean` and `std` are on the 0..255 scale, one value per channel of `image`.
+    The image starts in the top row at column `left`; the rest of the canvas is 0. `mean` and `std` are in `colour_order`,
+    on the 0..255 scale.
     """
     height, width = image.shape[:2]
     out = np.zeros((3, *canvas), np.float32)
-    for channel in range(3):
-        # 256 possible values: looking them up is faster than arithmetic on float images
-        table = ((np.arange(256, dtype=np.float64) - mean[channel]) / std[channel]).astype(np.float32)
-        out[channel, :height, :width] = cv2.LUT(np.ascontiguousarray(image[..., channel]), table)
+    for i, channel in enumerate((0, 1, 2) if colour_order == "RGB" else (2, 1, 0)):
+        # 256 possible values: looking them up, straight into the canvas, is faster than arithmetic on float images
+        table = ((np.arange(256, dtype=np.float64) - mean[i]) / std[i]).astype(np.float32)
+        cv2.LUT(cv2.extractChannel(image, channel), table, dst=out[i, :height, left:left + width])
     return out
 
 

@@ -18,10 +18,9 @@ class InputRecipe:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def normalise(self, image: np.ndarray, canvas: tuple[int, int]) -> np.ndarray:
-        """(h, w, 3) uint8 RGB -> (3, *canvas) float32, the image at the top left, zeros elsewhere."""
-        image = image_ops.in_colour_order(image, self.colour_order)
-        return image_ops.normalise(image, self.mean, self.std, canvas)
+    def normalise(self, image: np.ndarray, canvas: tuple[int, int], left: int = 0) -> np.ndarray:
+        """(h, w, 3) uint8 RGB -> (3, *canvas) float32, the image at the top from column `left` on, zeros elsewhere."""
+        return image_ops.normalise(image, self.mean, self.std, canvas, colour_order=self.colour_order, left=left)
 
     def fit(self, image: np.ndarray, long_side: int) -> tuple[np.ndarray, tuple[int, int]]:
         """Scale an RGB image's long side to `long_side` (bilinear) and put it on a square canvas of that side.
@@ -59,12 +58,12 @@ class TrainTransform:
         window = image_ops.random_window(size, crop, rng)
         flip = rng.random() < 0.5
         image = image_ops.resize(image, size, "bicubic")[window]
-        label = image_ops.resize(label, size, "nearest")[window]
-        image = self.recipe.normalise(image, crop)
-        label = self._checked(image_ops.pad_to(label, crop, self.ignore_label))
-        if flip:
-            image, label = image[..., ::-1], label[..., ::-1]
-        return np.ascontiguousarray(image), np.ascontiguousarray(label, np.int32)
+        label = image_ops.pad_to(image_ops.resize(label, size, "nearest")[window], crop, self.ignore_label)
+        left = 0
+        if flip:  # mirrors the canvas: what was missing at the right is then missing at the left
+            image, label = image_ops.mirrored(image), image_ops.mirrored(label)
+            left = self.crop_size - image.shape[1]
+        return self.recipe.normalise(image, crop, left), self._checked(label).astype(np.int32, order="C")
 
     def _checked(self, label: np.ndarray) -> np.ndarray:
         """A label value that is neither a class nor ignored would be read beyond the logits."""

@@ -52,6 +52,7 @@ class TrainStep(nn.Cell):
         self.losses, self.optimizer = losses, optimizer
         self.weights = optimizer.parameters
         self.dynamic, self.window = loss_scale.dynamic, loss_scale.window
+        self.scaled = loss_scale.dynamic or loss_scale.value != 1.0
         self.accumulate_steps, self.clip_norm = accumulate_steps, clip_norm
         self.loss_scale = _state("loss_scale", loss_scale.value, np.float32)
         self.good_steps = _state("good_steps", 0, np.int32)
@@ -89,6 +90,8 @@ class TrainStep(nn.Cell):
         return finite, applied, norm
 
     def unscaled(self, gradients, factor):
+        if factor == 1.0 and not self.scaled:
+            return gradients
         return self.hyper_map(ops.partial(_divide, self.loss_scale.value() / factor), gradients)
 
     def update(self, gradients):
@@ -130,7 +133,7 @@ def _divide_tensor(divisor, gradient):  # not a product with 1 / divisor, which 
 
 @_square_sum.register("Tensor")
 def _square_sum_tensor(gradient):
-    return ops.square(gradient.astype(ms.float32)).sum()
+    return 2.0 * ops.L2Loss()(gradient.astype(ms.float32))  # one pass without a copy of the squares
 
 
 @_add_to.register("Tensor", "Tensor")

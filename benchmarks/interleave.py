@@ -1,0 +1,81 @@
+"""Two programs timed side by side: rounds A B A B ..., medians, spread and the ratio round by round.
+
+Each program is a worker that prepares itself, says `ready`, and then does one unit of work for every line that it reads,
+answering with the seconds that it took. So compilation and warm-up are done once, both programs see the same
+machine, and a slow spell of the machine hits both.
+"""
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+
+def serve(work: Callable[[], object], **facts: float) -> None:
+    """The worker's side: say `ready` with `facts`, then run `work` once for every line on standard input."""
+    print("ready " + json.dumps(facts), flush=True)
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        work()
+        print(f"took {time.perf_counter() - started}", flush=True)
+
+
+class Worker:
+    """A worker process of the driver."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: dict[str, str] | None = None):
+        self.name = name
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        stderr=subprocess.DEVNULL, env=os.environ | (environment or {}))
+        self.facts = json.loads(self._answer("ready"))
+
+    def once(self) -> float:
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        return float(self._answer("took"))
+
+    def _answer(self, word: str) -> str:
+        for line in self.process.stdout:
+            if line.startswith(word + " "):
+                return line[len(word) + 1:]
+        raise SystemExit(f"{self.name} ended with status {self.process.wait()} before it answered; run "
+                         f"`{' '.join(self.process.args)}` by hand to see why")
+
+    def stop(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(ours: Worker, peer: Worker, rounds: int) -> dict:
+    """Run the rounds (after one that is not counted) and return medians, spreads and the ratio ours / peer."""
+    times = {ours.name: [], peer.name: []}
+    for i in range(rounds + 1):
+        for worker in (ours, peer):
+            seconds = worker.once()
+            if i:
+                times[worker.name].append(seconds)
+    ratios = [a / b for a, b in zip(times[ours.name], times[peer.name])]
+    result = {name: _summary(values) for name, values in times.items()}
+    return result | {"ratio": _summary(ratios), "facts": {w.name: w.facts for w in (ours, peer)}}
+
+
+def _summary(values: list[float]) -> dict:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "runs": len(values)}
+
+
+def show(title: str, result: dict) -> None:
+    """Print a comparison, with machine and date."""
+    print(f"{title}   [{os.cpu_count()} cores, {platform.machine()}, {datetime.date.today()}]")
+    for name, row in result.items():
+        if name == "facts":
+            continue
+        unit = "" if name == "ratio" else " s"
+        print(f"  {name:<12} median {row['median']:.3f}{unit}  ({row['min']:.3f} to {row['max']:.3f}, {row['runs']} runs)")
+    for name, facts in result["facts"].items():
+        print(f"  {name:<12} " + ", ".join(f"{k} {v:.1f}" for k, v in facts.items()))
