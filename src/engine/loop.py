@@ -51,7 +51,7 @@ def train(task: Task, settings: Settings, machine: runtime.Runtime) -> Path:
         return last
     if progress.step:
         data = training_batches(source, start_step=progress.step, **data_options)
-    _check_memory(task, settings, network)
+    runtime.check_memory(needed_bytes(task, network), settings.device_target, task.memory_flags())
     metrics = MetricsLog(folder.folder, progress.step)
     callbacks = _callbacks(task, settings, machine, step_cell, network, folder, progress, metrics)
     log.info("training %s on %d images: %d epochs of %d steps, %.1f million parameters", settings.model, len(source),
@@ -73,7 +73,7 @@ def load_pretrained(task: Task, settings: Settings, network: nn.Cell) -> None:
 def build_step(task: Task, settings: Settings, machine: runtime.Runtime, network: nn.Cell, per_epoch: int) -> TrainStep:
     """The training step of a run, ready to be called with batches."""
     apply_amp(network, settings.amp_level, machine.device_target)
-    updates = per_epoch * settings.epochs // settings.accumulate_steps + 1
+    updates = max(per_epoch * settings.epochs // settings.accumulate_steps, 1)
     milestones = tuple(m * per_epoch // settings.accumulate_steps for m in settings.lr_milestones)
     rates = learning_rates(settings.lr_type, base_lr=settings.base_lr, total_steps=updates,
                            warmup_steps=settings.warmup_steps, warmup_ratio=settings.warmup_ratio,
@@ -168,6 +168,7 @@ def _callbacks(task: Task, settings: Settings, machine: runtime.Runtime, step_ce
     return callbacks
 
 
-def _check_memory(task: Task, settings: Settings, network: nn.Cell) -> None:
+def needed_bytes(task: Task, network: nn.Cell) -> int:
+    """Estimated bytes of a training step: weights, gradients, moments and one copy in flight, and activations."""
     weights = sum(p.size for p in network.get_parameters()) * 4
-    runtime.check_memory(4 * weights + task.activation_bytes(), settings.device_target, task.memory_flags())
+    return 4 * weights + task.activation_bytes()
