@@ -105,13 +105,25 @@ class CheckpointFolder:
         return path
 
     def newest(self) -> tuple[Path, dict[str, ms.Parameter], dict] | None:
-        """The newest complete checkpoint and its contents; broken ones are named and passed over. None without any."""
-        for path in reversed(self.existing()):
+        """The newest complete checkpoint and its contents; broken ones are named and passed over. None without any.
+
+        Raises:
+            InputError: there are checkpoints, and all of them are broken.
+        """
+        paths = self.existing()
+        for path in reversed(paths):
             try:
                 return (path, *load(path))
             except InputError as error:
                 log.warning("%s; going on from an older one", error)
+        if paths:
+            raise InputError(f"{self.folder}: none of its {len(paths)} checkpoints is complete; train into another folder")
         return None
+
+    def clear_unfinished(self) -> None:
+        """Remove what a process that was killed while writing left behind. Only for the one that holds the folder."""
+        for path in self.folder.glob(".unfinished-*.ckpt"):
+            path.unlink()
 
 
 def _sync(path: Path) -> None:

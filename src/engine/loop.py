@@ -46,6 +46,7 @@ def train(task: Task, settings: Settings, machine: runtime.Runtime) -> Path:
         load_pretrained(task, settings, network)
     step_cell = build_step(task, settings, machine, network, per_epoch)
     progress, last = _position(folder, step_cell, settings, per_epoch)
+    (folder.folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
     if progress.finished:
         log.info("the run in %s is finished: %s", folder.folder, last)
         return last
@@ -127,7 +128,7 @@ def _own_folder(path: Path, settings: Settings) -> checkpoint.CheckpointFolder:
     if folder.existing() and not settings.resume:
         raise InputError(f"--output_dir={path}: holds checkpoints of an earlier run; go on with --resume or name "
                          "another folder")
-    (path / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
+    folder.clear_unfinished()
     return folder
 
 
