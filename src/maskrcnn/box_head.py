@@ -55,7 +55,8 @@ class RoISampler(nn.Cell):
     def construct(self, proposals, valid, gt_boxes, gt_valid, gt_ignore, priority):
         """Return boxes (B, R, 4), index of their ground truth (B, R) int32, is_positive and is_chosen (B, R) bool.
 
-        Positives come first. Ground truth boxes join the proposals, so that there is a positive from the first step.
+        Positives come first. Ground truth boxes join the proposals, so that there is a positive from the first step;
+        they come last, so that the number of slots does not change which noise a proposal meets.
 
         Args:
             proposals, valid: (B, P, 4), (B, P) bool.
@@ -64,8 +65,8 @@ class RoISampler(nn.Cell):
         """
         objects = ops.logical_and(gt_valid, ops.logical_not(gt_ignore))
         crowds = ops.logical_and(gt_valid, gt_ignore)
-        boxes = ops.cat((gt_boxes, proposals), 1)
-        usable = ops.cat((objects, valid), 1)
+        boxes = ops.cat((proposals, gt_boxes), 1)
+        usable = ops.cat((valid, objects), 1)
         overlap = iou_by_image(boxes, usable_boxes(gt_boxes, objects), box_offset=self.box_offset)
         matched, positive, negative = match(overlap, **self.rule)
         in_crowd = self.share_in_crowds(boxes, usable_boxes(gt_boxes, crowds)) > CROWD_SHARE

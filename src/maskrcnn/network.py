@@ -136,7 +136,7 @@ class MaskRCNNLosses(nn.Cell):
         rpn_cls, rpn_reg = self.rpn_loss(ops.cat(logits, 1), ops.cat(deltas, 1), anchors, *truth,
                                          hash_uniform(key, anchors.shape[0], stream=0))
         proposals, valid = self.proposals(logits, deltas, anchors, image_size)
-        noise = hash_uniform(key, gt_boxes.shape[1] + proposals.shape[1], stream=1)
+        noise = hash_uniform(key, proposals.shape[1] + gt_boxes.shape[1], stream=1)
         rois = self.sampler(proposals, valid, *truth, noise)
         pyramid = levels[:4]
         table, sizes = feature_table(pyramid), feature_sizes(pyramid)
