@@ -113,6 +113,8 @@ class Line:
                 if select.select([listener], [], [], 0.2)[0]:
                     number = max(number, self._welcome(listener.accept()[0], others))
         self.send(kind="go", number=number)
+        for peer in self.peers.values():
+            peer.heard = time.monotonic()  # the first ones have been silent since their hello
         return number
 
     def _welcome(self, connection: socket.socket, others: dict[str, Server]) -> int:

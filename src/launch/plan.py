@@ -118,9 +118,18 @@ def _rank(job: Job, index: int, *, port: int | None, number: int, marks: Path | 
 
 
 def next_number(job: Job) -> int:
-    """The number of this run: the first one without a folder on this host, or the last one with, if the job resumes."""
+    """The number of this run: the first one whose folders are free on this host, or the last taken one if it resumes.
+
+    What counts is the part of the path that has {number}; it is taken if it exists and is not an empty folder.
+    """
+    before, after = job.folder.split("{number}", 1)
+    numbered = f"{before}{{number}}{after.split('/')[0]}"
+
+    def taken(path: Path) -> bool:
+        return any(path.iterdir()) if path.is_dir() else path.exists()
+
     number = 1
-    while any(Path(job.fill(job.folder, device, number)).exists() for device in job.server.devices):
+    while any(taken(Path(job.fill(numbered, device, number))) for device in job.server.devices):
         number += 1
     return max(number - 1, 1) if job.resumes else number
 
@@ -158,7 +167,8 @@ def _span(text: str) -> range:
 def describe(plan: Plan, *, short: bool = False) -> str:
     """The plan as text: job, time-outs and processes; unless `short` also environments, commands and msrun's line."""
     job = plan.job
-    servers = "; ".join(f"{s.server_id}: ranks {spans(s.ranks)}" for s in job.table.servers)
+    listed = [f"{s.server_id}: ranks {spans(s.ranks)}" for s in job.table.servers]
+    servers = "; ".join(listed[:8] + [f"and {len(listed) - 8} more servers"] * (len(listed) > 8))
     how = "rank table, HCCL" if job.native else f"dynamic cluster, scheduler {job.table.master.server_id}:{plan.port}"
     lines = [f"{job.table.world_size} ranks on {job.device_target} ({servers}); this host is {job.server.server_id}",
              f"formed by: {how}",

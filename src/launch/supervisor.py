@@ -249,8 +249,9 @@ def describe_exit(code: int) -> str:
 
 
 def show_tail(process: Process) -> None:
-    """Print the last lines of a log."""
-    lines = process.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
+    """Print the last lines of a log, without the warnings that MindSpore's C++ side writes about every connection."""
+    lines = process.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    telling = [line for line in lines if not (line.startswith(("[INFO] ", "[WARNING] ")) and "[mindspore/" in line)]
     log.info("last lines of %s, %s:", process.name, process.log)
-    for line in lines:
+    for line in telling[-TAIL:]:
         log.info("  | %s", line)

@@ -69,11 +69,14 @@ def sort_flags(options: list[str], words: list[str]) -> tuple[list[str], list[st
     """
     if Path(find_command(words)[1]).parent != ROOT:
         return options, words
-    ours = [word for word in words if word.removeprefix("--").partition("=")[0] in SHARED and word.startswith("--")]
+    ours = [word for word in words if word.startswith("--") and word[2:].partition("=")[0] in SHARED]
     words = [word for word in words if word not in ours]
-    told = [word for word in words if word.startswith("--device_target=")]
-    options = [*options, *ours, *told]
-    return options, words if told else [*words, f"--device_target={build_parser().parse_args(options).device_target}"]
+    options = [*options, *ours]
+    told = [word.partition("=")[2] or following for word, following in zip(words, [*words[1:], ""])
+            if word.partition("=")[0] == "--device_target"]
+    if told:
+        return [*options, f"--device_target={told[-1]}"], words
+    return options, [*words, f"--device_target={build_parser().parse_args(options).device_target}"]
 
 
 def find_command(words: list[str]) -> tuple[str, ...]:

@@ -2,11 +2,13 @@
 import os
 import signal
 import socket
+import threading
 import time
 
 import pytest
 
 from src.launch import hosts
+from src.launch.rank_table import Device, RankTable, Server
 
 A, B = "127.0.0.2", "127.0.0.3"
 
@@ -142,6 +144,23 @@ def test_a_stranger_at_the_port_is_sent_away(launchers, table_file, port):
             assert stranger.recv(10) == b""
     friend = launchers.start("--rank_table", path, "--server", A, "--port", port, "rank.py")
     assert [status for status, _ in ends([master, friend])] == [0, 0]
+
+
+def test_the_wait_for_a_late_host_is_no_silence_of_the_early_one(monkeypatch, port):
+    monkeypatch.setattr(hosts, "SILENCE", 0.5)
+    table = RankTable(tuple(Server(name, (Device(rank, 0),)) for rank, name in enumerate((A, B, "127.0.0.4"))))
+    lines = [hosts.Line(table, server, port=int(port) + 1, digest="") for server in table.servers]
+    waiting = [threading.Thread(target=line.gather, args=(1,), kwargs={"timeout": 10, "stopped": lambda: False})
+               for line in lines]
+    for thread in waiting[:2]:
+        thread.start()
+    time.sleep(1)
+    waiting[2].start()
+    for thread in waiting:
+        thread.join()
+    assert lines[0].poll() == []
+    for line in lines:
+        line.close()
 
 
 def test_the_same_port_twice_is_explained(launchers, table_file, port):

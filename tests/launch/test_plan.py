@@ -68,9 +68,17 @@ def test_number_of_the_run(tmp_path):
     made = job(single_server(2), folder=f"{tmp_path}/train_parallel{{rank}}{{number}}")
     assert next_number(made) == 1 == next_number(made.resumed())
     (tmp_path / "train_parallel1").mkdir()
-    (tmp_path / "train_parallel0_2").mkdir()
+    assert next_number(made) == 1  # empty
+    (tmp_path / "train_parallel1" / "log").touch()
+    (tmp_path / "train_parallel0_2").touch()
     assert next_number(made) == 3
     assert next_number(made.resumed()) == 2
+
+
+def test_number_belongs_to_the_part_of_the_path_that_has_it(tmp_path):
+    made = job(single_server(2), folder=f"{tmp_path}/voc{{number}}/device{{device}}")
+    (tmp_path / "voc" / "ckpt").mkdir(parents=True)
+    assert next_number(made) == 2
 
 
 @pytest.mark.parametrize("word, resumes", [("--resume", True), ("--resume=True", True), ("--resume=False", False)])
@@ -109,6 +117,14 @@ def test_description_names_everything():
                  "dynamic cluster, scheduler 10.0.0.1:9000", "HCCL_EXEC_TIMEOUT=612", "rank 1:  cores 1",
                  "MS_NODE_ID=1", "python train.py", "with msrun: msrun --worker_num=4"):
         assert part in text
+
+
+def test_description_of_thousands_of_ranks_stays_readable():
+    servers = tuple(Server(f"10.0.{i // 250}.{i % 250 + 1}", tuple(Device(8 * i + d, d) for d in range(8)))
+                    for i in range(512))
+    first = describe(make_plan(job(RankTable(servers, Path("/t.json"))), port=1), short=True).splitlines()[0]
+    assert first.startswith("4096 ranks on Ascend (10.0.0.1: ranks 0-7; 10.0.0.2: ranks 8-15; ")
+    assert first.endswith("10.0.0.8: ranks 56-63; and 504 more servers); this host is 10.0.0.1")
 
 
 def test_spans():

@@ -55,10 +55,12 @@ def test_maskrcnn_with_table_and_checkpoint(dry, table_file, tmp_path):
     assert "msrun --worker_num=2 --local_worker_num=2 --master_addr=127.0.0.1 --master_port=9000" in output
 
 
-def test_model_is_chosen_by_the_common_script(dry):
-    status, output = dry("run_distribute_train.sh", "maskrcnn", "--device_target=CPU", WORKERS="2")
+@pytest.mark.parametrize("words", [["--device_target=CPU"], ["--device_target", "CPU"]])
+def test_model_is_chosen_by_the_common_script(dry, words):
+    status, output = dry("run_distribute_train.sh", "maskrcnn", *words, WORKERS="2")
     assert status == 0, output
     assert "2 ranks on CPU" in output and "train_parallel1/log" in output
+    assert "Ascend" not in output
 
 
 @pytest.mark.parametrize("name, words, message", [
