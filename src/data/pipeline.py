@@ -1,6 +1,7 @@
 """Batches for training: order -> records -> augmentation in worker threads -> batches."""
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 
 import cv2
@@ -41,7 +42,7 @@ def training_batches(source: Source, *, transform: Callable, columns: Sequence[s
         seed: of order and augmentation.
         epochs: length of the whole run.
         start_step: batches of the run that are done.
-        workers: threads that augment. Their number changes nothing but the speed.
+        workers: threads that augment, as many as there are cores at most. Their number changes nothing but the speed.
 
     Raises:
         InputError: fewer samples than one batch of every rank.
@@ -54,7 +55,7 @@ def training_batches(source: Source, *, transform: Callable, columns: Sequence[s
     data = ds.GeneratorDataset(rows, ["image", "target", "place", "sample_id", "epoch"], num_parallel_workers=1,
                                shuffle=False, python_multiprocessing=False)
     data = data.map(_Augment(transform, seed), ["image", "target", "place", "sample_id", "epoch"], list(columns),
-                    num_parallel_workers=workers, python_multiprocessing=False)
+                    num_parallel_workers=min(workers, os.cpu_count() or 1), python_multiprocessing=False)
     return data.batch(batch_size, drop_remainder=True)
 
 
