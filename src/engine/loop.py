@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import fcntl
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import mindspore as ms
@@ -11,7 +12,7 @@ import mindspore.nn as nn
 import numpy as np
 from mindspore.train import Model
 
-from src.contract import InputError, Task
+from src.contract import InputError, Source, Task
 from src.data import order
 from src.data.pipeline import augmented_batch, training_batches
 from src.engine import checkpoint, runtime, weights
@@ -35,32 +36,39 @@ def train(task: Task, settings: Settings, machine: runtime.Runtime) -> Path:
         InputError: data, checkpoint, memory or settings that cannot work, and a loss that is not finite.
     """
     source = task.source("train")
-    per_epoch = order.steps_per_epoch(len(source), settings.batch_size, machine.world)
-    data_options = {"transform": task.train_transform(), "columns": task.columns, "seed": settings.seed,
-                    "epochs": settings.epochs, "batch_size": settings.batch_size, "world": machine.world,
-                    "rank": machine.rank, "workers": settings.workers}
-    data = training_batches(source, **data_options)  # complains of too few samples before anything is built
-    folder = _own_folder(Path(settings.output_dir), settings)
+    _batches(task, settings, machine, source)  # complains of too few samples before anything is built
+    with _own_folder(Path(settings.output_dir), settings) as folder:
+        return _train(task, settings, machine, source, folder)
+
+
+def _train(task: Task, settings: Settings, machine: runtime.Runtime, source: Source,
+           folder: checkpoint.CheckpointFolder) -> Path:
     network = task.network()
     if settings.pretrained:
         load_pretrained(task, settings, network)
+    per_epoch = order.steps_per_epoch(len(source), settings.batch_size, machine.world)
     step_cell = build_step(task, settings, machine, network, per_epoch)
     progress, last = _position(folder, step_cell, settings, per_epoch)
     (folder.folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
     if progress.finished:
         log.info("the run in %s is finished: %s", folder.folder, last)
         return last
-    if progress.step:
-        data = training_batches(source, start_step=progress.step, **data_options)
     runtime.check_memory(needed_bytes(task, network), settings.device_target, task.memory_flags())
     metrics = MetricsLog(folder.folder, progress.step)
     callbacks = _callbacks(task, settings, machine, step_cell, network, folder, progress, metrics)
     log.info("training %s on %d images: %d epochs of %d steps, %.1f million parameters", settings.model, len(source),
              settings.epochs, per_epoch, sum(p.size for p in network.get_parameters()) / 1e6)
-    Model(step_cell).train(1, data, callbacks=callbacks, dataset_sink_mode=machine.data_sink,
+    Model(step_cell).train(1, _batches(task, settings, machine, source, progress.step), callbacks=callbacks,
+                           dataset_sink_mode=machine.data_sink,
                            sink_size=settings.sink_size if machine.data_sink else -1)
     metrics.close()
     return callbacks[2].saved
+
+
+def _batches(task: Task, settings: Settings, machine: runtime.Runtime, source: Source, start_step: int = 0):
+    return training_batches(source, transform=task.train_transform(), columns=task.columns, seed=settings.seed,
+                            epochs=settings.epochs, batch_size=settings.batch_size, world=machine.world,
+                            rank=machine.rank, start_step=start_step, workers=settings.workers)
 
 
 def load_pretrained(task: Task, settings: Settings, network: nn.Cell) -> None:
@@ -115,21 +123,21 @@ def replay(task: Task, settings: Settings, machine: runtime.Runtime) -> dict[str
     return {n: float(np.max(v.asnumpy())) for n, v in zip(names, step(*map(ms.Tensor, batch)))}
 
 
-def _own_folder(path: Path, settings: Settings) -> checkpoint.CheckpointFolder:
-    """The run's folder, locked against a second run as long as this process lives."""
+@contextmanager
+def _own_folder(path: Path, settings: Settings) -> Iterator[checkpoint.CheckpointFolder]:
+    """The run's folder, locked against a second run until this one ends, however it ends."""
     path.mkdir(parents=True, exist_ok=True)
-    lock = (path / ".lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InputError(f"--output_dir={path}: another run is writing into this folder") from None
-    folder = checkpoint.CheckpointFolder(path, settings.model, settings.keep_checkpoint_max)
-    folder.lock = lock  # released when the process ends, however it ends
-    if folder.existing() and not settings.resume:
-        raise InputError(f"--output_dir={path}: holds checkpoints of an earlier run; go on with --resume or name "
-                         "another folder")
-    folder.clear_unfinished()
-    return folder
+    with (path / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"--output_dir={path}: another run is writing into this folder") from None
+        folder = checkpoint.CheckpointFolder(path, settings.model, settings.keep_checkpoint_max)
+        if folder.existing() and not settings.resume:
+            raise InputError(f"--output_dir={path}: holds checkpoints of an earlier run; go on with --resume or name "
+                             "another folder")
+        folder.clear_unfinished()
+        yield folder
 
 
 def _position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, settings: Settings,
@@ -155,8 +163,8 @@ def _callbacks(task: Task, settings: Settings, machine: runtime.Runtime, step_ce
 
     def describe() -> Mapping:
         return {"step": progress.step, "epoch": progress.epoch, "steps_per_epoch": progress.steps_per_epoch,
-                "seed": settings.seed, "class_names": list(task.class_names), "config": settings.model_dump(mode="json"),
-                **weights.to_metadata("mindseg", settings.conventions())}
+                "seed": settings.seed, "class_names": list(task.class_names),
+                "config": settings.model_dump(mode="json"), **weights.to_metadata("mindseg", settings.conventions())}
 
     recorder = StepRecorder(progress, loss_names=task.loss_names, learning_rate=rate, metrics=metrics,
                             log_steps=settings.log_steps)
