@@ -4,13 +4,15 @@ from __future__ import annotations
 from src.layers.resnet import BLOCKS, WIDTHS, dilation_plan
 
 FLOAT = 4
-# Arrays of a layer's output size that live between forward and backward: convolution output, normalised output and
-# its ReLU, and gradients in flight. Fitted to measured peaks, see benchmarks/memory_estimate.py.
-COPIES = 3.0
+# Arrays of a layer's output size that live at the peak: convolution output, normalised output, its ReLU, the gradients in
+# flight and the convolutions' workspaces; and what compiling the graph takes. Fitted to measured peaks by
+# benchmarks/memory_estimate.py.
+COPIES = 5.0
+COMPILER = 0.3 * 2**30
 
 
 def activation_bytes(*, depth: int, output_stride: int, batch_size: int, crop_size: int, num_classes: int) -> int:
-    """Bytes that one training step keeps for its backward pass, from the sizes of all convolution outputs."""
+    """Bytes that one training step needs beside the weights, from the sizes of all convolution outputs."""
     side = (crop_size + 1) // 2
     values = 64 * side * side
     side = (side + 1) // 2
@@ -22,4 +24,4 @@ def activation_bytes(*, depth: int, output_stride: int, batch_size: int, crop_si
         values += blocks * per_block * side * side + width * expansion * side * side
     values += 256 * 6 * side * side
     logits = 3 * num_classes * crop_size * crop_size
-    return int(batch_size * FLOAT * (COPIES * values + logits))
+    return int(batch_size * FLOAT * (COPIES * values + logits) + COMPILER)

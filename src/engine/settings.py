@@ -49,6 +49,5 @@ class Settings(Config):
     eval_interval: int = option(0, "epochs between two evaluations on the val split, 0 for none", ge=0)
     log_steps: int = option(0, "steps between two log lines, 0 for one an epoch", ge=0)
     sink_size: int = option(100, "steps that run on an Ascend device without the host in between", ge=1)
-    compile_cache: bool = option(False, "keep compiled graphs between runs, in a folder named by a hash of the settings")
     replay: str = option("", "repeat the step that a non-finite loss stopped at, from the file that it left")
     print_config: bool = option(False, "print the resolved configuration and stop", group="common")
