@@ -63,6 +63,8 @@ class DeepLabV3Config(Settings):
     crop_size: int = option(513, "side of the training crop and of the evaluation canvas at scale 1, pixels",
                             group="common", ge=33)
     eval_crop_size: int = option(0, "side of the evaluation canvas where it is not crop_size", group="common", ge=0)
+    base_lr: float = option(0.08, "learning rate at the start, after warm-up", gt=0)
+    save_steps: int = option(410, "steps between two checkpoints; the last step is always saved", ge=1)
     min_scale: float = option(0.5, "smallest random scale in training", gt=0)
     max_scale: float = option(2.0, "largest random scale in training", gt=0)
     scales: tuple[float, ...] = option((1.0,), "scales whose probabilities are added; repeat the flag", group="eval",
