@@ -200,6 +200,9 @@ def exclusive(dst: Path, wait_seconds: float) -> Iterator[bool]:
             except BlockingIOError:
                 _wait(file, dst, deadline, wait_seconds, first=not waited)
                 waited = True
+            except OSError as error:
+                raise InputError(f"{dst.parent}: this file system has no locks ({error.strerror}); build on another "
+                                 "one and copy the files, manifest included") from error
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()

@@ -25,7 +25,7 @@ from src.data.manifest import Manifest, Shard
 SCHEMA = dict(zip(RECORD_COLUMNS, ({"type": "int64"}, {"type": "string"}, {"type": "bytes"}, {"type": "bytes"})))
 ZOO_COLUMNS = ("file_name", "data", "label")
 _CHUNK = 64  # records handed to FileWriter at once
-_READERS = 2  # threads of MindDataset
+_READERS = min(2, os.cpu_count() or 1)  # threads of MindDataset
 
 
 def build(source: Source, dst_path: str | Path, options: BuildOptions = BuildOptions(), *, check: Check | None = None,
@@ -85,6 +85,8 @@ def _write(inspector: Inspector, dst: Path, plan: Manifest, old: Manifest | None
         folder.mkdir()
         _write_shard(inspector, plan, shard, folder)
         for name in (f"{shard.file}.db", shard.file):
+            # FileWriter lets nobody but the owner read; a cluster's other users may as far as the manifest goes.
+            shutil.copymode(manifests.manifest_path(dst), folder / name)
             os.replace(folder / name, dst.with_name(name))
         shard.file_bytes = dst.with_name(shard.file).stat().st_size
         plan.save(dst)

@@ -100,6 +100,13 @@ def test_first_shard_opens_all_in_plain_mindspore(tmp_path, data):
     assert sorted(int(row[0]) for row in rows.create_tuple_iterator(output_numpy=True)) == list(range(1, 13))
 
 
+def test_shards_are_as_readable_as_other_files(tmp_path, data):
+    build(data, tmp_path / "r")
+    (tmp_path / "other").touch()
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert modes == {(tmp_path / "other").stat().st_mode}
+
+
 def test_shuffle_is_a_fixed_permutation(tmp_path, data):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         build(data, tmp_path / name, BuildOptions(num_shards=2, shuffle=seed))
