@@ -20,7 +20,7 @@ from src.engine.callbacks import Checkpoints, Evaluation, StepRecorder, StopOnNo
 from src.engine.evaluate import evaluate
 from src.engine.metrics_log import MetricsLog
 from src.engine.optim import momentum_optimizer
-from src.engine.precision import apply_amp
+from src.engine.precision import apply_amp, resolved_level
 from src.engine.progress import Progress
 from src.engine.schedules import learning_rates
 from src.engine.settings import Settings
@@ -81,7 +81,8 @@ def load_pretrained(task: Task, settings: Settings, network: nn.Cell) -> None:
 
 def build_step(task: Task, settings: Settings, machine: runtime.Runtime, network: nn.Cell, per_epoch: int) -> TrainStep:
     """The training step of a run, ready to be called with batches."""
-    apply_amp(network, settings.amp_level, machine.device_target)
+    level = resolved_level(settings.amp_level, machine.device_target)
+    apply_amp(network, level, machine.device_target)
     updates = max(per_epoch * settings.epochs // settings.accumulate_steps, 1)
     milestones = tuple(m * per_epoch // settings.accumulate_steps for m in settings.lr_milestones)
     rates = learning_rates(settings.lr_type, base_lr=settings.base_lr, total_steps=updates,
@@ -89,7 +90,9 @@ def build_step(task: Task, settings: Settings, machine: runtime.Runtime, network
                            decay_steps=settings.lr_decay_step, decay_rate=settings.lr_decay_rate, milestones=milestones)
     optimizer = momentum_optimizer(network.trainable_params(), rates, momentum=settings.momentum,
                                    weight_decay=settings.weight_decay)
-    scale = LossScale(settings.loss_scale, settings.dynamic_loss_scale, settings.loss_scale_window)
+    # Float32 needs no fixed scale: left out, it costs no pass over the gradients.
+    factor = settings.loss_scale if level != "O0" or settings.dynamic_loss_scale else 1.0
+    scale = LossScale(factor, settings.dynamic_loss_scale, settings.loss_scale_window)
     step = TrainStep(task.training_cell(network), optimizer, loss_scale=scale, clip_norm=settings.clip_norm,
                      accumulate_steps=settings.accumulate_steps, world=machine.world)
     step.rates = rates

@@ -7,18 +7,19 @@ from mindspore import amp
 from src.contract import InputError
 
 
-def default_amp_level(device_target: str) -> str:
-    """O3 (all of the network in float16, the model zoo's setting) on Ascend; O0 (float32) elsewhere."""
+def resolved_level(amp_level: str, device_target: str) -> str:
+    """What "auto" means: O3 (all of the network in float16, the model zoo's setting) on Ascend, O0 (float32) elsewhere."""
+    if amp_level != "auto":
+        return amp_level
     return "O3" if device_target == "Ascend" else "O0"
 
 
-def apply_amp(network: nn.Cell, amp_level: str, device_target: str) -> nn.Cell:
-    """Return the network with float16 casts as `amp_level` asks; losses are computed in float32 by the losses' own cells.
+def apply_amp(network: nn.Cell, level: str, device_target: str) -> nn.Cell:
+    """Return the network with float16 casts as `level` asks; losses are computed in float32 by the losses' own cells.
 
     Args:
-        amp_level: "auto" (by device), "O0" float32, "O2" float16 but for normalisation, "O3" float16.
+        level: "O0" float32, "O2" float16 but for normalisation, "O3" float16.
     """
-    level = default_amp_level(device_target) if amp_level == "auto" else amp_level
     if level == "O0":
         return network
     if device_target == "CPU":
