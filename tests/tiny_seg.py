@@ -1,4 +1,4 @@
-"""Small segmentation data for tests: deterministic images and labels in files, and lists of them."""
+"""Small data for tests: deterministic images and labels in files, lists of them, and records in memory."""
 from __future__ import annotations
 
 import struct
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
+from src.contract import Record
 
 
 def png(array: np.ndarray) -> bytes:
@@ -50,3 +52,26 @@ def write_data(root: Path, count: int, **size: int) -> Path:
     path = root / "list.txt"
     path.write_text("".join(f"images/{n}.jpg labels/{n}.png\n" for n in range(count)))
     return path
+
+
+class Memory:
+    """A source of given records."""
+
+    name = "memory"
+
+    def __init__(self, records: list[Record]):
+        self.records = records
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def rows(self, sample_ids):
+        return (self.records[i] for i in sample_ids)
+
+
+def record(image_id: int, image: bytes = b"image", target: bytes = b"target") -> Record:
+    return Record(image_id, f"{image_id}.jpg", image, target, f"memory:{image_id}")
+
+
+def content(records) -> list[tuple]:
+    return [(r.image_id, r.file_name, r.image, r.target) for r in records]
