@@ -11,8 +11,8 @@ Vocabulary
     M           side of a stored mask crop; S = 28 side of a predicted mask
     image       (B, 3, H, W) float32, normalised by the recipe
     image_size  (B, 2) float32, (height, width) of the part of the input that is image, the rest is padding
-    boxes       float32 xyxy in the input's frame (`boxes_input`), half-open: w = x2 - x1 (`box_offset` = 0; weights from
-                the model zoo count pixels instead, w = x2 - x1 + 1, `box_offset` = 1)
+    boxes       float32 xyxy in the input's frame (`boxes_input`), half-open: w = x2 - x1 (`box_offset` = 0; weights
+                from the model zoo count pixels instead, w = x2 - x1 + 1, `box_offset` = 1)
     deltas      (dx, dy, dw, dh) that move a box onto another: shift in units of its size, log of the size ratio,
                 both divided by `stds`
     gt_ignore   crowd regions: what lies in them is neither positive nor negative

@@ -84,20 +84,30 @@ class RoISampler(nn.Cell):
         return ops.gather(share, ops.arange(b) * (b + 1), 0)
 
 
-def box_losses(logits, deltas, boxes, gt_boxes, labels, is_positive, is_chosen, *, stds: Sequence[float], beta: float,
-               box_offset: int = 0):
-    """Return the class loss and the box loss of sampled RoIs.
+class BoxLoss(nn.Cell):
+    """Compares the box head's output with the ground truths of the sampled RoIs.
 
     Args:
-        logits, deltas: (B * R, K), (B * R, K, 4).
-        boxes, gt_boxes: (B, R, 4) RoIs and the ground truth of each.
-        labels: (B, R) int32 class of that ground truth.
-        is_positive, is_chosen: (B, R) bool. RoIs that are chosen but not positive are background, label 0.
-        beta: of the smooth L1 loss.
+        stds: of the deltas. beta: of the smooth L1 loss. box_offset: see the package's vocabulary.
     """
-    labels = (labels * is_positive.astype(ms.int32)).reshape(-1)
-    n, k = logits.shape
-    own = ops.gather(deltas.reshape(n * k, 4), ops.arange(n).astype(ms.int32) * k + labels, 0)
-    targets = box_targets(boxes, gt_boxes, is_positive, stds=stds, box_offset=box_offset)
-    return (class_loss(logits, labels, is_chosen.reshape(-1)),
-            delta_loss(own, targets.reshape(n, 4), is_positive.reshape(-1), is_chosen.reshape(-1), beta=beta))
+
+    def __init__(self, *, stds: Sequence[float] = (0.1, 0.1, 0.2, 0.2), beta: float = 1.0, box_offset: int = 0):
+        super().__init__()
+        self.stds, self.beta, self.box_offset = tuple(stds), beta, box_offset
+
+    def construct(self, logits, deltas, boxes, gt_boxes, gt_labels, is_positive, is_chosen):
+        """Return the class loss and the box loss.
+
+        Args:
+            logits, deltas: (B * R, K), (B * R, K, 4).
+            boxes, gt_boxes: (B, R, 4) RoIs and the ground truth of each.
+            gt_labels: (B, R) int32 class of that ground truth.
+            is_positive, is_chosen: (B, R) bool. RoIs that are chosen but not positive are background, label 0.
+        """
+        labels = (gt_labels * is_positive.astype(ms.int32)).reshape(-1)
+        n, k = logits.shape
+        own = ops.gather(deltas.reshape(n * k, 4), ops.arange(n).astype(ms.int32) * k + labels, 0)
+        targets = box_targets(boxes, gt_boxes, is_positive, stds=self.stds, box_offset=self.box_offset)
+        is_positive, is_chosen = is_positive.reshape(-1), is_chosen.reshape(-1)
+        return (class_loss(logits, labels, is_chosen),
+                delta_loss(own, targets.reshape(n, 4), is_positive, is_chosen, beta=self.beta))

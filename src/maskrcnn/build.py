@@ -8,7 +8,7 @@ from typing import Any
 
 from src.layers.conv_norm import norm_factory
 from src.layers.resnet import ResNet
-from src.maskrcnn.box_head import BoxHead, RoISampler
+from src.maskrcnn.box_head import BoxHead, BoxLoss, RoISampler
 from src.maskrcnn.fpn import FPN
 from src.maskrcnn.mask_head import MaskHead
 from src.maskrcnn.network import STRIDES, Anchors, MaskRCNN, MaskRCNNLosses
@@ -104,17 +104,19 @@ def build_network(conventions: Conventions, *, num_classes: int, depth: int = 50
 
 
 def build_losses(network: MaskRCNN, conventions: Conventions, *, proposals: Mapping[str, Any] | None = None,
-                 rpn: Mapping[str, Any] | None = None, rois: Mapping[str, Any] | None = None,
+                 rpn: Mapping[str, Any] | None = None, rois: Mapping[str, Any] | None = None, box_beta: float = 1.0,
                  **others: Any) -> MaskRCNNLosses:
     """Return the training cell of `network`.
 
     Args:
         conventions: those that the network was built with.
         proposals: arguments of `Proposals` in training; 2000, 2000 and 0.7 if absent.
-        rpn: arguments of `RPNLoss`. rois: arguments of `RoISampler`. others: arguments of `MaskRCNNLosses`.
+        rpn: arguments of `RPNLoss`. rois: arguments of `RoISampler`. box_beta: of `BoxLoss`.
+        others: arguments of `MaskRCNNLosses`.
     """
     kept = {"before_nms": 2000, "after_nms": 2000, "min_size": conventions.proposal_min_size} | dict(proposals or {})
     offset = {"box_offset": conventions.box_offset}
     return MaskRCNNLosses(network, proposals=Proposals(**kept, **conventions.rpn_coder),
                           rpn_loss=RPNLoss(stds=conventions.rpn_stds, **offset, **dict(rpn or {})),
-                          sampler=RoISampler(**offset, **dict(rois or {})), **others)
+                          sampler=RoISampler(**offset, **dict(rois or {})),
+                          box_loss=BoxLoss(stds=conventions.box_stds, beta=box_beta, **offset), **others)

@@ -1,4 +1,4 @@
-"""Mask R-CNN put together: the inference network, and the cell that computes the training losses with its parameters."""
+"""Mask R-CNN put together: the inference network, and the cell that computes its training losses."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from mindspore import Tensor, ops
 from src.layers.random import hash_uniform, sample_key
 from src.layers.sampling import take_rows
 from src.maskrcnn.anchors import pyramid_anchors
-from src.maskrcnn.box_head import RoISampler, box_losses
+from src.maskrcnn.box_head import BoxLoss, RoISampler
 from src.maskrcnn.losses import mask_loss
 from src.maskrcnn.mask_head import mask_targets
 from src.maskrcnn.proposals import Proposals
@@ -72,9 +72,9 @@ class MaskRCNN(nn.Cell):
         self.proposals, self.detections = proposals, detections
 
     def construct(self, image, image_size):
-        """Return boxes_input (B, D, 4), labels (B, D) int32, scores (B, D), valid (B, D) bool, masks (B, D, S, S) in 0..1.
+        """Return boxes_input (B, D, 4), labels (B, D) int32, scores (B, D), valid (B, D) bool, masks (B, D, S, S).
 
-        Detections come best score first; slots that are not valid hold zeros.
+        Detections come best score first; slots that are not valid hold zeros. Masks are probabilities.
 
         Args:
             image: (B, 3, H, W), H and W multiples of 32. image_size: (B, 2) height and width of the valid part.
@@ -96,33 +96,29 @@ class MaskRCNN(nn.Cell):
 class MaskRCNNLosses(nn.Cell):
     """Training cell: batch columns -> the losses named in `maskrcnn.LOSS_NAMES`, float32 scalars, total first.
 
-    It shares its parameters with `network`. Sampling depends on (seed, epoch, sample id) alone, so that a resumed run and
-    any number of ranks draw the same anchors and RoIs for an image.
+    It shares its parameters with `network`. Sampling depends on (seed, epoch, sample id) alone, so that a resumed run
+    and any number of ranks draw the same anchors and RoIs for an image.
 
     Args:
         network: `MaskRCNN`.
-        proposals: `Proposals` for training. rpn_loss: `RPNLoss`. sampler: `RoISampler`.
+        proposals: `Proposals` for training. rpn_loss: `RPNLoss`. sampler: `RoISampler`. box_loss: `BoxLoss`.
         mask_rois: positives an image that the mask head trains on; chosen at random where there are more.
         weights: of the losses in their sums; {"rpn", "rpn_cls", "rpn_reg", "rcnn_cls", "rcnn_reg", "rcnn_mask"}: 1.0
             where absent. The parts are returned unweighted.
-        box_beta: of the box head's smooth L1 loss.
         seed: of the sampling.
     """
 
     def __init__(self, network: MaskRCNN, *, proposals: Proposals, rpn_loss: RPNLoss, sampler: RoISampler,
-                 mask_rois: int = 128, weights: Mapping[str, float] | None = None, box_beta: float = 1.0,
-                 seed: int = 1):
+                 box_loss: BoxLoss, mask_rois: int = 128, weights: Mapping[str, float] | None = None, seed: int = 1):
         super().__init__(auto_prefix=False)
         self.network = network
-        self.proposals, self.rpn_loss, self.sampler = proposals, rpn_loss, sampler
-        self.mask_rois, self.box_beta, self.seed = min(mask_rois, sampler.max_positive), box_beta, seed
+        self.proposals, self.rpn_loss, self.sampler, self.box_loss = proposals, rpn_loss, sampler, box_loss
+        self.mask_rois, self.seed = min(mask_rois, sampler.max_positive), seed
         weights = dict(weights or {})
         self.weights = [float(weights.pop(name, 1.0)) for name in
                         ("rpn", "rpn_cls", "rpn_reg", "rcnn_cls", "rcnn_reg", "rcnn_mask")]
         if weights:
             raise ValueError(f"unknown loss weights: {', '.join(weights)}")
-        coder = network.detections.coder
-        self.stds, self.box_offset = coder["stds"], coder["box_offset"]
 
     def construct(self, image, image_size, gt_boxes, gt_labels, gt_valid, gt_ignore, gt_masks, gt_has_mask, sample_id,
                   epoch):
@@ -147,8 +143,8 @@ class MaskRCNNLosses(nn.Cell):
     def box_branch(self, table, sizes, rois, gt_boxes, gt_labels):
         boxes, matched, is_positive, is_chosen = rois
         logits, deltas = self.network.box_head(self.network.box_align(table, boxes, sizes))
-        return box_losses(logits, deltas, boxes, take_rows(gt_boxes, matched), take_rows(gt_labels, matched),
-                          is_positive, is_chosen, stds=self.stds, beta=self.box_beta, box_offset=self.box_offset)
+        return self.box_loss(logits, deltas, boxes, take_rows(gt_boxes, matched), take_rows(gt_labels, matched),
+                             is_positive, is_chosen)
 
     def mask_branch(self, table, sizes, rois, truth):
         boxes, matched, is_positive, _ = rois

@@ -1,4 +1,4 @@
-"""From the RPN's predictions to proposals, and from the box head's to detections: rank, decode, clip, suppress, rank."""
+"""From the RPN's predictions to proposals, from the box head's to detections: rank, decode, clip, suppress, rank."""
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Region proposal network (Ren et al. 2015, arXiv:1506.01497): objectness and deltas of every anchor, and their targets."""
+"""Region proposal network (Ren et al. 2015, arXiv:1506.01497): objectness and deltas of anchors, and their losses."""
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from src.maskrcnn.box_head import BoxHead, RoISampler, box_losses
+from src.maskrcnn.box_head import BoxHead, BoxLoss, RoISampler
 
 GT = np.array([[[0, 0, 10, 10], [40, 40, 80, 80], [0, 0, 0, 0]], [[0, 0, 0, 0]] * 3], np.float32)
 VALID, IGNORE = np.array([[1, 1, 0], [0, 0, 0]], bool), np.array([[0, 1, 0], [0, 0, 0]], bool)
@@ -58,7 +58,7 @@ def test_box_losses():
     logits = np.array([[0, 0, 40], [0, 0, 0], [9, -9, 9]], np.float32)
     arrays = (logits, deltas, boxes, gt, np.array([[2, 2, 0]], np.int32), np.array([[1, 0, 0]], bool),
               np.array([[1, 1, 0]], bool))
-    cls, reg = box_losses(*map(Tensor, arrays), stds=(0.1, 0.1, 0.2, 0.2), beta=1.0)
+    cls, reg = BoxLoss(stds=(0.1, 0.1, 0.2, 0.2), beta=1.0)(*map(Tensor, arrays))
     assert float(cls) == pytest.approx(np.log(3) / 2, rel=1e-5)
     assert float(reg) == pytest.approx(0.5 / 2, rel=1e-5)
 
