@@ -41,8 +41,8 @@ Mask R-CNN
     detection_min_size  detections likewise
     detections_per_image  how many of the best stay
     mask_paste_pad      pixels that a predicted mask is padded by, and its box expanded with it, before pasting
-    resize_rule         "canvas" = fit into `resize_size` (height, width), portrait images in two steps, padded to all of
-                        it; "short_side" = short side `resize_size[0]`, long side at most `resize_size[1]`, padded to
+    resize_rule         "canvas" = fit into `resize_size` (height, width), portrait images in two steps, padded to all
+                        of it; "short_side" = short side `resize_size[0]`, long side at most `resize_size[1]`, padded to
                         multiples of `pad_multiple`
     resize_rounding     "round" (half up) or "floor" of the scaled sides
     pad_before_normalise  true = padding is black, so -mean/std in the network's input; false = it is 0 there

@@ -1,7 +1,7 @@
 """Read and write files of named tensors: .ckpt (MindSpore), .safetensors, .npz, and .pth (PyTorch, read only).
 
-What is read comes from anywhere: sizes are compared with the file before anything is allocated, and nothing in a file is
-executed. Metadata is a flat table of texts.
+What is read comes from anywhere: sizes are compared with the file before anything is allocated, and nothing in a file
+is executed. Metadata is a flat table of texts.
 """
 from __future__ import annotations
 

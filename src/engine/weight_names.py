@@ -141,7 +141,8 @@ def required(family: Family, names: Iterable[str], place: str) -> list[str]:
     """
     names = set(names)
     root = "backbone." if any(name.startswith("backbone.") for name in names) else ""
-    third = max((int(found[1]) + 1 for name in names if (found := re.match(rf"{root}layer3\.(\d+)\.", name))), default=0)
+    numbers = [re.match(rf"{root}layer3\.(\d+)\.", name) for name in names]
+    third = max((int(found[1]) + 1 for found in numbers if found), default=0)
     basic = not any(re.match(rf"{root}layer\d\.\d+\.conv3\.", name) for name in names)
     depth = next((d for d, counts in BACKBONES.items() if counts[2] == third and basic == (d in _BASIC)), None)
     if depth is None:

@@ -71,8 +71,7 @@ def _weight(path: str | Path, name: str, array: np.ndarray, transposed: bool) ->
     if array.dtype.kind != "f" or (transposed and array.ndim != 2):
         raise InputError(f"{path}: {name} is {array.dtype} {array.shape}, which is no weight of that name; float32, "
                          "float16 and float64 are taken")
-    return np.ascontiguousarray(array.T if transposed else array, dtype=np.float32).reshape(array.shape[::-1]
-                                                                                           if transposed else array.shape)
+    return np.asarray(array.T if transposed else array, np.float32)
 
 
 # --- conventions ------------------------------------------------------------------------------------------------------
@@ -90,7 +89,7 @@ def _conventions(path: str | Path, table: Family, stored: Mapping[str, np.ndarra
             said = json.loads(metadata.get("metadata", "{}"))
             family, conventions = said.get("family", table.name), said.get("conventions", {})
         except (ValueError, AttributeError, RecursionError) as error:
-            raise InputError(f"{path}: its metadata is not readable ({error!s:.100}); convert the weights again") from error
+            raise InputError(f"{path}: its metadata is damaged ({error!s:.100}); convert the weights again") from error
         if not isinstance(family, str) or family not in FAMILIES or not isinstance(conventions, dict):
             raise InputError(f"{path}: its metadata names the family {str(family)[:40]!r}; convert the weights again")
         return family, {**names.measured(tensors), **conventions}
@@ -191,7 +190,12 @@ def write_published(weights: Weights, path: str | Path, publisher: str) -> tuple
     write_tensors(path, tensors, {"format": "pt"} if publisher == "torchvision" else {})
     return table, [f"{key}: {value!r} here, {table.conventions[key]!r} in {table.name}"
                    for key, value in weights.report.conventions.items()
-                   if key in table.conventions and value != table.conventions[key]]
+                   if key in table.conventions and not _agree(value, table.conventions[key])]
+
+
+def _agree(value: Any, published: Any) -> bool:
+    """Equal, or one of several that are published by output stride."""
+    return value == published or (isinstance(published, dict) and value in published.values())
 
 
 def _target(weights: Weights, publisher: str) -> tuple[Family, dict[str, names.Rename]]:

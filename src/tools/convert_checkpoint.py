@@ -5,8 +5,8 @@
     python src/tools/convert_checkpoint.py mask_rcnn_best.ckpt --to out.safetensors --family=torchvision
 
 Reads .ckpt, .pth, .safetensors and .npz, writes .ckpt, .safetensors and .npz. The family of SOURCE is recognised from
-names and shapes. `--family` with a full family name insists on one; with a publisher alone (torchvision, zoo) it asks for the
-way back. Every name is reported; one that is left over or missing is an error unless it is named as expected.
+names and shapes. `--family` with a full family name insists on one; with a publisher alone (torchvision, zoo) it asks
+for the way back. Every name is reported; one that is left over or missing is an error unless it is named as expected.
 """
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -189,6 +190,13 @@ def test_the_zoo_cannot_be_written_where_torchvision_has_another_head(tmp_path):
     assert not (tmp_path / "b.npz").exists()
 
 
+def test_rates_of_one_output_stride_agree_with_those_published_by_stride(tmp_path):
+    ours = read_weights(write(tmp_path / "a.npz", complete("torchvision_deeplabv3"))).tensors
+    for rates, count in (([12, 24, 36], 0), ([6, 12, 18], 1)):
+        path = write(tmp_path / f"{count}.npz", ours, to_metadata("mindseg", {"aspp_rates": rates, "stem_pool": "pad"}))
+        assert len(write_published(read_weights(path), tmp_path / "out.npz", "torchvision")[1]) == count
+
+
 def test_differing_arithmetic_is_named_on_the_way_back(tmp_path):
     weights = read_weights(write(tmp_path / "a.npz", complete("zoo_resnet")))
     _, differences = write_published(weights, tmp_path / "b.safetensors", "torchvision")
@@ -207,6 +215,9 @@ def network(*, num_classes: int = 4, output_stride: int = 16, **options):
     norm = norm_factory("batch")
     return DeepLabV3(ResNet(18, norm=norm, output_stride=output_stride), num_classes=num_classes,
                      aspp_rates=(6, 12, 18), norm=norm, **options)
+
+
+used_before = cache(network)  # for tests that look only at what they load themselves: building one takes a second
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +248,7 @@ def test_a_checkpoint_of_an_earlier_stage_loads_completely(earlier):
 
 def test_another_number_of_classes(earlier):
     path, values = earlier
-    net = network(num_classes=7)
+    net = used_before(num_classes=7)
     first = array(net, "backbone.conv1.weight").copy()
     with pytest.raises(InputError, match=r"classifier.weight \(4, 256, 1, 1\) for \(7, 256, 1, 1\).*--filter_weight"):
         load_weights(net, path, classifier=CLASSIFIER)
@@ -252,7 +263,8 @@ def test_another_number_of_classes(earlier):
 
 @pytest.mark.parametrize(("num_classes", "mode", "count"), [(4, "mismatched", 0), (7, "mismatched", 2), (4, True, 2)])
 def test_when_the_classifier_is_replaced(earlier, num_classes, mode, count):
-    report = load_weights(network(num_classes=num_classes), earlier[0], classifier=CLASSIFIER, replace_classifier=mode)
+    net = used_before(num_classes=num_classes)
+    report = load_weights(net, earlier[0], classifier=CLASSIFIER, replace_classifier=mode)
     assert len(report.replaced) == count and len(report.mapped) + count == len(earlier[1])
 
 
@@ -276,10 +288,11 @@ def test_imagenet_weights_go_into_the_backbone(tmp_path, earlier):
 
 
 def test_what_is_left_over_has_to_be_expected(tmp_path, earlier):
-    path = write(tmp_path / "a.npz", {**earlier[1], "auxiliary.classifier.bias": np.ones(4), "teacher.bias": np.ones(4)})
+    more = {"auxiliary.classifier.bias": np.ones(4), "teacher.bias": np.ones(4)}
+    path = write(tmp_path / "a.npz", {**earlier[1], **more})
     with pytest.raises(InputError, match="2: auxiliary.classifier.bias, teacher.bias left over"):
-        load_weights(network(), path)
-    report = load_weights(network(), path, expect_unexpected=["auxiliary.*", "teacher.bias"])
+        load_weights(used_before(num_classes=4), path)
+    report = load_weights(used_before(num_classes=4), path, expect_unexpected=["auxiliary.*", "teacher.bias"])
     assert report.left_over == ["auxiliary.classifier.bias", "teacher.bias"]
     with pytest.raises(InputError, match="head.conv.weight.* missing"):
         load_weights(network(head_conv=True), path, expect_unexpected=["auxiliary.*", "teacher.bias"])
