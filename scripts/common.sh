@@ -1,0 +1,189 @@
+# Shell functions that the scripts share; sourced by them, in bash. Nothing happens when it is read.
+# shellcheck shell=bash
+
+# die MESSAGE: say what is wrong and stop with status 2.
+die() {
+    echo "$(basename "$0"): error: $*" >&2
+    exit 2
+}
+
+# usage: the comment at the head of the running script.
+usage() {
+    sed -n '3,/^[^#]/{s/^# \{0,1\}//p}' "$0"
+}
+
+# usage_error MESSAGE: what is wrong, then how the script is called; status 2.
+usage_error() {
+    echo "$(basename "$0"): error: $*" >&2
+    echo >&2
+    usage >&2
+    exit 2
+}
+
+# has_flag NAME... -- WORDS...: whether one of the flags stands in the words, bare or with =VALUE.
+has_flag() {
+    local names=() word name
+    while [[ $1 != -- ]]; do
+        names+=("$1")
+        shift
+    done
+    shift
+    for word in "$@"; do
+        for name in "${names[@]}"; do
+            [[ $word == "--$name" || $word == "--$name="* ]] && return 0
+        done
+    done
+    return 1
+}
+
+# python_command: the interpreter to run: $PYTHON, or the active environment's, or the project's .venv, or python3.
+python_command() {
+    local found
+    if [[ -n ${PYTHON:-} ]]; then
+        echo "$PYTHON"
+    elif [[ -z ${VIRTUAL_ENV:-} && -x $(project_root)/.venv/bin/python ]]; then
+        echo "$(project_root)/.venv/bin/python"
+    elif found=$(command -v python || command -v python3); then
+        echo "$found"
+    else
+        die "no python on the PATH; activate the environment that requirements.txt is installed in"
+    fi
+}
+
+project_root() {
+    (cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+}
+
+# new_folder PATH: make PATH, or PATH_2, PATH_3, ... where that is taken, and print its name. Never removes anything.
+new_folder() {
+    local path=${1%/} number=1
+    mkdir -p "$(dirname "$path")"
+    while ! mkdir "$path" 2>/dev/null; do
+        [[ -e $path ]] || die "$path cannot be made; choose another output folder"
+        number=$((number + 1))
+        path=${1%/}_$number
+    done
+    echo "$path"
+}
+
+# logged FILE COMMAND...: run in the foreground, output on the screen and in FILE; the command's status is kept.
+logged() {
+    local log=$1
+    shift
+    set -o pipefail
+    "$@" 2>&1 | tee "$log"
+}
+
+# hand_over SCRIPT MODEL ...: run scripts/MODEL/SCRIPT with the rest of the line.
+hand_over() {
+    local script=$1 model=${2:-} folder
+    folder=$(dirname "${BASH_SOURCE[0]}")
+    [[ $model != -h && $model != --help ]] || { usage; exit 0; }
+    if [[ -z $model || $model == */* || ! -x $folder/$model/$script ]]; then
+        usage_error "'$model' is no model that has $script; expected one of: $(models_with "$script")"
+    fi
+    shift 2
+    exec "$folder/$model/$script" "$@"
+}
+
+models_with() {
+    local path names=()
+    for path in "$(dirname "${BASH_SOURCE[0]}")"/*/"$1"; do
+        [[ -x $path ]] && names+=("$(basename "$(dirname "$path")")")
+    done
+    echo "${names[*]:-none}"
+}
+
+# --- training and evaluation ------------------------------------------------------------------------------------------
+
+# train_into FOLDER FLAGS...: python train.py into FOLDER/ckpt, with FOLDER/log. --resume goes on in FOLDER itself.
+train_into() {
+    local folder=$1 root python
+    shift
+    root=$(project_root)
+    python=$(python_command)
+    if has_flag resume -- "$@"; then
+        mkdir -p "$folder"
+    else
+        folder=$(new_folder "$folder")
+    fi
+    echo "output: $folder (log: $folder/log)"
+    logged "$folder/log" "$python" "$root/train.py" --train_dir="$folder/ckpt" "$@"
+}
+
+# evaluate_into FOLDER FLAGS...: python eval.py, with its output in FOLDER/eval_log and its numbers in FOLDER/metrics.json.
+evaluate_into() {
+    local folder root python
+    root=$(project_root)
+    python=$(python_command)
+    folder=$(new_folder "$1")
+    shift
+    echo "output: $folder (log: $folder/eval_log)"
+    logged "$folder/eval_log" "$python" "$root/eval.py" --result_path="$folder/metrics.json" "$@"
+}
+
+# newest_checkpoint FOLDER: the checkpoint of the last step that was saved there.
+newest_checkpoint() {
+    local found
+    found=$(find "$1" -maxdepth 1 -name '*-*_*.ckpt' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
+    [[ -n $found ]] || die "$1: no checkpoint"
+    echo "$found"
+}
+
+# --- installation -----------------------------------------------------------------------------------------------------
+
+# missing_packages: the system packages (Debian's names) that are not there.
+missing_packages() {
+    local python pair
+    if ! python=$(host_python); then
+        echo python3
+    elif [[ -z ${VIRTUAL_ENV:-} ]] && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        echo python3-venv
+    fi
+    for pair in libGL.so.1:libgl1 libgthread-2.0.so.0:libglib2.0-0 libgomp.so.1:libgomp1 libstdc++.so.6:libstdc++6; do
+        library_is_there "${pair%%:*}" || echo "${pair#*:}"
+    done
+}
+
+library_is_there() {
+    local cache
+    cache=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null || true)
+    grep -qF "$1 " <<<"$cache" || compgen -G "/usr/lib/*/$1" >/dev/null || compgen -G "/usr/lib*/$1" >/dev/null
+}
+
+# host_python: an interpreter of 3.10 to 3.12, the active environment's first.
+host_python() {
+    local name
+    for name in ${VIRTUAL_ENV:+"$VIRTUAL_ENV/bin/python"} python3 python python3.11 python3.12 python3.10; do
+        if command -v "$name" >/dev/null && supported "$name"; then
+            command -v "$name"
+            return 0
+        fi
+    done
+    return 1
+}
+
+supported() {
+    "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null
+}
+
+# ensure_environment FILE...: install requirement files into the active virtual environment, or into the project's .venv,
+# and put it on the PATH. What is installed already is not downloaded again.
+ensure_environment() {
+    local root missing environment file arguments=()
+    root=$(project_root)
+    missing=$(missing_packages | tr '\n' ' ')
+    [[ -z $missing ]] || die "missing system packages; as root: apt-get update && apt-get install -y $missing"
+    environment=${VIRTUAL_ENV:-$root/.venv}
+    if [[ ! -x $environment/bin/pip ]]; then
+        echo "making the virtual environment $environment"
+        "$(host_python)" -m venv "$environment"
+    fi
+    supported "$environment/bin/python" || die "$environment: its Python has to be 3.10, 3.11 or 3.12"
+    for file in "$@"; do
+        arguments+=(-r "$root/$file")
+    done
+    echo "installing $* into $environment (nothing to do where they are there)"
+    "$environment/bin/python" -m pip install --quiet --disable-pip-version-check "${arguments[@]}"
+    export PATH="$environment/bin:$PATH" VIRTUAL_ENV="$environment"
+}

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
+# Evaluate a DeepLabV3 checkpoint at output stride 8.
+#
+#   DATA_ROOT=DIR DATA_LST=LIST CKPT_PATH=CHECKPOINT run_eval_s8.sh [flags of eval.py]
+#
+# The environment is that of run_eval.sh; the output folder is eval_path, by default s8_eval.
+set -euo pipefail
+
+export eval_path=${eval_path:-s8_eval}
+exec "$(dirname "${BASH_SOURCE[0]}")/run_eval.sh" --config=eval_s8 "$@"

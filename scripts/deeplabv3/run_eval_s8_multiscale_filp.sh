@@ -1,0 +1,1 @@
+run_eval_s8_multiscale_flip.sh

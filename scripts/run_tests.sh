@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
+# Install what the tests need and run them: run_tests.sh [--slow] [flags and paths for pytest].
+# Without --slow the tests of at most ten seconds run, with it the others.
+set -euo pipefail
+
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+ensure_environment requirements.txt requirements/dev.txt
+cd "$(project_root)"
+exec python -m pytest "$@"
