@@ -28,7 +28,8 @@ def save(path: Path, cell: nn.Cell, metadata: Mapping) -> None:
         _sync(unfinished)
         os.replace(unfinished, path)
     except (OSError, RuntimeError) as error:
-        unfinished.unlink(missing_ok=True)
+        for left in unfinished.parent.glob(f"{unfinished.stem}.*"):  # MindSpore writes .tmp and renames it
+            left.unlink()
         raise InputError(f"{path}: the checkpoint could not be written ({_first_line(error)}); is the disk full? "
                          "Earlier checkpoints are untouched") from error
 
@@ -122,8 +123,9 @@ class CheckpointFolder:
 
     def clear_unfinished(self) -> None:
         """Remove what a process that was killed while writing left behind. Only for the one that holds the folder."""
-        for path in self.folder.glob(".unfinished-*.ckpt"):
-            path.unlink()
+        for ending in ("ckpt", "tmp"):
+            for path in self.folder.glob(f".unfinished-*.{ending}"):
+                path.unlink()
 
 
 def _sync(path: Path) -> None:
