@@ -54,7 +54,8 @@ def test_evaluation_shares_hold_every_sample_once_and_differ_by_one(count, world
 
 def test_training_order_goes_on_where_it_stopped():
     options = {"seed": 3, "epochs": 3, "batch_size": 2}
-    batches = [(epoch, *pair) for epoch, ids in order.training_order(9, **options) for pair in ids.reshape(-1, 2).tolist()]
+    whole = order.training_order(9, **options)
+    batches = [(epoch, *pair) for epoch, ids in whole for pair in ids.reshape(-1, 2).tolist()]
     assert [epoch for epoch, *_ in batches] == [0] * 4 + [1] * 4 + [2] * 4
     for start in range(13):
         rest = [(epoch, *pair) for epoch, ids in order.training_order(9, start_step=start, **options)

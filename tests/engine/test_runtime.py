@@ -1,0 +1,41 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from src.contract import InputError
+from src.engine import runtime
+
+PROCESS = """
+from src.engine import runtime
+machine = runtime.start("CPU", seed=3)
+print(machine.rank, machine.world, machine.data_sink)
+runtime.start("CPU", is_distributed=True)
+"""
+
+
+def test_a_cpu_process_is_rank_0_of_1_unless_a_launcher_started_several():
+    """In a process of its own: a device is chosen once, before anything runs."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("RANK_ID", "MS_ROLE", "DEVICE_ID")}
+    done = subprocess.run([sys.executable, "-c", PROCESS], capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines()[-1] == "0 1 False"
+    assert "InputError: --is_distributed: this process was not started as one of several ranks" in done.stderr
+    assert "start it with scripts/run_distribute_train.sh" in done.stderr
+
+
+def test_data_sinks_on_ascend_alone():
+    assert runtime.Runtime("Ascend", 3, 8).data_sink and not runtime.Runtime("CPU").data_sink
+
+
+@pytest.mark.parametrize("device", ["Ascend", "GPU"])
+def test_a_device_that_is_not_there_is_named_with_the_way_out(device):
+    with pytest.raises(InputError, match=f"--device_target={device}: .*without it use --device_target=CPU"):
+        runtime.start(device)
+
+
+def test_too_large_a_step_is_refused_on_a_cpu_with_the_flags_to_lower():
+    with pytest.raises(InputError, match=r"needs about 4096.0 GiB of memory, \d+.\d GiB are free; lower --batch=32"):
+        runtime.check_memory(1 << 42, "CPU", "--batch=32")
+    runtime.check_memory(1 << 20, "CPU", "--batch=32")
+    runtime.check_memory(1 << 42, "Ascend", "--batch=32")  # a device's own memory is not known here
