@@ -42,7 +42,7 @@ class StepRecorder(Callback):
         self.progress, self.names = progress, (*loss_names, *RESULTS)
         self.loss_names, self.learning_rate, self.metrics, self.log_steps = loss_names, learning_rate, metrics, log_steps
         self.last: dict[str, float] = {}
-        self.skipped = 0
+        self.skipped = self.seen = 0
         self.wait = self.busy = 0.0
         self.mark = self.epoch_mark = self.spoken = time.monotonic()
 
@@ -51,9 +51,11 @@ class StepRecorder(Callback):
         self.mark = time.monotonic()
 
     def on_train_step_end(self, run_context) -> None:
-        values = [float(np.max(v.asnumpy())) for v in run_context.original_args().net_outputs]
+        context = run_context.original_args()
+        values = [float(np.max(v.asnumpy())) for v in context.net_outputs]
         self.busy += (seconds := time.monotonic() - self.mark)
-        self.progress.step += 1
+        self.progress.advance(context.cur_step_num - self.seen)
+        self.seen = context.cur_step_num
         self.last = dict(zip(self.names, values))
         self.skipped += not self.last["finite"]
         self.metrics.write("train", self.progress, self.last | {
@@ -67,7 +69,7 @@ class StepRecorder(Callback):
 
     def _say(self) -> None:
         progress, now = self.progress, time.monotonic()
-        if progress.epoch_ends or (self.log_steps and progress.step % self.log_steps == 0):
+        if progress.epoch_ends or (self.log_steps and progress.crossed(self.log_steps)):
             log.info(self._loss_line())
         if progress.epoch_ends:
             self._end_epoch(now)
@@ -101,11 +103,19 @@ class StopOnNonFinite(Callback):
 
     A dynamic loss scale skips steps with overflowing gradients as part of its work; a loss that is not finite, or a
     scale that has shrunk to 1 and still overflows, stops the run all the same.
+
+    Args:
+        recorder, step_cell: of the run.
+        folder: where the file goes.
+        describe: metadata of a checkpoint of now.
+        sample_ids: of the last step's batch.
     """
 
-    def __init__(self, recorder: StepRecorder, step_cell: nn.Cell, folder: Path, describe: Callable[[], Mapping]):
+    def __init__(self, recorder: StepRecorder, step_cell: nn.Cell, folder: Path, *, describe: Callable[[], Mapping],
+                 sample_ids: Callable[[], list[int]]):
         super().__init__()
         self.recorder, self.cell, self.folder, self.describe = recorder, step_cell, folder, describe
+        self.sample_ids = sample_ids
 
     def on_train_step_end(self, run_context) -> None:
         last, names = self.recorder.last, self.recorder.loss_names
@@ -113,11 +123,11 @@ class StopOnNonFinite(Callback):
         rescued = self.cell.dynamic and last["loss_scale"] > 1
         if losses_finite and (last["finite"] or rescued):
             return
-        progress, batch = self.recorder.progress, run_context.original_args().train_dataset_element
-        sample_ids, epochs = (np.asarray(column.asnumpy()).tolist() for column in batch[-2:])
+        progress = self.recorder.progress
+        sample_ids = self.sample_ids()
         path = self.folder / f"replay-{progress.step}.ckpt"
         checkpoint.save(path, self.cell, dict(self.describe()) | {
-            "replay": {"sample_ids": sample_ids, "epoch": epochs[0], "step": progress.step}})
+            "replay": {"sample_ids": sample_ids, "epoch": progress.epoch - 1, "step": progress.step}})
         what = "loss" if not losses_finite else "gradient"
         raise InputError(
             f"the {what} is not finite at step {progress.step} (epoch {progress.epoch}, step {progress.step_in_epoch}): "
@@ -143,7 +153,7 @@ class Checkpoints(Callback):
         self.terminated = True
 
     def on_train_step_end(self, run_context) -> None:
-        if self.terminated or self.progress.finished or self.progress.step % self.save_steps == 0:
+        if self.terminated or self.progress.finished or self.progress.crossed(self.save_steps):
             self.save()
         if self.terminated:
             log.info("asked to stop: checkpoint %s is written; --resume goes on from it", self.saved)

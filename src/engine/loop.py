@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import fcntl
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import mindspore as ms
@@ -55,14 +56,20 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, source: Sou
         return last
     runtime.check_memory(needed_bytes(task, network), settings.device_target, task.memory_flags())
     metrics = MetricsLog(folder.folder, progress.step)
-    callbacks = _callbacks(task, settings, machine, step_cell, network, folder, progress, metrics)
+    callbacks = _Run(task, settings, machine, len(source), step_cell, progress).callbacks(network, folder, metrics)
     log.info("training %s on %d images: %d epochs of %d steps, %.1f million parameters", settings.model, len(source),
              settings.epochs, per_epoch, sum(p.size for p in network.get_parameters()) / 1e6)
-    Model(step_cell).train(1, _batches(task, settings, machine, source, progress.step), callbacks=callbacks,
-                           dataset_sink_mode=machine.data_sink,
-                           sink_size=settings.sink_size if machine.data_sink else -1)
+    steps = progress.total_steps - progress.step
+    chunk = sink_chunk(steps, settings.sink_size) if machine.data_sink else steps
+    Model(step_cell).train(steps // chunk, _batches(task, settings, machine, source, progress.step),
+                           callbacks=callbacks, dataset_sink_mode=machine.data_sink, sink_size=chunk)
     metrics.close()
     return callbacks[2].saved
+
+
+def sink_chunk(steps: int, largest: int) -> int:
+    """Steps that a device runs without the host: the largest divisor of `steps` that is not above `largest`."""
+    return max(size for size in range(1, min(steps, largest) + 1) if steps % size == 0)
 
 
 def _batches(task: Task, settings: Settings, machine: runtime.Runtime, source: Source, start_step: int = 0):
@@ -158,26 +165,50 @@ def _position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, setting
     return Progress(per_epoch, progress.total_steps, metadata["step"]), path
 
 
-def _callbacks(task: Task, settings: Settings, machine: runtime.Runtime, step_cell: TrainStep, network: nn.Cell,
-               folder: checkpoint.CheckpointFolder, progress: Progress, metrics: MetricsLog) -> list:
-    def rate() -> float:
-        done = int(step_cell.optimizer.global_step.asnumpy()[0])
-        return float(step_cell.rates[min(max(done - 1, 0), len(step_cell.rates) - 1)])
+@dataclass
+class _Run:
+    """A run under way: its parts, and what the callbacks ask of them."""
 
-    def describe() -> Mapping:
+    task: Task
+    settings: Settings
+    machine: runtime.Runtime
+    num_samples: int
+    step_cell: TrainStep
+    progress: Progress
+
+    def describe(self) -> dict:
+        """Metadata of a checkpoint of now."""
+        settings, progress = self.settings, self.progress
         return {"step": progress.step, "epoch": progress.epoch, "steps_per_epoch": progress.steps_per_epoch,
-                "seed": settings.seed, "class_names": list(task.class_names),
+                "seed": settings.seed, "class_names": list(self.task.class_names),
                 "config": settings.model_dump(mode="json"), **weights.to_metadata("mindseg", settings.conventions())}
 
-    recorder = StepRecorder(progress, loss_names=task.loss_names, learning_rate=rate, metrics=metrics,
-                            log_steps=settings.log_steps)
-    checkpoints = Checkpoints(folder, step_cell, progress, save_steps=settings.save_steps, describe=describe)
-    callbacks = [recorder, StopOnNonFinite(recorder, step_cell, folder.folder, describe), checkpoints]
-    if settings.eval_interval:
+    def learning_rate(self) -> float:
+        """Of the last update."""
+        rates, updates = self.step_cell.rates, int(self.step_cell.optimizer.global_step.asnumpy()[0])
+        return float(rates[min(max(updates - 1, 0), len(rates) - 1)])
+
+    def sample_ids(self) -> list[int]:
+        """Of the batch of the last step."""
+        ids = order.plan(self.num_samples, seed=self.settings.seed, epoch=self.progress.epoch - 1,
+                         batch_size=self.settings.batch_size, world=self.machine.world, rank=self.machine.rank)
+        last = self.progress.step_in_epoch * self.settings.batch_size
+        return ids[last - self.settings.batch_size:last].tolist()
+
+    def callbacks(self, network: nn.Cell, folder: checkpoint.CheckpointFolder, metrics: MetricsLog) -> list:
+        task, settings = self.task, self.settings
+        recorder = StepRecorder(self.progress, loss_names=task.loss_names, learning_rate=self.learning_rate,
+                                metrics=metrics, log_steps=settings.log_steps)
+        stop = StopOnNonFinite(recorder, self.step_cell, folder.folder, describe=self.describe,
+                               sample_ids=self.sample_ids)
+        checkpoints = Checkpoints(folder, self.step_cell, self.progress, save_steps=settings.save_steps,
+                                  describe=self.describe)
+        if not settings.eval_interval:
+            return [recorder, stop, checkpoints]
         source = task.source("val")
-        callbacks.append(Evaluation(lambda: evaluate_split(task, settings, network, source), checkpoints, metrics,
-                                    metric=task.metric, interval=settings.eval_interval))
-    return callbacks
+        return [recorder, stop, checkpoints, Evaluation(
+            lambda: evaluate_split(task, settings, network, source), checkpoints, metrics, metric=task.metric,
+            interval=settings.eval_interval)]
 
 
 def needed_bytes(task: Task, network: nn.Cell) -> int:

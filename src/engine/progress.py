@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 class Progress:
     """Position in a run. `step` counts finished batches from the start of the whole run, also of its earlier parts.
 
+    Where a device runs chunks of steps without the host, the position moves by a chunk at a time; what is due at a step
+    inside a chunk is then done at its end (`crossed`).
+
     Attributes:
         steps_per_epoch, total_steps: batches.
-        step: finished batches.
+        step: finished batches; `previous` is what it was before the last `advance`.
         first_step: batches that were finished before this process started.
     """
 
@@ -19,10 +22,19 @@ class Progress:
     total_steps: int
     step: int = 0
     first_step: int = field(init=False)
+    previous: int = field(init=False)
     started: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.first_step, self.started = self.step, time.monotonic()
+        self.first_step = self.previous = self.step
+        self.started = time.monotonic()
+
+    def advance(self, steps: int) -> None:
+        self.previous, self.step = self.step, self.step + steps
+
+    def crossed(self, every: int) -> bool:
+        """Whether the last `advance` reached or passed a multiple of `every` steps."""
+        return self.step // every > self.previous // every
 
     @property
     def epoch(self) -> int:
@@ -36,7 +48,7 @@ class Progress:
 
     @property
     def epoch_ends(self) -> bool:
-        return self.step % self.steps_per_epoch == 0
+        return self.crossed(self.steps_per_epoch)
 
     @property
     def finished(self) -> bool:
