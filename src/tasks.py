@@ -44,7 +44,7 @@ def settings_of(checkpoint: str, **changes):
 
 
 def with_conventions(settings):
-    """`settings` with what its weights file (`checkpoint`, else `pretrained`) was trained for, where the user is silent.
+    """`settings` with what its weights (`checkpoint`, else `pretrained`) were trained for, where the user is silent.
 
     A run that starts from weights keeps its own classes and crop; evaluation and export take all from the weights.
     """

@@ -28,7 +28,7 @@ class DeepLabV3Config(Settings):
     model: Literal["deeplab_v3_s16", "deeplab_v3_s8"] = option(
         "deeplab_v3_s16", "deeplab_v3_s16 or deeplab_v3_s8: output stride 16 or 8", group="common")
 
-    data_file: str = option("", "MindRecord to train on: its path, first shard or manifest", aliases=("mindrecord_dir",))
+    data_file: str = option("", "MindRecord to train on: path, first shard or manifest", aliases=("mindrecord_dir",))
     data_root: str = option("", "folder that the paths in data_lst are relative to", group="common")
     data_lst: str = option("", "list file with lines `image label`: to train on without conversion, or to evaluate",
                            group="common")

@@ -4,8 +4,8 @@ from __future__ import annotations
 from src.layers.resnet import BLOCKS, WIDTHS, dilation_plan
 
 FLOAT = 4
-# Arrays of a layer's output size that live at the peak: convolution output, normalised output, its ReLU, the gradients in
-# flight and the convolutions' workspaces; and what compiling the graph takes. Fitted to measured peaks by
+# Arrays of a layer's output size that live at the peak: convolution output, normalised output, its ReLU, gradients
+# in flight and the convolutions' workspaces; and what compiling the graph takes. Fitted to measured peaks by
 # benchmarks/memory_estimate.py.
 COPIES = 5.0
 COMPILER = 0.3 * 2**30

@@ -20,7 +20,7 @@ ASPP_CHANNELS = 256
 class ImagePooling(nn.Cell):
     """Image-level feature: (B, C, h, w) -> (B, 256, 1, 1), the mean over all of h and w whatever their ratio.
 
-    Batch statistics of one image would be a single value with no variance, so a batch of one (over all ranks, where they
+    Batch statistics of one image would be a single value without variance, so a batch of one (over all ranks, where they
     share statistics) is normalised with the running statistics, also while training.
     """
 
@@ -44,7 +44,7 @@ class ImagePooling(nn.Cell):
 class ASPP(nn.Cell):
     """Atrous spatial pyramid pooling (section 3.3): (B, C, h, w) -> (B, 256, h, w).
 
-    Branches in the order of concatenation: a 1x1 convolution, a dilated 3x3 convolution per rate, the image-level feature.
+    Branches in the order of concatenation: a 1x1 convolution, a dilated 3x3 one per rate, the image-level feature.
     """
 
     def __init__(self, in_channels: int, *, rates: tuple[int, ...], norm: NormFactory):
@@ -106,7 +106,7 @@ class DeepLabV3(nn.Cell):
         return self.resize(self.classifier(self.head(self.aspp(features))), image)
 
     def train_logits(self, image, sample_id, epoch):
-        """Logits with dropout as a tuple: (B, K, H, W) of the classifier, and of the auxiliary head where there is one."""
+        """Logits with dropout: a tuple of (B, K, H, W), the classifier's and, where there is one, the auxiliary head's."""
         _, _, c4, c5 = self.backbone(image)
         features = self.drop(self.aspp(c5), sample_id, epoch)
         logits = self.resize(self.classifier(self.head(features)), image)

@@ -57,7 +57,7 @@ class DeepLabV3Task:
             file, lst = c.val_data_file, c.val_data_lst
         if bool(file) == bool(lst):
             what = "both are given" if file else "neither is given"
-            raise InputError(f"{split} data: {what}; give --data_file (records) or --data_root with --data_lst (a list)")
+            raise InputError(f"{split} data: {what}; give --data_file (records), or --data_root and --data_lst")
         if file:
             from src.data.mindrecord import RecordSource
 
@@ -98,10 +98,10 @@ class DeepLabV3Task:
 
     def describe(self, numbers: dict) -> str:
         """The evaluation's numbers as a table for people."""
-        rows = [f"{name:<20} {'-' if value is None else f'{100 * value:6.2f}'}" for name, value in numbers["iou"].items()]
-        return "\n".join([f"{'class':<20} IoU %", *rows, f"mean IoU {numbers['miou']:.4f}, "
-                          f"pixel accuracy {numbers['pixel_accuracy']:.4f}, mean accuracy {numbers['mean_accuracy']:.4f}, "
-                          f"{numbers['images']} images"])
+        rows = [f"{name:<20} {'-' if iou is None else f'{100 * iou:6.2f}'}" for name, iou in numbers["iou"].items()]
+        total = (f"mean IoU {numbers['miou']:.4f}, pixel accuracy {numbers['pixel_accuracy']:.4f}, "
+                 f"mean accuracy {numbers['mean_accuracy']:.4f}, {numbers['images']} images")
+        return "\n".join([f"{'class':<20} IoU %", *rows, total])
 
     def activation_bytes(self) -> int:
         c = self.config

@@ -40,7 +40,8 @@ class StepRecorder(Callback):
                  metrics: MetricsLog, log_steps: int):
         super().__init__()
         self.progress, self.names = progress, (*loss_names, *RESULTS)
-        self.loss_names, self.learning_rate, self.metrics, self.log_steps = loss_names, learning_rate, metrics, log_steps
+        self.loss_names, self.learning_rate = loss_names, learning_rate
+        self.metrics, self.log_steps = metrics, log_steps
         self.last: dict[str, float] = {}
         self.skipped = self.seen = 0
         self.wait = self.busy = 0.0
@@ -130,7 +131,8 @@ class StopOnNonFinite(Callback):
             "replay": {"sample_ids": sample_ids, "epoch": progress.epoch - 1, "step": progress.step}})
         what = "loss" if not losses_finite else "gradient"
         raise InputError(
-            f"the {what} is not finite at step {progress.step} (epoch {progress.epoch}, step {progress.step_in_epoch}): "
+            f"the {what} is not finite at step {progress.step} (epoch {progress.epoch}, "
+            f"step {progress.step_in_epoch}): "
             + ", ".join(f"{n}={last[n]:.6g}" for n in names)
             + f", learning_rate={self.recorder.learning_rate():.6g}, loss_scale={last['loss_scale']:.6g}, "
             f"sample ids {sample_ids}. The weights before this step are in {path}; repeat it with "

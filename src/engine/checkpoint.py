@@ -1,4 +1,4 @@
-"""Checkpoints: one file with weights, optimizer, loss scale and everything that a resumed run needs, written atomically."""
+"""Checkpoints: one file with weights, optimizer, loss scale and all that a resumed run needs, written atomically."""
 from __future__ import annotations
 
 import json
@@ -118,7 +118,7 @@ class CheckpointFolder:
             except InputError as error:
                 log.warning("%s; going on from an older one", error)
         if paths:
-            raise InputError(f"{self.folder}: none of its {len(paths)} checkpoints is complete; train into another folder")
+            raise InputError(f"{self.folder}: none of its {len(paths)} checkpoints is complete; name another folder")
         return None
 
     def clear_unfinished(self) -> None:

@@ -8,7 +8,7 @@ from src.contract import InputError
 
 
 def resolved_level(amp_level: str, device_target: str) -> str:
-    """What "auto" means: O3 (all of the network in float16, the model zoo's setting) on Ascend, O0 (float32) elsewhere."""
+    """What "auto" means: O3 (all in float16, the model zoo's setting) on Ascend, O0 (float32) elsewhere."""
     if amp_level != "auto":
         return amp_level
     return "O3" if device_target == "Ascend" else "O0"

@@ -65,5 +65,5 @@ def check_memory(needed: int, device_target: str, advice: str) -> None:
     """
     available = psutil.virtual_memory().available
     if device_target == "CPU" and needed > available:
-        raise InputError(f"a training step needs about {needed / 2**30:.1f} GiB of memory, {available / 2**30:.1f} GiB are "
-                         f"free; lower {advice}")
+        raise InputError(f"a training step needs about {needed / 2**30:.1f} GiB of memory, {available / 2**30:.1f} GiB "
+                         f"are free; lower {advice}")

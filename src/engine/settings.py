@@ -39,7 +39,8 @@ class Settings(Config):
     weight_decay: float = option(1e-4, "on all weights but normalisation's scale and shift", ge=0)
     accumulate_steps: int = option(1, "batches whose gradients are averaged for one update", ge=1)
     clip_norm: float = option(0.0, "largest global norm of the gradients, 0 for no limit", ge=0)
-    loss_scale: float = option(3072.0, "factor on the loss before the backward pass; a fixed one is left out in float32", gt=0)
+    loss_scale: float = option(3072.0, "factor on the loss in the backward pass; a fixed one is left out in float32",
+                               gt=0)
     dynamic_loss_scale: bool = option(False, "halve loss_scale on overflow and skip the step, double it now and then")
     loss_scale_window: int = option(1000, "good steps before a dynamic loss_scale is doubled", ge=1)
     amp_level: Literal["auto", "O0", "O2", "O3"] = option("auto", "float16 use: O3 on Ascend and O0 on CPU by default")

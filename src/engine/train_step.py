@@ -34,8 +34,8 @@ class TrainStep(nn.Cell):
     """Batch columns -> (*losses, applied, finite, loss_scale, grad_norm), all scalars.
 
     Weights change only when every gradient is finite; `applied` says whether they did (False too in the steps between
-    two updates of an accumulation). `grad_norm` is the norm before clipping, over the averaged gradients; 0 where it was
-    not needed.
+    two updates of an accumulation). `grad_norm` is the norm of the averaged gradients before clipping; 0 where no
+    update was due.
 
     Args:
         losses: cell, batch columns -> tuple of float32 scalars; the first is minimised.

@@ -1,7 +1,7 @@
 """Random numbers in a graph as a pure function of a key.
 
-MindSpore's random primitives restart their stream in a new process and ignore the seed in places, so a resumed run would
-draw other numbers. A hash of (seed, epoch, sample id, position) draws the same ones on any rank, in any process.
+MindSpore's random primitives restart their stream in a new process and ignore the seed in places, so a resumed run
+would draw other numbers. A hash of (seed, epoch, sample id, position) draws the same ones on any rank, in any process.
 """
 from __future__ import annotations
 
