@@ -20,7 +20,7 @@ ASPP_CHANNELS = 256
 class ImagePooling(nn.Cell):
     """Image-level feature: (B, C, h, w) -> (B, 256, 1, 1), the mean over all of h and w whatever their ratio.
 
-    Batch statistics of one image would be a single value without variance, so a batch of one (over all ranks, where they
+    Batch statistics of one image are a single value without variance, so a batch of one (over all ranks, where they
     share statistics) is normalised with the running statistics, also while training.
     """
 
@@ -106,7 +106,7 @@ class DeepLabV3(nn.Cell):
         return self.resize(self.classifier(self.head(self.aspp(features))), image)
 
     def train_logits(self, image, sample_id, epoch):
-        """Logits with dropout: a tuple of (B, K, H, W), the classifier's and, where there is one, the auxiliary head's."""
+        """Logits (B, K, H, W) with dropout: a tuple of the classifier's and, if there, the auxiliary head's."""
         _, _, c4, c5 = self.backbone(image)
         features = self.drop(self.aspp(c5), sample_id, epoch)
         logits = self.resize(self.classifier(self.head(features)), image)

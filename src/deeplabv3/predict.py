@@ -23,7 +23,7 @@ class Predictor:
 
     Args:
         probabilities: (B, 3, S, S) float32 array -> (B, K, S, S) class probabilities; called with one S per scale and
-            always with B = batch_size, so that each scale is compiled once (a short last batch is filled up with zeros).
+            always with B = batch_size, so that each scale is compiled once (zeros fill up a short last batch).
         recipe, crop_size, scales, flip, batch_size: see the configuration.
         workers: threads that decode and resize.
     """

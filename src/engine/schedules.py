@@ -7,7 +7,8 @@ LR_TYPES = ("cos", "poly", "exp", "step")
 
 
 def learning_rates(lr_type: str, *, base_lr: float, total_steps: int, warmup_steps: int = 0,
-                   warmup_ratio: float = 1 / 3, decay_steps: int = 40000, decay_rate: float = 0.1, milestones: tuple[int, ...] = ()) -> np.ndarray:
+                   warmup_ratio: float = 1 / 3, decay_steps: int = 40000, decay_rate: float = 0.1,
+                   milestones: tuple[int, ...] = ()) -> np.ndarray:
     """(total_steps,) float32 learning rate of every optimizer update.
 
     Args:
