@@ -16,7 +16,7 @@ CPU = Runtime("CPU")
 
 
 class Points:
-    """Source of `count` points (x0, x1) -> y as JSON bytes; point `bad` has y = `value`."""
+    """Source of `count` points (x0, x1) -> y as JSON bytes; point `bad` is (3, 3) -> `value`."""
 
     name = "points"
 
@@ -25,7 +25,7 @@ class Points:
         self.x = rng.normal(size=(count, 2)).round(3)
         self.y = (self.x @ [1.0, -2.0]).round(3)
         if bad >= 0:
-            self.y[bad] = value
+            self.x[bad], self.y[bad] = 3.0, value
 
     def __len__(self) -> int:
         return len(self.x)

@@ -1,0 +1,135 @@
+"""Batches: who is in them, that augmentation follows the sample, and that bad records are named."""
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from src.contract import InputError
+from src.data import order
+from src.data.mindrecord import RecordSource, build
+from src.data.pipeline import augmented_batch, training_batches
+from src.data.voc import ListSource
+from src.deeplabv3.recipe import InputRecipe, TrainTransform
+from tests.tiny_seg import image, label, png, write_data
+
+TRANSFORM = TrainTransform(InputRecipe("RGB", (120.0, 115.0, 100.0), (58.0, 57.0, 56.0)), crop_size=20, min_scale=0.5,
+                           max_scale=2.0, num_classes=3, ignore_label=255)
+COLUMNS = ("image", "label", "sample_id", "epoch")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    return ListSource(root, write_data(root, 9))
+
+
+def batches(source, **options) -> list[tuple[np.ndarray, ...]]:
+    options = {"seed": 1, "epochs": 2, "batch_size": 2, "transform": TRANSFORM, "columns": COLUMNS} | options
+    return list(training_batches(source, **options).create_tuple_iterator(num_epochs=1, output_numpy=True))
+
+
+def assert_equal(ours, theirs) -> None:
+    assert len(ours) == len(theirs) > 0
+    for mine, other in zip(ours, theirs):
+        for a, b in zip(mine, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture(scope="module")
+def whole(source):
+    return batches(source)
+
+
+def test_columns_have_the_shapes_of_the_contract(whole):
+    assert [(column.shape, column.dtype.name) for column in whole[0]] == [
+        ((2, 3, 20, 20), "float32"), ((2, 20, 20), "int32"), ((2,), "int32"), ((2,), "int32")]
+
+
+def test_samples_come_in_the_planned_order(whole):
+    planned = np.concatenate([order.plan(9, seed=1, epoch=epoch, batch_size=2) for epoch in (0, 1)]).reshape(-1, 2)
+    assert [ids.tolist() for *_, ids, _ in whole] == planned.tolist()
+    assert [epoch.tolist() for *_, epoch in whole] == [[0, 0]] * 4 + [[1, 1]] * 4
+
+
+def test_a_sample_is_augmented_otherwise_in_every_epoch_and_with_every_seed(source, whole):
+    def seen(run):
+        return {(int(i), int(e)): x for images, _, ids, epochs in run for x, i, e in zip(images, ids, epochs)}
+
+    first, other = seen(whole), seen(batches(source, seed=2))
+    both = [i for i in range(9) if (i, 0) in first and (i, 1) in first]
+    assert len(both) >= 7
+    assert not any(np.array_equal(first[i, 0], first[i, 1]) for i in both)
+    assert not any(np.array_equal(first[key], other[key]) for key in first.keys() & other.keys())
+
+
+@pytest.mark.parametrize("workers", [1, 3, 4])
+def test_the_number_of_workers_changes_nothing(source, whole, workers):
+    assert_equal(batches(source, workers=workers), whole)
+
+
+def test_records_give_the_batches_of_their_list(source, whole, tmp_path):
+    build(source, tmp_path / "records")
+    assert_equal(batches(RecordSource(tmp_path / "records"), workers=2), whole)
+
+
+def test_two_ranks_see_together_what_one_process_sees(source):
+    one = batches(source, batch_size=4)
+    parts = zip(batches(source, world=2, rank=0), batches(source, world=2, rank=1))
+    assert_equal([tuple(map(np.concatenate, zip(a, b))) for a, b in parts], one)
+
+
+@pytest.mark.parametrize("start", [1, 4, 7])
+def test_batches_go_on_where_a_run_stopped(source, whole, start):
+    assert_equal(batches(source, start_step=start), whole[start:])
+
+
+def test_a_single_batch_is_recomputed_for_a_replay(source, whole):
+    ids, epochs = whole[5][-2:]
+    assert_equal([augmented_batch(source, ids.tolist(), int(epochs[0]), transform=TRANSFORM, seed=1)], [whole[5]])
+
+
+def test_fewer_samples_than_a_batch_of_every_rank(source):
+    with pytest.raises(InputError, match="list.txt has 9 samples, fewer than batch_size=5 x 2 processes; lower"):
+        batches(source, batch_size=5, world=2)
+
+
+# --- what a wrong record says -----------------------------------------------------------------------------------------
+
+def spoil(root, case: str) -> str:
+    """Damage record 3 (line 4); return what the message must say of it."""
+    if case == "image":
+        (root / "images/3.jpg").write_bytes((root / "images/3.jpg").read_bytes()[:200])
+        return "images/3.jpg is a damaged or truncated JPEG"
+    if case == "size":
+        (root / "labels/3.png").write_bytes(png(label(3, 10, 16)))
+        return "images/3.jpg: the image is (12, 16), its label (10, 16)"
+    if case == "colours":
+        (root / "labels/3.png").write_bytes(png(image(3)))
+        return "is an RGB PNG"
+    (root / "labels/3.png").write_bytes(png(label(3) | 64))
+    return "label value 64 is neither below num_classes=3 nor ignore_label=255"
+
+
+@pytest.mark.parametrize("case", ["image", "size", "colours", "value"])
+def test_a_wrong_record_is_named_with_its_line_and_file(tmp_path, case):
+    path = write_data(tmp_path, 6)
+    said = spoil(tmp_path, case)
+    wide = TrainTransform(**{**vars(TRANSFORM), "crop_size": 60})  # all of the image, so that every label value is seen
+    with pytest.raises(RuntimeError) as error:  # MindSpore wraps what a worker raises; the entry scripts unwrap it
+        batches(ListSource(tmp_path, path), transform=wide)
+    assert re.search(rf"InputError: {re.escape(str(path))}:4: images/3.jpg", str(error.value))
+    assert said.removeprefix("images/3.jpg") in str(error.value)
+
+
+def test_a_wrong_record_ends_train_py_with_a_message_and_no_traceback(tmp_path):
+    path = write_data(tmp_path, 6)
+    spoil(tmp_path, "size")
+    done = subprocess.run(
+        [sys.executable, "train.py", "--device_target=CPU", "--backbone=resnet18", "--crop_size=33", "--batch_size=6",
+         "--num_classes=3", f"--data_root={tmp_path}", f"--data_lst={path}", f"--train_dir={tmp_path / 'run'}"],
+        capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"error: {path}:4: images/3.jpg: the image is (12, 16), its label (10, 16) (height, width)" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
