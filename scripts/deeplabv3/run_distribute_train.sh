@@ -2,22 +2,33 @@
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 # Train DeepLabV3 on several devices, of one host or of several: the same line on every host starts the whole job.
 #
-#   run_distribute_train.sh [RANK_TABLE_FILE] [flags of train.py and of src/tools/launch.py]
-#   DEVICE_TARGET=CPU WORKERS=2 run_distribute_train.sh --data_file=... [flags]
+#   run_distribute_train.sh [RANK_TABLE_FILE] --data_file=MINDRECORD [flags of train.py and of src/tools/launch.py]
+#   DEVICE_TARGET=CPU WORKERS=2 run_distribute_train.sh --data_root=DIR --data_lst=LIST [flags]
 #
-# Environment: RANK_TABLE_FILE, or RANK_SIZE and RANK_START_ID without a table; train_path, the output folder. Logs are
-# in $train_path/device*/log, checkpoints in $train_path/ckpt; a folder that is taken gets a number.
+# Environment: RANK_TABLE_FILE, or RANK_SIZE and RANK_START_ID without a table; DEVICE_TARGET (Ascend or CPU);
+# DATA_FILE, DATA_ROOT and DATA_LST, PRETRAINED; train_path, the output folder (deeplabv3_train): logs in
+# $train_path/device*/log, checkpoints in $train_path/ckpt. A taken folder gets a number; with --resume the run goes on
+# in it. Among the launcher's flags are --dry_run, --max_restarts=N, --bind_core and --port=N.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
+if has_flag help -- "$@"; then usage; exit 0; fi
 train_path=${train_path:-deeplabv3_train}
-options=(--folder="$train_path{number}/device{device}")
+options=(--folder="${train_path%/}{number}/device{device}")
 if [[ ${1:-} == *.json ]]; then
     options+=(--rank_table="$1")
     shift
 elif [[ -n ${1:-} && ${1:-} != -* ]]; then
-    echo "$0: '$1' is no rank table; expected [RANK_TABLE_FILE.json] [flags]" >&2
-    exit 2
+    usage_error "'$1' is no rank table; expected [RANK_TABLE_FILE.json] [flags]"
 fi
-exec "${PYTHON:-python3}" "$root/src/tools/launch.py" "${options[@]}" \
-    "$root/train.py" --train_dir="$train_path{number}/ckpt" --is_distributed "$@"
+flags=(--train_dir="${train_path%/}{number}/ckpt" --is_distributed)
+[[ -z ${DATA_FILE:-} ]] || flags+=(--data_file="$DATA_FILE")
+[[ -z ${DATA_ROOT:-} ]] || flags+=(--data_root="$DATA_ROOT")
+[[ -z ${DATA_LST:-} ]] || flags+=(--data_lst="$DATA_LST")
+[[ -z ${PRETRAINED:-} ]] || flags+=(--ckpt_pre_trained="$PRETRAINED")
+flags+=("$@")
+has_flag data_file mindrecord_dir data_lst -- "${flags[@]}" ||
+    usage_error "training data is missing: DATA_FILE=MINDRECORD, or DATA_ROOT=DIR DATA_LST=LIST"
+root=$(project_root)
+python=$(python_command)
+exec "$python" "$root/src/tools/launch.py" "${options[@]}" "$root/train.py" "${flags[@]}"

@@ -1,14 +1,19 @@
 #!/usr/bin/env bash
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
-# Stage s8_r1 of the published recipe: the VOC trainaug split at output stride 8, from the s16_r1 checkpoint.
+# Stage s8_r1 of the published recipe, on several devices: VOC trainaug at output stride 8, from the checkpoint of s16_r1.
 #
+#   DATA_FILE=MINDRECORD PRETRAINED=CHECKPOINT run_distribute_train_s8_r1.sh [RANK_TABLE_FILE] [flags]
 #   run_distribute_train_s8_r1.sh [RANK_TABLE_FILE] --data_file=MINDRECORD --ckpt_pre_trained=CHECKPOINT [flags]
+#
+# Environment and flags are those of run_distribute_train.sh; train_path is s8_aug_train where it is not set.
 set -euo pipefail
 
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
+if has_flag help -- "$@"; then usage; exit 0; fi
 table=()
 if [[ ${1:-} == *.json ]]; then
     table=("$1")
     shift
 fi
-export train_path=${train_path:-s8_r1}
+export train_path=${train_path:-s8_aug_train}
 exec "$(dirname "${BASH_SOURCE[0]}")/run_distribute_train.sh" "${table[@]}" --config=s8_r1 "$@"

@@ -23,24 +23,25 @@ def dry(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("stage", ["s16_r1", "s8_r1", "s8_r2"])
-def test_stages_of_deeplab(dry, table_file, tmp_path, stage):
+@pytest.mark.parametrize("stage, folder", [("s16_r1", "s16_aug_train"), ("s8_r1", "s8_aug_train"),
+                                           ("s8_r2", "s8_voc_train")])
+def test_stages_of_deeplab(dry, table_file, tmp_path, stage, folder):
     path = table_file({"127.0.0.1": [(0, 4), (1, 5)]})
     status, output = dry(f"deeplabv3/run_distribute_train_{stage}.sh", path, "--data_file=voc.mindrecord")
     assert status == 0, output
-    assert f"rank 1:  log {tmp_path}/{stage}/device5/log" in output
-    assert (f"train.py --train_dir={stage}/ckpt --is_distributed --config={stage} --data_file=voc.mindrecord "
+    assert f"rank 1:  log {tmp_path}/{folder}/device5/log" in output
+    assert (f"train.py --train_dir={folder}/ckpt --is_distributed --config={stage} --data_file=voc.mindrecord "
             "--device_target=Ascend\n") in output
 
 
 def test_variables_of_the_published_loop(dry, tmp_path):
     (tmp_path / "out" / "device2").mkdir(parents=True)
     status, output = dry("deeplabv3/run_distribute_train.sh", DEVICE_TARGET="CPU", RANK_SIZE="2", RANK_START_ID="2",
-                         train_path=f"{tmp_path}/out")
+                         train_path=f"{tmp_path}/out/", DATA_FILE="voc.mindrecord", PRETRAINED="r101.ckpt")
     assert status == 0, output
     assert f"{tmp_path}/out_2/device3/log" in output
     assert f"--train_dir={tmp_path}/out_2/ckpt" in output
-    assert "--device_target=CPU" in output
+    assert "--data_file=voc.mindrecord --ckpt_pre_trained=r101.ckpt --device_target=CPU\n" in output
 
 
 def test_maskrcnn_with_table_and_checkpoint(dry, table_file, tmp_path):
@@ -64,9 +65,11 @@ def test_model_is_chosen_by_the_common_script(dry, words):
 
 
 @pytest.mark.parametrize("name, words, message", [
-    ("run_distribute_train.sh", ["yolo"], "'yolo' is no model; expected deeplabv3 or maskrcnn"),
+    ("run_distribute_train.sh", ["yolo"], "'yolo' is no model that has run_distribute_train.sh"),
     ("deeplabv3/run_distribute_train.sh", ["table"], "'table' is no rank table"),
-    ("deeplabv3/run_distribute_train_s8_r1.sh", ["absent.json"], "absent.json: rank table not readable"),
+    ("deeplabv3/run_distribute_train.sh", [], "training data is missing: DATA_FILE=MINDRECORD"),
+    ("deeplabv3/run_distribute_train_s8_r1.sh", ["absent.json", "--data_file=x"],
+     "absent.json: rank table not readable"),
     ("maskrcnn/run_distribute_train.sh", ["absent.ckpt"], "'absent.ckpt' is no file"),
     ("maskrcnn/run_distribute_train.sh", [], "no rank table: give --rank_table=FILE"),
 ])
@@ -75,10 +78,17 @@ def test_what_is_missing_is_said(dry, name, words, message):
     assert status == 2 and message in output
 
 
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_help_tells_how_to_call_it(dry, name):
+    status, output = dry(name, "--help")
+    assert status == 0
+    assert f"{Path(name).name} [RANK_TABLE_FILE]" in output
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_scripts_can_be_run_and_are_clean(name):
     assert os.access(SCRIPTS / name, os.X_OK)
     if not shutil.which("shellcheck"):
         pytest.skip("needs shellcheck")
-    done = subprocess.run(["shellcheck", SCRIPTS / name], capture_output=True, text=True)
+    done = subprocess.run(["shellcheck", "-x", "-P", "SCRIPTDIR", SCRIPTS / name], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -29,7 +29,8 @@ def test_ranks_get_their_own_environment_and_log(launchers, two):
 
 def test_status_of_the_first_failing_rank_and_the_end_of_its_log(launchers, two):
     status, output = launchers.run(*two, "rank.py", "child", "1:say=out of luck",
-                                   "1:say=[WARNING] DISTRIBUTED(1): [mindspore/ccsrc/tcp.cc:1] Connection 3", "1:exit=7", "sleep=60")
+                                   "1:say=[WARNING] DISTRIBUTED(1): [mindspore/ccsrc/tcp.cc:1] Connection 3",
+                                   "1:exit=7", "sleep=60")
     assert status == 7
     assert "the job ended with status 7: rank 1 on 127.0.0.1 exited with status 7" in output
     assert "  | out of luck\nthe job ended" in output
