@@ -156,7 +156,7 @@ def _user_message(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
         return f"{error.filename}: {error.strerror}"
-    found = re.search(r".*InputError: (.*?)(?:\n\s*\n|\n-{5,}|\Z)", str(error), re.S)  # the last: a traceback comes first
+    found = re.search(r".*InputError: (.*?)(?:\n\s*\n|\n-{5,}|\Z)", str(error), re.S)  # after any traceback
     return found.group(1).strip() if found else None
 
 
