@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(config, items):
     wanted = config.getoption("--slow")
     left_out = [item for item in items if bool(item.get_closest_marker("slow")) != wanted]
     if left_out:
-        config.hook.pytest_deselected(left_out)
+        config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
 
 
