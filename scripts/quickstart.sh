@@ -4,7 +4,7 @@
 #
 #   quickstart.sh [--model deeplabv3] [flags of train.py, e.g. --epochs=4]
 #
-# Environment: RUN_DIR, the output folder (runs/quickstart): metrics.json, predictions.png, curve.png, report.html, and
+# Environment: RUN_DIR, the output folder (runs/quickstart): metrics.json, report.html, predictions.jpg, curve.png, and
 # the checkpoint in ckpt/. A taken folder gets a number. Exit status 1 where the held-out result is below the mark.
 set -euo pipefail
 

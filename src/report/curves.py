@@ -1,0 +1,71 @@
+"""A run's log as a picture: losses, learning rate and metric over the steps."""
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+_COLOURS = ("#2f6fde", "#e2574c", "#2a9d6f", "#b06fd8", "#e0902f", "#5b6b7a")
+
+
+def smooth(values: Sequence[float], window: int) -> np.ndarray:
+    """Mean over the last `window` values at each place, fewer at the start; values that are not finite are left out."""
+    values = np.asarray(values, np.float64)
+    good = np.isfinite(values)
+    sums, counts = np.cumsum(np.where(good, values, 0)), np.cumsum(good)
+    sums[window:], counts[window:] = sums[window:] - sums[:-window], counts[window:] - counts[:-window]
+    with np.errstate(invalid="ignore"):
+        return sums / counts
+
+
+def learning_curve(lines: Sequence[Mapping], *, loss_names: Sequence[str], metric: str) -> bytes:
+    """PNG of a run.
+
+    Args:
+        lines: of `metrics.jsonl`, see `engine.metrics_log`.
+        loss_names: keys of "train" lines, each a curve: every step pale, their running mean strong.
+        metric: key of "eval" lines; its panel is left out where there are none.
+
+    Raises:
+        ValueError: no "train" lines.
+    """
+    train = [line for line in lines if line["kind"] == "train"]
+    evaluated = [line for line in lines if line["kind"] == "eval" and metric in line]
+    if not train:
+        raise ValueError("a learning curve needs at least one training step")
+    panels = 3 if evaluated else 2
+    figure = Figure(figsize=(4.2 * panels, 3.1), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, panels)
+    steps = [line["step"] for line in train]
+    _losses(axes[0], steps, train, loss_names)
+    axes[1].plot(steps, [line["learning_rate"] for line in train], color=_COLOURS[2], linewidth=1.6)
+    axes[1].set_title("learning rate")
+    if evaluated:
+        points = [line["step"] for line in evaluated], [line[metric] for line in evaluated]
+        axes[2].plot(*points, color=_COLOURS[1], marker="o", markersize=4, linewidth=1.6)
+        axes[2].set(title=f"{metric}, held-out", ylim=(0, 1), xlim=(0, steps[-1] * 1.05))
+        axes[2].annotate(f"{points[1][-1]:.3f}", (points[0][-1], points[1][-1]), xytext=(-4, 7),
+                         textcoords="offset points", ha="right", fontsize=9)
+    for axis in axes:
+        axis.set_xlabel("step")
+        axis.grid(color="#e8e8ec", linewidth=0.8)
+        axis.spines[["top", "right"]].set_visible(False)
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+def _losses(axis, steps: Sequence[int], train: Sequence[Mapping], loss_names: Sequence[str]) -> None:
+    window = max(len(steps) // 30, 1)
+    for name, colour in zip(loss_names, _COLOURS):
+        values = [line[name] for line in train]
+        axis.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
+        axis.plot(steps, smooth(values, window), color=colour, linewidth=1.8, label=name)
+    axis.set_title("loss, per step and smoothed")
+    axis.set_ylim(bottom=0)
+    if len(loss_names) > 1:
+        axis.legend(frameon=False, fontsize=8)

@@ -1,0 +1,161 @@
+"""Pictures of predictions and truth. Images are (H, W, 3) uint8 RGB throughout; nothing is drawn in place."""
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+INK, PAPER, GRAY, WRONG = (34, 34, 38), (255, 255, 255), (120, 120, 128), (228, 42, 60)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_GAP = 8  # pixels between the parts of a picture
+
+
+def palette(class_names: Sequence[str]) -> np.ndarray:
+    """(K, 3) uint8, one colour a class, the same for an index whatever K; "background" is black.
+
+    Neighbouring indices are far apart: hues go round by the golden ratio, light and dark take turns.
+    """
+    colours = [colorsys.hsv_to_rgb((0.98 + 0.61803 * k) % 1, (0.85, 0.62)[k % 2], (0.78, 0.98, 0.9)[k % 3])
+               for k in range(len(class_names))]
+    table = (np.array(colours) * 255).round().astype(np.uint8)
+    table[[name == "background" for name in class_names]] = 0
+    return table
+
+
+def fit(array: np.ndarray, side: int, *, labels: bool = False) -> np.ndarray:
+    """Scale an image, or labels without mixing their values, so that the long side is `side` pixels."""
+    factor = side / max(array.shape[:2])
+    size = tuple(max(round(s * factor), 1) for s in array.shape[1::-1])
+    smooth = cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA
+    return cv2.resize(array, size, interpolation=cv2.INTER_NEAREST if labels else smooth)
+
+
+def overlay(image: np.ndarray, labels: np.ndarray, colours: np.ndarray, *, alpha: float = 0.6) -> np.ndarray:
+    """Tint an image by its label map, with an outline around every region.
+
+    Args:
+        labels: (H, W) class index; values beyond K (the ignore label) stay untinted and are darkened.
+        colours: (K, 3) of `palette`; black classes stay untinted.
+        alpha: share of the class's colour.
+    """
+    known = labels < len(colours)
+    tint = colours[np.where(known, labels, 0)]
+    tinted = known & tint.any(-1)
+    out = image.copy()
+    out[tinted] = (image[tinted] * (1 - alpha) + tint[tinted] * alpha).astype(np.uint8)
+    out[~known] = (image[~known] * 0.45).astype(np.uint8)
+    edge = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    out[edge & known] = PAPER
+    return out
+
+
+def errors(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """A pale gray image with the wrong pixels in red; pixels whose truth is no class do not count."""
+    pale = 120 + cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(int) * 115 // 255
+    out = np.repeat(pale[..., None], 3, 2).astype(np.uint8)
+    out[(truth < num_classes) & (truth != predicted)] = WRONG
+    return out
+
+
+def instances(image: np.ndarray, boxes: np.ndarray, labels: Sequence[int], *, class_names: Sequence[str],
+              scores: Sequence[float] | None = None, masks: Sequence[np.ndarray] = (),
+              alpha: float = 0.5) -> np.ndarray:
+    """Draw instances over an image, the first on top.
+
+    Args:
+        boxes: (N, 4) xyxy, half-open, pixels of the image.
+        labels: N class indices.
+        scores: N numbers in [0, 1], or None for truth.
+        masks: N full-size (H, W) bool masks, or none at all.
+    """
+    out = image.copy()
+    colours = palette([f"instance {k}" for k in range(len(boxes))])  # by instance: neighbours of a class stay apart
+    for k in reversed(range(len(masks))):
+        mask = np.ascontiguousarray(masks[k], np.uint8)
+        inside = mask > 0
+        out[inside] = (out[inside] * (1 - alpha) + colours[k] * alpha).astype(np.uint8)
+        outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(out, outlines, -1, PAPER, 1, cv2.LINE_AA)
+    for k in reversed(range(len(boxes))):
+        x1, y1, x2, y2 = (round(float(v)) for v in boxes[k])
+        cv2.rectangle(out, (x1, y1), (max(x2 - 1, x1), max(y2 - 1, y1)), colours[k].tolist(), 1)
+        text = class_names[labels[k]] + ("" if scores is None else f" {scores[k]:.2f}")
+        _tag(out, text, (x1, y1), colours[k].tolist())
+    return out
+
+
+def _tag(out: np.ndarray, text: str, corner: tuple[int, int], colour: Sequence[int]) -> None:
+    """A filled label with `text` above `corner`, moved as far as it takes to lie in the image."""
+    (width, height), base = cv2.getTextSize(text, _FONT, 0.38, 1)
+    x = max(min(corner[0], out.shape[1] - width - 4), 0)
+    y = max(corner[1], height + base + 2)
+    cv2.rectangle(out, (x, y - height - base - 2), (x + width + 3, y), colour, -1)
+    ink = INK if np.dot(colour, (0.3, 0.59, 0.11)) > 140 else PAPER
+    cv2.putText(out, text, (x + 2, y - base), _FONT, 0.38, ink, 1, cv2.LINE_AA)
+
+
+def legend(class_names: Sequence[str], colours: np.ndarray, width: int) -> np.ndarray:
+    """A strip of `width` pixels with a swatch and a name for each class, in as many lines as it takes."""
+    places, x, y = [], _GAP, _GAP
+    for name in class_names:
+        length = 30 + cv2.getTextSize(name, _FONT, 0.45, 1)[0][0]
+        if x > _GAP and x + length > width:
+            x, y = _GAP, y + 24
+        places.append((x, y))
+        x += length + 14
+    strip = np.full((y + 26, width, 3), 255, np.uint8)
+    for name, colour, (x, y) in zip(class_names, colours, places):
+        cv2.rectangle(strip, (x, y), (x + 22, y + 14), colour.tolist(), -1)
+        cv2.putText(strip, name, (x + 29, y + 12), _FONT, 0.45, INK, 1, cv2.LINE_AA)
+    return strip
+
+
+def grid(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], captions: Sequence[str], *,
+         side: int) -> np.ndarray:
+    """Images in rows and columns on white paper.
+
+    Args:
+        rows: each a list of images whose sides are at most `side`, one a column.
+        titles: of the columns.
+        captions: of the rows.
+    """
+    width = len(titles) * (side + _GAP) + _GAP
+    parts = [_text_line(titles, side, width, INK)]
+    for images, caption in zip(rows, captions):
+        row = np.full((max(image.shape[0] for image in images) + _GAP, width, 3), 255, np.uint8)
+        for column, image in enumerate(images):
+            x = _GAP + column * (side + _GAP)
+            row[: image.shape[0], x : x + image.shape[1]] = image
+        parts += [row[:-_GAP // 2], _text_line([caption], side, width, GRAY)]
+    return np.concatenate(parts)
+
+
+def _text_line(texts: Sequence[str], side: int, width: int, ink: Sequence[int]) -> np.ndarray:
+    line = np.full((26, width, 3), 255, np.uint8)
+    for column, text in enumerate(texts):
+        cv2.putText(line, text, (_GAP + column * (side + _GAP), 16), _FONT, 0.45, ink, 1, cv2.LINE_AA)
+    return line
+
+
+def semantic_row(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, colours: np.ndarray,
+                 side: int) -> list[np.ndarray]:
+    """The four pictures of one image, long side `side`: image, truth, prediction, errors. See SEMANTIC_TITLES."""
+    image = fit(image, side)
+    truth, predicted = (fit(labels, side, labels=True) for labels in (truth, predicted))
+    return [image, overlay(image, truth, colours), overlay(image, predicted, colours),
+            errors(image, truth, predicted, len(colours))]
+
+
+SEMANTIC_TITLES = ("image", "truth", "prediction", "wrong pixels")
+
+
+def below(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    """One picture under another of the same width."""
+    return np.concatenate([upper, lower])
+
+
+def jpeg(image: np.ndarray) -> bytes:
+    """The bytes of a JPEG file of RGB pixels."""
+    return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()

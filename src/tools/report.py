@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Show a trained model: numbers, predictions beside the truth, learning curve and one HTML page, into a folder.
+
+    python src/tools/report.py --run_dir=DIR --checkpoint=FILE --data_root=DIR --data_lst=FILE [flags of eval.py]
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from src import tasks
+from src.config import Parser, add_flag, entry_point
+from src.contract import Evaluator, InputError, LabelMap, Record
+from src.data.decode import decode_image, decode_label
+from src.report import draw, page
+
+log = logging.getLogger(__name__)
+SIDE = 230  # pixels of a picture's long side
+
+
+class Examined:
+    """A network's numbers on a split, and the metric of every single image. An evaluator while it is filled.
+
+    Attributes:
+        scores: of each image in the split's order, None where the metric says nothing of it.
+    """
+
+    def __init__(self, task, source, predictor):
+        self.task, self.source, self.predictor = task, source, predictor
+        self.whole = task.evaluator()
+        self.scores: list[float | None] = []
+
+    def update(self, prediction, target: bytes) -> None:
+        self.whole.update(prediction, target)
+        single: Evaluator = self.task.evaluator()
+        single.update(prediction, target)
+        self.scores.append(single.compute()[self.task.metric])
+
+    def spread(self, count: int) -> list[int]:
+        """Sample ids from all over the split."""
+        count = min(count, len(self.source))
+        return [round(k * (len(self.source) - 1) / max(count - 1, 1)) for k in range(count)]
+
+    def worst(self, count: int) -> list[int]:
+        """Sample ids of the lowest scores, the lowest first."""
+        scored = [k for k, score in enumerate(self.scores) if score is not None]
+        return sorted(scored, key=lambda k: self.scores[k])[:count]
+
+    def picture(self, sample_ids: list[int]) -> bytes:
+        """JPEG of some images: each a row of image, truth, prediction and errors. They are predicted anew."""
+        task, records = self.task, list(self.source.rows(sample_ids))
+        colours = draw.palette(task.class_names)
+        rows = [_row(record, prediction, colours) for record, prediction in zip(records, self.predictor(records))]
+        scores = ["-" if self.scores[k] is None else f"{self.scores[k]:.3f}" for k in sample_ids]
+        captions = [f"{record.file_name}   {task.metric} {score}" for record, score in zip(records, scores)]
+        grid = draw.grid(rows, draw.SEMANTIC_TITLES, captions, side=SIDE)
+        return draw.jpeg(draw.below(grid, draw.legend(task.class_names, colours, grid.shape[1])))
+
+
+def _row(record: Record, prediction: LabelMap, colours) -> list:
+    return draw.semantic_row(decode_image(record.image), decode_label(record.target), prediction.labels, colours, SIDE)
+
+
+def parse_args(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The flags of this tool, and the words that are eval.py's."""
+    parser = Parser(description=__doc__, add_help=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_flag(parser, "run_dir", "", "folder for metrics.json, report.html and the pictures")
+    add_flag(parser, "count", 8, "images shown from all over the split, and as many of the worst")
+    add_flag(parser, "least", 0.0, "exit with status 1 where the metric is below")
+    args, rest = parser.parse_known_args(argv)
+    if {"-h", "--help"} & set(rest):
+        parser.print_help()
+    elif not args.run_dir:
+        raise InputError("--run_dir is missing: the folder for the report")
+    return args, rest
+
+
+def main() -> int:
+    args, rest = parse_args(sys.argv[1:])
+    settings = tasks.parse_settings(rest, program="report.py", groups=("eval",))
+    if not settings.checkpoint:
+        raise InputError("--checkpoint is missing: the one to show")
+    settings = tasks.with_conventions(settings)
+    found = examine(settings)
+    write_report(Path(args.run_dir), found, settings, args.count)
+    metric, value = found.task.metric, found.whole.compute()[found.task.metric]
+    mark = f" (the mark is {args.least:.2f}: {'reached' if value >= args.least else 'MISSED'})" if args.least else ""
+    print(f"held-out {metric}: {value:.4f}{mark}", flush=True)
+    return 0 if value >= args.least else 1
+
+
+def examine(settings) -> Examined:
+    """Evaluate the checkpoint that `settings` names."""
+    from src.engine import runtime
+    from src.engine.evaluate import evaluate
+    from src.engine.weights import load_weights
+
+    runtime.start(settings.device_target, device_id=settings.device_id)
+    task = tasks.create(settings)
+    network = task.network().set_train(False)
+    load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing)
+    found = Examined(task, task.source("val"), task.predictor(network))
+    return evaluate(found.predictor, found.source, found)
+
+
+def write_report(folder: Path, found: Examined, settings, count: int) -> None:
+    """Write metrics.json, report.html and the pictures into `folder`, each file complete or not at all."""
+    task, numbers = found.task, found.whole.compute()
+    curve = _curve(task, folder, Path(settings.checkpoint))
+    pictures = {"curve.png": curve} if curve else {}
+    pictures |= {
+        "predictions.jpg": page.Picture("Predictions", found.picture(found.spread(count)), "From all over the split."),
+        "worst.jpg": page.Picture("Worst images", found.picture(found.worst(count)), "The lowest scores first.")}
+    colours = dict(zip(task.class_names, draw.palette(task.class_names).tolist()))
+    facts = {"model": settings.model, "checkpoint": settings.checkpoint, "split": found.source.name}
+    whole = page.Page(f"{settings.model}: {folder.name}", task.metric, numbers, colours, facts, list(pictures.values()))
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "metrics.json", json.dumps(numbers | {"checkpoint": settings.checkpoint}, indent=2) + "\n")
+    for name, picture in pictures.items():
+        _write(folder / name, picture.data)
+    _write(folder / "report.html", page.render(whole))
+    log.info("%s: report.html, metrics.json, %s", folder, ", ".join(pictures))
+
+
+def _curve(task, folder: Path, checkpoint: Path) -> page.Picture | None:
+    """The learning curve, where the run's log lies beside the checkpoint or in the folder."""
+    from src.engine.metrics_log import read
+    from src.report.curves import learning_curve
+
+    for place in (checkpoint.parent, folder):
+        lines = read(place / "metrics.jsonl")
+        if any(line["kind"] == "train" for line in lines):
+            return page.Picture("Learning curve", learning_curve(lines, loss_names=task.loss_names, metric=task.metric),
+                                kind="png")
+    return None
+
+
+def _write(path: Path, content: bytes | str) -> None:
+    unfinished = path.with_name(f".unfinished-{path.name}")
+    unfinished.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+    os.replace(unfinished, path)
+
+
+if __name__ == "__main__":
+    entry_point(main)
