@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from src.engine.train_step import RESULTS
 
 log = logging.getLogger(__name__)
 DATA_WAIT_WARNING = 0.2  # share of an epoch's time spent waiting for batches above which the log says so
-PLAIN_INTERVAL = 30.0    # seconds between two progress lines
+INTERVAL = 5.0 if sys.stdout.isatty() else 30.0  # seconds between two progress lines
 
 
 class StepRecorder(Callback):
@@ -74,7 +75,7 @@ class StepRecorder(Callback):
             log.info(self._loss_line())
         if progress.epoch_ends:
             self._end_epoch(now)
-        elif now - self.spoken > PLAIN_INTERVAL:
+        elif now - self.spoken > INTERVAL:
             self.spoken = now
             log.info("  step %d of %d, %.3f s per step, waiting for data %.0f %%, ETA %s", progress.step,
                      progress.total_steps, (now - progress.started) / (progress.step - progress.first_step),

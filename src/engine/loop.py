@@ -83,7 +83,10 @@ def load_pretrained(task: Task, settings: Settings, network: nn.Cell) -> None:
     report = weights.load_weights(network, settings.pretrained, classifier=task.classifier,
                                   replace_classifier=settings.filter_weight or "mismatched",
                                   expect_missing=task.may_be_missing, expect_unexpected=task.may_be_missing)
-    log.info("%s", report.summary() if settings.log_steps == 0 else report)
+    log.info("%s", report.summary())
+    for what, names in (("not in the file", report.missing), ("not in the network", report.left_over)):
+        if names:
+            log.info("%s: %s", what, ", ".join(names))
 
 
 def build_step(task: Task, settings: Settings, machine: runtime.Runtime, network: nn.Cell, per_epoch: int) -> TrainStep:
