@@ -6,6 +6,7 @@
 #                 [--on_bad=error|skip] [--num_classes=21] [--ignore_label=255] [--verify] ... (all flags: --help)
 set -euo pipefail
 
+# shellcheck source-path=SCRIPTDIR
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 python=$(python_command)
 exec "$python" "$(project_root)/src/tools/build_seg_data.py" "$@"
