@@ -8,25 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden"
-
 
 class Golden:
     """Arrays that a reference implementation computed, and the weights that it did so with."""
 
+    def __init__(self, folder: Path):
+        self.folder = folder
+
     def shapes(self, name: str) -> dict[str, tuple[int, ...]]:
-        return json.loads((GOLDEN / f"{name}.shapes.json").read_text())
+        return json.loads((self.folder / f"{name}.shapes.json").read_text())
 
     def names(self) -> list[str]:
-        return sorted(path.name.removesuffix(".shapes.json") for path in GOLDEN.glob("*.shapes.json"))
+        return sorted(path.name.removesuffix(".shapes.json") for path in self.folder.glob("*.shapes.json"))
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
-        with np.load(GOLDEN / f"{name}.npz") as file:
+        with np.load(self.folder / f"{name}.npz") as file:
             return {key: file[key] for key in file.files}
 
     def weights(self, name: str) -> dict[str, np.ndarray]:
         """The reference's parameters under the names in its own files, made from the names it had when it ran."""
-        spec = importlib.util.spec_from_file_location("golden_weights", GOLDEN / "weights.py")
+        spec = importlib.util.spec_from_file_location("golden_weights", self.folder / "weights.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return {key: module.fill({key.removeprefix("network."): shape})[key.removeprefix("network.")]
@@ -34,7 +35,5 @@ class Golden:
 
 
 @pytest.fixture(scope="session")
-def golden() -> Golden:
-    if not GOLDEN.is_dir():
-        pytest.skip("the reference arrays (../shared/golden) are not here")
-    return Golden()
+def golden(shared) -> Golden:
+    return Golden(shared / "golden")
