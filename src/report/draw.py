@@ -77,7 +77,7 @@ def instances(image: np.ndarray, boxes: np.ndarray, labels: Sequence[int], *, cl
         inside = mask > 0
         out[inside] = (out[inside] * (1 - alpha) + colours[k] * alpha).astype(np.uint8)
         outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(out, outlines, -1, PAPER, 1, cv2.LINE_AA)
+        cv2.drawContours(out, outlines, -1, PAPER, 1)  # not smoothed: it stays on the mask's own pixels
     for k in reversed(range(len(boxes))):
         x1, y1, x2, y2 = (round(float(v)) for v in boxes[k])
         cv2.rectangle(out, (x1, y1), (max(x2 - 1, x1), max(y2 - 1, y1)), colours[k].tolist(), 1)

@@ -1,0 +1,60 @@
+"""The HTML page: complete in itself, escaped, and with every number."""
+import re
+from html.parser import HTMLParser
+
+from src.report.page import Page, Picture, render
+
+NUMBERS = {"miou": 0.5, "images": 3, "iou": {"a<b": 0.75, "unseen": None}, "confusion": [[9, 1], [0, 0]]}
+
+
+class Reader(HTMLParser):
+    """Collects attributes and checks that tags are closed in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += attrs
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def page(**changes) -> str:
+    return render(Page(**{"title": "run <1>", "metric": "miou", "numbers": NUMBERS, "facts": {"model": "x & y"},
+                          "colours": {"a<b": (1, 2, 3), "unseen": (4, 5, 6)},
+                          "pictures": [Picture("Curve", b"abc", kind="png")]} | changes))
+
+
+def test_tags_are_balanced_and_nothing_is_fetched():
+    reader = Reader()
+    text = page()
+    reader.feed(text)
+    assert reader.open == []
+    sources = [value for name, value in reader.attributes if name in ("src", "href")]
+    assert sources == ["data:image/png;base64,YWJj"]
+    assert "http" not in text
+
+
+def test_names_are_escaped():
+    text = page()
+    assert "run &lt;1&gt;" in text and "x &amp; y" in text and "a&lt;b" in text
+    assert "a<b" not in text
+
+
+def test_numbers_bars_and_confusion_are_there():
+    text = page()
+    assert '<span class="headline">0.5000</span>' in text
+    assert "<tr><th>images</th><td>3</td></tr>" in text
+    assert "width:75.0%;background:rgb(1, 2, 3)" in text
+    assert re.search(r"unseen</span>.*<span>-</span>", text)
+    assert ">90.0</td>" in text and ">10.0</td>" in text
+
+
+def test_a_page_without_classes_or_pictures():
+    text = page(numbers={"miou": None}, colours={}, pictures=[])
+    assert "<img" not in text and '<span class="headline">-</span>' in text
