@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.contract import InputError
 from src.data import image_ops
-from src.data.decode import decode_image, decode_label
+from src.data.voc import decode_pair
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,7 @@ class TrainTransform:
     ignore_label: int
 
     def __call__(self, image_bytes: bytes, label_bytes: bytes, rng: np.random.Generator) -> tuple:
-        image, label = decode_image(image_bytes), decode_label(label_bytes)
-        if image.shape[:2] != label.shape:
-            raise InputError(f"the image is {image.shape[:2]}, its label {label.shape} (height, width)")
+        image, label = decode_pair(image_bytes, label_bytes, self.num_classes, self.ignore_label)
         scale = rng.uniform(self.min_scale, self.max_scale)
         size = tuple(max(int(scale * side), 1) for side in label.shape)
         crop = (self.crop_size, self.crop_size)
@@ -63,12 +60,4 @@ class TrainTransform:
         if flip:  # mirrors the canvas: what was missing at the right is then missing at the left
             image, label = image_ops.mirrored(image), image_ops.mirrored(label)
             left = self.crop_size - image.shape[1]
-        return self.recipe.normalise(image, crop, left), self._checked(label).astype(np.int32, order="C")
-
-    def _checked(self, label: np.ndarray) -> np.ndarray:
-        """A label value that is neither a class nor ignored would be read beyond the logits."""
-        wrong = (label >= self.num_classes) & (label != self.ignore_label)
-        if wrong.any():
-            raise InputError(f"label value {label[wrong][0]} is neither below num_classes={self.num_classes} nor "
-                             f"ignore_label={self.ignore_label}")
-        return label
+        return self.recipe.normalise(image, crop, left), label.astype(np.int32)
