@@ -58,6 +58,16 @@ def test_a_killed_rank_ends_the_job_on_every_host(launchers, pair):
     assert launchers.left() == []
 
 
+def test_the_master_passes_a_failure_on_to_a_third_host(launchers, table_file, port):
+    third = "127.0.0.4"
+    path = table_file({B: [(0, 0)], A: [(1, 0)], third: [(2, 0)]})
+    popens = [launchers.start("--rank_table", path, "--server", name, "--port", port, "rank.py", "1:exit=6", "sleep=60")
+              for name in (B, A, third)]
+    for status, output in ends(popens):
+        assert status == 6
+        assert "rank 1 on 127.0.0.2 exited with status 6" in output
+
+
 def test_a_host_that_dies_ends_the_job_and_is_named(launchers, pair):
     popens = pair("rank.py", "pid", "sleep=60")
     for rank in (0, 1, 2):
