@@ -141,7 +141,8 @@ TRAINING = {
 PRESETS = {STANDALONE: "standalone", S16_R1: "s16_r1", S8_R1: "s8_r1", S8_R2: "s8_r2"}
 TABLE = {"device_target": "Ascend", "epochs": 300, "batch_size": 32, "crop_size": 513, "base_lr": 0.08,
          "lr_type": "cos", "min_scale": 0.5, "max_scale": 2.0, "ignore_label": 255, "num_classes": 21,
-         "model": "deeplab_v3_s16", "is_distributed": False, "save_steps": 410, "freeze_bn": False, "keep_checkpoint_max": 200}
+         "model": "deeplab_v3_s16", "is_distributed": False, "save_steps": 410,
+         "freeze_bn": False, "keep_checkpoint_max": 200}
 SCRIPTS = ("build_data.sh", "run_distribute_train_s16_r1.sh", "run_distribute_train_s8_r1.sh",
            "run_distribute_train_s8_r2.sh", "run_eval_s16.sh", "run_eval_s8.sh", "run_eval_s8_multiscale.sh",
            "run_eval_s8_multiscale_flip.sh", "run_eval_s8_multiscale_filp.sh", "run_standalone_train.sh",

@@ -1,0 +1,39 @@
+"""The quick start as a user runs it, but shorter: all its files are there, and it says that the mark is missed."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts/quickstart.sh"
+FILES = ("metrics.json", "predictions.jpg", "worst.jpg", "curve.png", "report.html", "train_log", "eval_log")
+
+
+def start(*flags: str, **variables: str) -> subprocess.CompletedProcess:
+    return subprocess.run(["sh", SCRIPT, *flags], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                          env=os.environ | variables)
+
+
+def test_an_unknown_model_is_refused_with_the_known_ones():
+    ran = start("--model=yolo")
+    assert ran.returncode == 2 and "deeplabv3" in ran.stderr.splitlines()[0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="needs the virtual environment that the tests run in")
+def test_one_epoch_leaves_every_file_and_misses_the_mark(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "earlier").write_text("result")
+    ran = start("--epochs=1", "--model", "deeplabv3", RUN_DIR=str(run), VIRTUAL_ENV=sys.prefix)
+    assert ran.returncode == 1, ran.stderr[-3000:]
+    assert "MISSED" in ran.stdout
+    assert [p.name for p in run.iterdir()] == ["earlier"]
+    left = tmp_path / "run_2"
+    assert all((left / name).stat().st_size > 500 for name in FILES)
+    assert len(list((left / "ckpt").glob("deeplab_v3_s16-1_*.ckpt"))) == 1
+    numbers = json.loads((left / "metrics.json").read_text())
+    assert numbers["images"] == 60 and f"{numbers['miou']:.4f}" in (left / "report.html").read_text()
+    assert f"held-out miou: {numbers['miou']:.4f}" in ran.stdout
