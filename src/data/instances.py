@@ -1,0 +1,176 @@
+"""The instances of one image as bytes, and their masks: what the target of a detection record holds.
+
+A target is JSON text with the keys
+
+    image_id    the image's id
+    size        [height, width] of the image, pixels
+    categories  [[label, category id, name], ...]: all classes of the split; label 0, background, has no row
+    instances   [{"id", "label", "category_id", "bbox", "area", "iscrowd", "segmentation"}, ...]
+
+as in COCO's files: `bbox` is [x, y, width, height], `segmentation` a list of polygons [x1, y1, x2, y2, ...] or
+{"size", "counts"} with a compressed run-length encoding; it is absent where an instance has a box and no mask. `label`
+is the class index. An evaluation needs nothing else, whichever kind of source the record came from. No MindSpore here.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from src.contract import InputError, Source
+
+_JSON = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
+
+
+class Category(NamedTuple):
+    """A class: its index 1..K-1, its id in the outside world and its name."""
+
+    label: int
+    category_id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """A decoded target. `instances` are dictionaries with the keys that the module's text lists."""
+
+    image_id: int
+    size: tuple[int, int]
+    categories: tuple[Category, ...]
+    instances: list[dict[str, Any]]
+
+    @property
+    def boxes_image(self) -> np.ndarray:
+        """(N, 4) float32 xyxy, half-open, clipped to the image."""
+        xywh = np.array([i["bbox"] for i in self.instances], np.float64).reshape(-1, 4)
+        boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1)
+        return np.clip(boxes, 0, [self.size[1], self.size[0]] * 2).astype(np.float32)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) int32 class indices."""
+        return np.array([i["label"] for i in self.instances], np.int32)
+
+    @property
+    def crowds(self) -> np.ndarray:
+        """(N,) bool: regions with many objects, in which nothing is counted."""
+        return np.array([i["iscrowd"] for i in self.instances], bool)
+
+
+def encode_categories(categories: Sequence[Category]) -> str:
+    """The text that `encode_target` takes: the same for all images of a split."""
+    return json.dumps(categories, **_JSON)
+
+
+def encode_instances(instances: Sequence[dict[str, Any]]) -> str:
+    """The text of an image's instances that `encode_target` takes."""
+    return json.dumps(instances, **_JSON)
+
+
+def encode_target(image_id: int, size: tuple[int, int], categories: str, instances: str) -> bytes:
+    """The bytes of a target, from the texts of its parts."""
+    return (f'{{"image_id":{image_id},"size":[{size[0]},{size[1]}],"categories":{categories},'
+            f'"instances":{instances}}}').encode()
+
+
+def decode_target(data: bytes) -> Target:
+    """The inverse of `encode_target`.
+
+    Raises:
+        InputError: other bytes, of another model's records for example.
+    """
+    try:
+        content = json.loads(data)
+        return Target(content["image_id"], tuple(content["size"]), tuple(Category(*c) for c in content["categories"]),
+                      content["instances"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError("the target does not hold instances; build the records with src/tools/build_coco_data.py"
+                         ) from error
+
+
+def categories_of(source: Source) -> tuple[Category, ...]:
+    """The classes of a split, from its first record: of annotation files and of MindRecords alike."""
+    return decode_target(next(iter(source.rows([0]))).target).categories
+
+
+def class_names(categories: Sequence[Category]) -> tuple[str, ...]:
+    """Names by class index, "background" first; an index without a category is called after its number."""
+    names = {c.label: c.name for c in categories} | {0: "background"}
+    return tuple(names.get(label, f"class_{label}") for label in range(max(names) + 1))
+
+
+# --- masks ------------------------------------------------------------------------------------------------------------
+
+def run_lengths(counts: str) -> np.ndarray:
+    """(n,) int64 lengths of the runs of a compressed encoding, zeros and ones in turn, down the columns.
+
+    Raises:
+        InputError: the text is no such encoding.
+    """
+    codes = np.frombuffer(counts.encode(), np.uint8).astype(np.int64) - 48
+    if not codes.size or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+        raise InputError("its counts are no run-length encoding")
+    # Five bits a character, the lowest first; bit 5 says that more follow, bit 4 of the last one is the sign.
+    ends = np.flatnonzero(codes & 32 == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    if (ends - starts).max() > 6:
+        raise InputError("its counts are no run-length encoding")
+    shifts = 5 * (np.arange(codes.size) - np.repeat(starts, ends - starts + 1))
+    runs = np.add.reduceat((codes & 31) << shifts, starts)
+    runs -= np.where(codes[ends] & 16, np.int64(1) << (shifts[ends] + 5), 0)
+    # From the fourth on, a run is stored as its difference to the one before the last.
+    runs[1::2], runs[2::2] = runs[1::2].cumsum(), runs[2::2].cumsum()
+    return runs
+
+
+def compress(runs: Sequence[int], size: tuple[int, int]) -> dict[str, Any]:
+    """Compressed encoding {"size", "counts"} of an (H, W) mask from the lengths of its runs."""
+    rle = coco_mask.frPyObjects({"size": list(size), "counts": list(runs)}, *size)
+    return {"size": list(size), "counts": rle["counts"].decode("ascii")}
+
+
+def to_rle(segmentation: list | dict, size: tuple[int, int]) -> dict[str, Any]:
+    """The compressed encoding of a mask in an image of `size` (H, W); polygons are filled as COCO's own tools do."""
+    if isinstance(segmentation, dict):
+        return segmentation
+    rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+    return {"size": list(size), "counts": rle["counts"].decode("ascii")}
+
+
+def mask_window(segmentation: list | dict, size: tuple[int, int], window: tuple[int, int, int, int]) -> np.ndarray:
+    """The part of a mask in `window` (left, top, right, bottom), whole pixels inside the image: (h, w) uint8, 0 or 1.
+
+    Only the window's columns are filled in: memory and time follow the object's size, not the image's.
+    """
+    left, top, right, bottom = window
+    ends = run_lengths(to_rle(segmentation, size)["counts"]).cumsum()
+    inside = np.diff(np.clip(ends, left * size[0], right * size[0]), prepend=left * size[0])
+    flat = np.repeat(np.arange(len(inside), dtype=np.uint8) & 1, inside)
+    return flat.reshape(right - left, size[0]).T[top:bottom]
+
+
+def mask_crop(segmentation: list | dict, size: tuple[int, int], box: np.ndarray, side: int) -> np.ndarray:
+    """A mask in its own box's frame: (side, side) uint8, 0..255 = share of the cell that the mask covers.
+
+    Args:
+        segmentation: polygons or run-length encoding, in an image of `size` (H, W).
+        box: (4,) xyxy inside the image, at least a little wide and high; its edges may lie inside pixels.
+        side: number of cells along each side of the box.
+    """
+    left, top = np.floor(box[:2]).astype(int).tolist()
+    right, bottom = np.ceil(box[2:]).astype(int).tolist()
+    mask = mask_window(segmentation, size, (left, top, right, bottom)).astype(np.float32)
+    rows = _cell_weights(box[1] - top, box[3] - top, bottom - top, side)
+    columns = _cell_weights(box[0] - left, box[2] - left, right - left, side)
+    return np.clip(np.rint(rows @ mask @ columns.T * 255), 0, 255).astype(np.uint8)
+
+
+def _cell_weights(low: float, high: float, pixels: int, cells: int) -> np.ndarray:
+    """(cells, pixels) float32: share of each of the cells between `low` and `high` that each pixel fills."""
+    edges = low + (high - low) / cells * np.arange(cells + 1)
+    before = np.clip(edges[:, None] - np.arange(pixels), 0, 1)
+    return (np.diff(before, axis=0) * (cells / (high - low))).astype(np.float32)
