@@ -5,10 +5,20 @@ import math
 from collections.abc import Sequence
 
 import mindspore as ms
+import mindspore.nn as nn
 from mindspore import Tensor, ops
 
 # Limit of dw and dh: a box grows 62.5 times at most (Fast R-CNN's log(1000 / 16)).
 MAX_LOG_RATIO = math.log(1000.0 / 16.0)
+
+
+class BoxCell(nn.Cell):
+    """A cell that stays in float32 when mixed precision casts the network: float16 has steps of a pixel above 1024."""
+
+    def add_flags(self, **flags):
+        if "fp16" in flags or "bf16" in flags:
+            flags |= {"fp16": False, "bf16": False, "fp32": True}
+        super().add_flags(**flags)
 
 
 def split(boxes):

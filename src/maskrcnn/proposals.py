@@ -4,12 +4,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import mindspore as ms
-import mindspore.nn as nn
 import numpy as np
 from mindspore import Tensor, ops
 
 from src.layers.sampling import take_rows
-from src.maskrcnn.boxes import clip_to_image, decode, large_enough, suppress
+from src.maskrcnn.boxes import BoxCell, clip_to_image, decode, large_enough, suppress
 
 # Ascend's suppression takes at most this many boxes in one call.
 MAX_NMS_BOXES = 2864
@@ -17,7 +16,7 @@ MAX_NMS_BOXES = 2864
 DROPPED = -1e8
 
 
-class Proposals(nn.Cell):
+class Proposals(BoxCell):
     """Best anchors of each level -> boxes -> suppression in the level -> best of the image (Lin et al. 2017, 4.1).
 
     Args:
@@ -66,7 +65,7 @@ class Proposals(nn.Cell):
         return boxes, ops.where(keep, scores, DROPPED)
 
 
-class Detections(nn.Cell):
+class Detections(BoxCell):
     """Class scores and deltas of the proposals -> the best detections of each image.
 
     All classes are suppressed in one call: boxes of different classes are moved apart first.

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import mindspore as ms
-import mindspore.nn as nn
 import numpy as np
 from mindspore import Tensor, ops
 
-from src.maskrcnn.boxes import split
+from src.maskrcnn.boxes import BoxCell, split
 
 # A RoI of this side (pixels) belongs to P2's upper end: P4 serves 224, as in ImageNet training.
 FINEST_SCALE = 56.0
@@ -70,7 +69,7 @@ def sample_axis(start, extent, size: int, limit):
     return cell, weight
 
 
-class RoIAlign(nn.Cell):
+class RoIAlign(BoxCell):
     """Pools RoIs of several sizes and levels to size x size bins; positions are not shifted by half a cell.
 
     Args:

@@ -165,6 +165,14 @@ def test_freezing(stages, first):
         freeze(network.backbone, 6)
 
 
+def test_mixed_precision_leaves_box_arithmetic_in_float32():
+    network = tiny(2).to_float(ms.float16)
+    for cell in (network.proposals, network.detections, network.box_align, network.mask_align):
+        assert cell.fp32 and not cell.fp16
+    for cell in (network.backbone.conv1, network.fpn.output[0], network.box_head.fc1, network.mask_head.convs[0]):
+        assert cell.fp16 and not cell.fp32
+
+
 class Gradients(nn.Cell):
     """Losses and the gradients of the first."""
 
