@@ -233,6 +233,7 @@ class RecordCheck:
         target = decode_target(record.target)
         if size != target.size:
             raise InputError(f"{record.place}: {record.file_name}: the image is {size[0]}x{size[1]} (H x W), its "
-                             f"annotation says {target.size[0]}x{target.size[1]}; correct height and width, or restore the image")
+                             f"annotation says {target.size[0]}x{target.size[1]}; correct height and width there, or "
+                             "restore the image")
         labels, counts = np.unique(target.labels, return_counts=True)
         return dict(zip(labels.tolist(), counts.tolist()))

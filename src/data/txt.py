@@ -137,8 +137,8 @@ def _parse_box(word: str, num_classes: int) -> tuple[float, ...]:
     if x2 < x1 or y2 < y1:
         raise InputError(f"box {word!r} has its corners exchanged; x1,y1 is the upper left one")
     if label != int(label) or not 1 <= label < num_classes:
-        raise InputError(f"box {word!r}: class {parts[4]} is none of 1..{num_classes - 1} (0 is background); correct it "
-                         "or set --num_classes")
+        raise InputError(f"box {word!r}: class {parts[4]} is none of 1..{num_classes - 1} (0 is background); correct "
+                         "it or set --num_classes")
     return x1, y1, x2, y2, int(label)
 
 

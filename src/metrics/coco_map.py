@@ -1,0 +1,206 @@
+"""COCO's average precision of boxes and masks (Lin et al. 2014), accumulated image by image, matched by image id.
+
+`faster_coco_eval` counts. Nothing is read from files: targets carry ids, classes and masks (`src/data/instances.py`).
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from src.contract import InputError, Instances
+from src.data.instances import Category, Target, decode_target, to_rle
+
+Kind = Literal["bbox", "segm"]
+
+# key: (average, IoU, area) of COCO's twelve numbers, in their order; AR1, AR10 and AR differ in detections an image
+_NUMBERS = {
+    "AP": ("Precision", "0.50:0.95", "all"), "AP50": ("Precision", "0.50", "all"), "AP75": ("Precision", "0.75", "all"),
+    "APs": ("Precision", "0.50:0.95", "small"), "APm": ("Precision", "0.50:0.95", "medium"),
+    "APl": ("Precision", "0.50:0.95", "large"), "AR1": ("Recall", "0.50:0.95", "all"),
+    "AR10": ("Recall", "0.50:0.95", "all"), "AR": ("Recall", "0.50:0.95", "all"),
+    "ARs": ("Recall", "0.50:0.95", "small"), "ARm": ("Recall", "0.50:0.95", "medium"),
+    "ARl": ("Recall", "0.50:0.95", "large"),
+}
+
+
+class CocoMAP:
+    """Evaluator of instances.
+
+    Args:
+        max_detections: best detections of an image that count; COCO's numbers have 100.
+    """
+
+    def __init__(self, max_detections: int = 100):
+        self.max_detections = max_detections
+        self.categories: tuple[Category, ...] = ()
+        self.targets: dict[int, Target] = {}
+        self.detections: dict[int, list[dict[str, Any]]] = {}
+        self.without_truth: set[int] = set()
+
+    def update(self, prediction: Instances, target: bytes) -> None:
+        """Count one image; `target` is its record's bytes.
+
+        Raises:
+            InputError: another image's target, an image that was counted before, or other classes.
+        """
+        truth = decode_target(target)
+        if truth.image_id != prediction.image_id:
+            raise InputError(f"prediction of image {prediction.image_id} compared with the target of {truth.image_id}")
+        self.update_missing(target)
+        self.detections[truth.image_id] = _results(prediction, {c.label: c.category_id for c in self.categories})
+
+    def update_missing(self, target: bytes) -> None:
+        """Count an image that there is no prediction for: none of its objects was found."""
+        truth = decode_target(target)
+        if truth.image_id in self.targets:
+            raise InputError(f"image {truth.image_id} was evaluated twice")
+        self._same_categories(truth.categories)
+        for instance in truth.instances:
+            if "segmentation" in instance:
+                instance["segmentation"] = to_rle(instance["segmentation"], truth.size)
+        self.targets[truth.image_id] = truth
+
+    def update_all(self, predictions: Iterable[Instances], targets: Iterable[bytes]) -> None:
+        """Count a whole split, matched by image id; either side may lack images, which `compute` then names."""
+        by_id: dict[int, Instances] = {}
+        for prediction in predictions:
+            if prediction.image_id in by_id:
+                raise InputError(f"image {prediction.image_id} is predicted twice")
+            by_id[prediction.image_id] = prediction
+        for target in targets:
+            prediction = by_id.pop(decode_target(target).image_id, None)
+            if prediction is None:
+                self.update_missing(target)
+            else:
+                self.update(prediction, target)
+        self.without_truth |= set(by_id)
+
+    def merge(self, other: CocoMAP) -> None:
+        """Add another process's part; the parts must not share an image."""
+        twice = self.targets.keys() & other.targets.keys()
+        if twice:
+            raise InputError(f"images evaluated twice: {sorted(twice)[:10]}")
+        if other.targets:
+            self._same_categories(other.categories)
+        self.targets |= other.targets
+        self.detections |= other.detections
+        self.without_truth |= other.without_truth
+
+    def compute(self) -> dict[str, Any]:
+        """Return all numbers. Averages are in [0, 1], None where nothing in the truth could be found.
+
+        ap                  mean AP of masks where there are masks, else of boxes; 0 where it is undefined
+        bbox, segm          {AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR, ARs, ARm, ARl}; segm is None without masks
+        classes             {name: {"bbox", "segm" (AP), "instances" (without crowds)}}
+        images, instances, crowds, detections   how many there are
+        images_without_masks        images left out of segm, because instances in them have a box alone
+        images_without_prediction   ids of images that were counted as if nothing was found in them
+        predictions_without_truth   ids of predicted images that no target was there for; they did not count
+        """
+        scores = {kind: self._score(kind) for kind in ("bbox", "segm")}
+        numbers = {kind: score and score[0] for kind, score in scores.items()}
+        truths = [instance for target in self.targets.values() for instance in target.instances]
+        crowds = sum(instance["iscrowd"] for instance in truths)
+        classes = {c.name: {kind: score[1][c.category_id] if score else None for kind, score in scores.items()}
+                   | {"instances": sum(i["label"] == c.label and not i["iscrowd"] for i in truths)}
+                   for c in self.categories}
+        return {
+            "ap": (numbers["segm"] or numbers["bbox"])["AP"] or 0.0, **numbers, "classes": classes,
+            "images": len(self.targets), "instances": len(truths) - crowds, "crowds": crowds,
+            "detections": sum(map(len, self.detections.values())),
+            "images_without_masks": len(self.targets) - len(self._image_ids("segm")),
+            "images_without_prediction": sorted(self.targets.keys() - self.detections.keys()),
+            "predictions_without_truth": sorted(self.without_truth),
+        }
+
+    def results(self, kind: Kind) -> list[dict[str, Any]]:
+        """Detections in COCO's results format, by image id: boxes as x, y, width, height, or masks alone."""
+        # With a box beside its mask, a detection would be small, medium or large by its box instead of its mask.
+        other = "segmentation" if kind == "bbox" else "bbox"
+        return [{key: value for key, value in detection.items() if key != other}
+                for image_id in sorted(self.detections) for detection in self.detections[image_id]]
+
+    def _same_categories(self, categories: tuple[Category, ...]) -> None:
+        if self.categories and categories != self.categories:
+            raise InputError("parts of the split have other classes; evaluate records of one build")
+        self.categories = categories
+
+    def _image_ids(self, kind: Kind) -> list[int]:
+        """Images that count: for masks those whose instances all have one."""
+        return sorted(image_id for image_id, target in self.targets.items()
+                      if kind == "bbox" or all("segmentation" in i for i in target.instances))
+
+    def _score(self, kind: Kind) -> tuple[dict[str, float | None], dict[int, float | None]] | None:
+        """COCO's numbers and the AP of each category; None for masks that are not there."""
+        image_ids, results = self._image_ids(kind), self.results(kind)
+        has_truth = any(self.targets[image_id].instances for image_id in image_ids)
+        if kind == "segm" and (not has_truth or any("segmentation" not in result for result in results)):
+            return None
+        if not has_truth:
+            return dict.fromkeys(_NUMBERS), {c.category_id: None for c in self.categories}
+        counted = set(image_ids)
+        evaluation = _evaluation(self._truth(image_ids), [r for r in results if r["image_id"] in counted], kind,
+                                 self.max_detections)
+        precision = evaluation.eval["precision"][:, :, :, 0, -1]  # IoU, recall, category at any area
+        by_category = {int(category): _mean(precision[:, :, k]) for k, category in enumerate(evaluation.params.catIds)}
+        return dict(zip(_NUMBERS, map(_defined, evaluation.stats))), by_category
+
+    def _truth(self, image_ids: list[int]) -> dict[str, list]:
+        """The targets in COCO's layout; annotations get numbers of their own, because 0 means "no match"."""
+        targets = [self.targets[image_id] for image_id in image_ids]
+        annotations = [{**instance, "image_id": target.image_id} for target in targets for instance in target.instances]
+        return {"images": [{"id": t.image_id, "height": t.size[0], "width": t.size[1]} for t in targets],
+                "annotations": [{**annotation, "id": n} for n, annotation in enumerate(annotations, 1)],
+                "categories": [{"id": c.category_id, "name": c.name} for c in self.categories]}
+
+
+def _results(prediction: Instances, category_ids: Mapping[int, int]) -> list[dict[str, Any]]:
+    """Detections of one image in COCO's results format, with box and mask."""
+    boxes = np.asarray(prediction.boxes_image, np.float64).reshape(-1, 4)
+    xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).tolist()
+    if prediction.rles and len(prediction.rles) != len(boxes):
+        raise InputError(f"image {prediction.image_id}: {len(boxes)} boxes and {len(prediction.rles)} masks")
+    results = []
+    for k, (box, label, score) in enumerate(zip(xywh, prediction.labels, prediction.scores, strict=True)):
+        if int(label) not in category_ids:
+            raise InputError(f"image {prediction.image_id}: class index {int(label)} was predicted, the data has "
+                             f"{sorted(category_ids)}; the network has other classes than the data")
+        results.append({"image_id": prediction.image_id, "category_id": category_ids[int(label)], "bbox": box,
+                        "score": float(score)})
+        if prediction.rles:
+            results[-1]["segmentation"] = prediction.rles[k]
+    return results
+
+
+def _evaluation(truth: dict[str, list], results: list[dict], kind: Kind, max_detections: int):
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    gt = COCO(truth)
+    evaluation = COCOeval_faster(gt, gt.loadRes(results), kind, print_function=lambda *words: None)
+    evaluation.params.maxDets = [1, 10, max_detections]
+    evaluation.run()
+    return evaluation
+
+
+def _defined(value: float) -> float | None:
+    """COCO writes -1 where nothing could be found."""
+    return float(value) if value > -1 else None
+
+
+def _mean(values: np.ndarray) -> float | None:
+    values = values[values > -1]
+    return float(values.mean()) if values.size else None
+
+
+def summary(numbers: Mapping[str, float | None], max_detections: int = 100) -> str:
+    """COCO's twelve lines of `compute()["bbox"]` or `["segm"]`, laid out as pycocotools prints them; -1 = undefined."""
+    lines = []
+    for key, (average, iou, area) in _NUMBERS.items():
+        short = "(AP)" if average == "Precision" else "(AR)"
+        counted = {"AR1": 1, "AR10": 10}.get(key, max_detections)
+        value = -1.0 if numbers[key] is None else numbers[key]
+        what = f" {f'Average {average}':<18} {short} @[ IoU={iou:<9} | area={area:>6s} | maxDets={counted:>3d} ]"
+        lines.append(f"{what} = {value:0.3f}")
+    return "\n".join(lines)
