@@ -44,6 +44,7 @@ step 1 "requirements"
 ensure_environment requirements.txt
 run_dir=${RUN_DIR:+$(realpath -m "$RUN_DIR")}
 cd "$(project_root)"
+export GLOG_v=${GLOG_v:-3}  # MindSpore's own log: errors alone
 run=$(new_folder "${run_dir:-runs/quickstart}")
 data=$run/data
 started=$SECONDS

@@ -48,7 +48,7 @@ def check(words: list[str]) -> None:
 
 
 def test_commands_are_found_in_a_text():
-    text = "Run:\n```bash\nDATA=1 python train.py \\\n  --epochs=3 > log  # three\n$ bash scripts/run_tests.sh\nls\n```\n"
+    text = "```bash\nDATA=1 python train.py \\\n  --epochs=3 > log  # three\n$ bash scripts/run_tests.sh\nls\n```"
     assert commands(text) == [["python", "train.py", "--epochs=3"], ["bash", "scripts/run_tests.sh"]]
 
 
