@@ -23,11 +23,11 @@ def main() -> int:
     from src.engine.weights import load_weights
 
     settings = tasks.with_conventions(settings)
-    runtime.start(settings.device_target, device_id=settings.device_id)
+    machine = runtime.start(settings.device_target, device_id=settings.device_id)
     task = tasks.create(settings)
     network = task.network()
     log.info(load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing).summary())
-    numbers = loop.evaluate_split(task, settings, network, task.source("val"))
+    numbers = loop.evaluate_split(task, network, task.source("val"), machine)
     print(task.describe(numbers))
     write_json(Path(settings.result_path), numbers | {"checkpoint": settings.checkpoint})
     return 0

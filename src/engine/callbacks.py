@@ -19,6 +19,7 @@ from src.contract import InputError
 from src.engine import checkpoint
 from src.engine.metrics_log import MetricsLog
 from src.engine.progress import Progress, clock
+from src.engine.runtime import Runtime
 from src.engine.train_step import RESULTS
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,8 @@ class StepRecorder(Callback):
     def _say(self) -> None:
         progress, now = self.progress, time.monotonic()
         if progress.epoch_ends or (self.log_steps and progress.crossed(self.log_steps)):
-            log.info(self._loss_line())
+            log.info(line := self._loss_line())
+            self.metrics.write_losses(line)
         if progress.epoch_ends:
             self._end_epoch(now)
         elif now - self.spoken > INTERVAL:
@@ -82,10 +84,12 @@ class StepRecorder(Callback):
                      100 * self._wait_share(), clock(progress.remaining()))
 
     def _loss_line(self) -> str:
-        head = f"epoch: {self.progress.epoch} step: {self.progress.step_in_epoch}, "
-        if len(self.loss_names) == 1:
-            return head + f"loss is {self.last[self.loss_names[0]]:.7g}"
-        return head + ", ".join(f"{n}:{self.last[n]:.5f}" for n in self.loss_names)
+        """The published lines of the two kinds of models: one loss, or several with their total at the end."""
+        epoch, step = self.progress.epoch, self.progress.step_in_epoch
+        total, *parts = self.loss_names
+        if not parts:
+            return f"epoch: {epoch} step: {step}, loss is {self.last[total]:.7g}"
+        return f"epoch:{epoch} step:{step} ," + ", ".join(f"{n}:{self.last[n]:.5f}" for n in (*parts, total))
 
     def _end_epoch(self, now: float) -> None:
         elapsed = (now - self.epoch_mark) * 1000
@@ -141,14 +145,18 @@ class StopOnNonFinite(Callback):
 
 
 class Checkpoints(Callback):
-    """Save every `save_steps` steps, at the end, and when the process is asked to stop (SIGTERM)."""
+    """Save every `save_steps` steps, at the end, and when a rank is asked to stop (SIGTERM).
+
+    A checkpoint that is due amid an accumulation waits for its update: until then the ranks hold different gradients.
+    Rank 0 writes; all ranks take part, so that they stop at the same step.
+    """
 
     def __init__(self, folder: checkpoint.CheckpointFolder, step_cell: nn.Cell, progress: Progress, *, save_steps: int,
-                 describe: Callable[[], Mapping]):
+                 describe: Callable[[], Mapping], machine: Runtime):
         super().__init__()
-        self.folder, self.cell, self.progress = folder, step_cell, progress
+        self.folder, self.cell, self.progress, self.machine = folder, step_cell, progress, machine
         self.save_steps, self.describe = save_steps, describe
-        self.terminated = False
+        self.terminated = self.due = False
         self.saved: Path | None = None
         signal.signal(signal.SIGTERM, self._terminate)
 
@@ -156,17 +164,22 @@ class Checkpoints(Callback):
         self.terminated = True
 
     def on_train_step_end(self, run_context) -> None:
-        if self.terminated or self.progress.finished or self.progress.crossed(self.save_steps):
-            self.save()
-        if self.terminated:
+        stop = self.machine.any(self.terminated)
+        self.due |= stop or self.progress.finished or self.progress.crossed(self.save_steps)
+        if not self.due or (self.progress.step % self.cell.accumulate_steps and not self.progress.finished):
+            return
+        self.due = False
+        self.save()
+        if stop:
             log.info("asked to stop: checkpoint %s is written; --resume goes on from it", self.saved)
             run_context.request_stop()
 
     def save(self) -> Path:
-        """Write a checkpoint of the current step, unless there is one."""
-        path = self.folder.path(self.progress.epoch, self.progress.step_in_epoch)
-        if path != self.saved:
-            self.saved = self.folder.save(self.cell, self.describe(), self.progress.epoch, self.progress.step_in_epoch)
+        """Write a checkpoint of the current step, unless there is one, and return its path."""
+        position = self.progress.epoch, self.progress.step_in_epoch
+        if self.folder.path(*position) != self.saved and self.machine.rank == 0:
+            self.folder.save(self.cell, self.describe(), *position)
+        self.saved = self.folder.path(*position)
         return self.saved
 
 
@@ -192,4 +205,6 @@ class Evaluation(Callback):
                  ", ".join(f"{k} {v:.4f}" for k, v in numbers.items() if isinstance(v, float)))
         if numbers[self.metric] > self.best:
             self.best = numbers[self.metric]
-            checkpoint.copy(self.checkpoints.save(), self.checkpoints.folder.best)
+            path = self.checkpoints.save()
+            if self.checkpoints.machine.rank == 0:
+                checkpoint.copy(path, self.checkpoints.folder.best)

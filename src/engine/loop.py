@@ -38,7 +38,7 @@ def train(task: Task, settings: Settings, machine: runtime.Runtime) -> Path:
     """
     source = task.source("train")
     _batches(task, settings, machine, source)  # complains of too few samples before anything is built
-    with _own_folder(Path(settings.output_dir), settings) as folder:
+    with _own_folder(Path(settings.output_dir), settings, machine) as folder:
         return _train(task, settings, machine, source, folder)
 
 
@@ -50,12 +50,15 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, source: Sou
     per_epoch = order.steps_per_epoch(len(source), settings.batch_size, machine.world)
     step_cell = build_step(task, settings, machine, network, per_epoch)
     progress, last = _position(folder, step_cell, settings, per_epoch)
-    (folder.folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
+    machine.agree("the step to start from", progress.step)
     if progress.finished:
         log.info("the run in %s is finished: %s", folder.folder, last)
         return last
     runtime.check_memory(needed_bytes(task, network), settings.device_target, task.memory_flags())
-    metrics = MetricsLog(folder.folder, progress.step)
+    if machine.rank == 0:
+        (folder.folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
+    metrics = MetricsLog(folder.folder / f"rank_{machine.rank}" if machine.rank else folder.folder, progress.step,
+                         rank=machine.rank)
     callbacks = _Run(task, settings, machine, len(source), step_cell, progress).callbacks(network, folder, metrics)
     log.info("training %s on %d images: %d epochs of %d steps, %.1f million parameters", settings.model, len(source),
              settings.epochs, per_epoch, sum(p.size for p in network.get_parameters()) / 1e6)
@@ -93,29 +96,51 @@ def build_step(task: Task, settings: Settings, machine: runtime.Runtime, network
     """The training step of a run, ready to be called with batches."""
     level = resolved_level(settings.amp_level, machine.device_target)
     apply_amp(network, level, machine.device_target)
-    updates = max(per_epoch * settings.epochs // settings.accumulate_steps, 1)
-    milestones = tuple(m * per_epoch // settings.accumulate_steps for m in settings.lr_milestones)
-    rates = learning_rates(settings.lr_type, base_lr=settings.base_lr, total_steps=updates,
-                           warmup_steps=settings.warmup_steps, warmup_ratio=settings.warmup_ratio,
-                           decay_steps=settings.lr_decay_step, decay_rate=settings.lr_decay_rate, milestones=milestones)
+    rates = update_rates(settings, per_epoch, machine.world)
     optimizer = momentum_optimizer(network.trainable_params(), rates, momentum=settings.momentum,
                                    weight_decay=settings.weight_decay)
     # Float32 needs no fixed scale: left out, it costs no pass over the gradients.
     factor = settings.loss_scale if level != "O0" or settings.dynamic_loss_scale else 1.0
     scale = LossScale(factor, settings.dynamic_loss_scale, settings.loss_scale_window)
     step = TrainStep(task.training_cell(network), optimizer, loss_scale=scale, clip_norm=settings.clip_norm,
-                     accumulate_steps=settings.accumulate_steps, world=machine.world)
+                     accumulate_steps=settings.accumulate_steps, world=machine.world,
+                     statistics=batch_statistics(network))
     step.rates = rates
     return step.set_train()
 
 
-def evaluate_split(task: Task, settings: Settings, network: nn.Cell, source) -> dict:
-    """Numbers of `network` on a split; its training mode is as before afterwards."""
+def update_rates(settings: Settings, per_epoch: int, world: int) -> np.ndarray:
+    """(updates,) float32 learning rate of every update of a run, for epochs of `per_epoch` batches."""
+    base_lr, accumulated = settings.base_lr, settings.accumulate_steps
+    if settings.scale_lr:
+        base_lr *= world * accumulated
+        log.info("learning rate %g: base_lr %g x %d processes x %d accumulated batches", base_lr, settings.base_lr,
+                 world, accumulated)
+    updates = max(per_epoch * settings.epochs // accumulated, 1)
+    decaying = settings.lr_epochs and per_epoch * settings.lr_epochs // accumulated + settings.warmup_steps
+    return learning_rates(settings.lr_type, base_lr=base_lr, total_steps=decaying or updates,
+                          warmup_steps=settings.warmup_steps, warmup_ratio=settings.warmup_ratio,
+                          decay_steps=settings.lr_decay_step, decay_rate=settings.lr_decay_rate,
+                          milestones=tuple(m * per_epoch // accumulated for m in settings.lr_milestones))[:updates]
+
+
+def batch_statistics(network: nn.Cell) -> list[ms.Parameter]:
+    """The running statistics that training moves: those of batch normalisation that is not frozen."""
+    return [statistic for cell in network.cells_and_names() if isinstance(cell[1], nn.BatchNorm2d)
+            and cell[1].use_batch_statistics is not False
+            for statistic in (cell[1].moving_mean, cell[1].moving_variance)]
+
+
+def evaluate_split(task: Task, network: nn.Cell, source: Source, machine: runtime.Runtime) -> dict:
+    """Numbers of `network` on a split, shared out over the ranks; its training mode is as before afterwards."""
     was_training = network.training
     network.set_train(False)
-    numbers = evaluate(task.predictor(network), source, task.evaluator()).compute()
+    evaluator = evaluate(task.predictor(network), source, task.evaluator(), world=machine.world, rank=machine.rank)
     network.set_train(was_training)
-    return numbers
+    first, *others = machine.gather(evaluator)
+    for other in others:
+        first.merge(other)
+    return first.compute()
 
 
 def replay(task: Task, settings: Settings, machine: runtime.Runtime) -> dict[str, float]:
@@ -137,9 +162,13 @@ def replay(task: Task, settings: Settings, machine: runtime.Runtime) -> dict[str
 
 
 @contextmanager
-def _own_folder(path: Path, settings: Settings) -> Iterator[checkpoint.CheckpointFolder]:
-    """The run's folder, locked against a second run until this one ends, however it ends."""
+def _own_folder(path: Path, settings: Settings,
+                machine: runtime.Runtime) -> Iterator[checkpoint.CheckpointFolder]:
+    """The run's folder, locked by rank 0 against a second run until this one ends, however it ends."""
     path.mkdir(parents=True, exist_ok=True)
+    if machine.rank:
+        yield checkpoint.CheckpointFolder(path, settings.model, settings.keep_checkpoint_max)
+        return
     with (path / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -158,6 +187,8 @@ def _position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, setting
     progress = Progress(per_epoch, per_epoch * settings.epochs)
     found = folder.newest() if settings.resume else None
     if found is None:
+        if settings.start_epoch:
+            progress = _after_epochs(settings, step_cell, per_epoch)
         return progress, None
     path, values, metadata = found
     checkpoint.restore(step_cell, values, path)
@@ -166,6 +197,19 @@ def _position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, setting
                          f"size now give {per_epoch}; resume with the same data, --batch_size and number of processes")
     log.info("resuming from %s (step %d of %d)", path, metadata["step"], progress.total_steps)
     return Progress(per_epoch, progress.total_steps, metadata["step"]), path
+
+
+def _after_epochs(settings: Settings, step_cell: TrainStep, per_epoch: int) -> Progress:
+    """Put the whole state of the checkpoint `pretrained` in place, as if it ended epoch `start_epoch` of this run."""
+    epoch, path = settings.start_epoch, Path(settings.pretrained)
+    if epoch >= settings.epochs or not settings.pretrained:
+        raise InputError(f"pretrain_epoch_size={epoch}: needs --pre_trained=CHECKPOINT, and less than the "
+                         f"{settings.epochs} epochs of the run")
+    checkpoint.restore(step_cell, checkpoint.load(path)[0], path)
+    done = epoch * per_epoch // settings.accumulate_steps
+    step_cell.optimizer.global_step.set_data(ms.Tensor([done], ms.int32))
+    log.info("going on from %s as after epoch %d, with its optimizer", path, epoch)
+    return Progress(per_epoch, per_epoch * settings.epochs, epoch * per_epoch)
 
 
 @dataclass
@@ -204,13 +248,13 @@ class _Run:
                                 metrics=metrics, log_steps=settings.log_steps)
         stop = StopOnNonFinite(recorder, self.step_cell, folder.folder, describe=self.describe,
                                sample_ids=self.sample_ids)
-        checkpoints = Checkpoints(folder, self.step_cell, self.progress, save_steps=settings.save_steps,
-                                  describe=self.describe)
+        checkpoints = Checkpoints(folder, self.step_cell, self.progress, save_steps=settings.steps_between_checkpoints(self.progress.steps_per_epoch),
+                                  describe=self.describe, machine=self.machine)
         if not settings.eval_interval:
             return [recorder, stop, checkpoints]
         source = task.source("val")
         return [recorder, stop, checkpoints, Evaluation(
-            lambda: evaluate_split(task, settings, network, source), checkpoints, metrics, metric=task.metric,
+            lambda: evaluate_split(task, network, source, self.machine), checkpoints, metrics, metric=task.metric,
             interval=settings.eval_interval)]
 
 

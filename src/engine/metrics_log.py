@@ -18,7 +18,8 @@ class MetricsLog:
     A line: {"kind": "train" | "eval", "step": ..., "epoch": ..., name: number, ...}.
     """
 
-    def __init__(self, folder: Path, first_step: int = 0):
+    def __init__(self, folder: Path, first_step: int = 0, *, rank: int = 0):
+        folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
         kept = [line for line in read(self.path) if line["step"] <= first_step]
         unfinished = self.path.with_suffix(".unfinished")
@@ -26,6 +27,7 @@ class MetricsLog:
         os.replace(unfinished, self.path)
         self.lines = [line for line in kept if line["kind"] == "eval"]
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
+        self.losses = (folder / f"loss_{rank}.log").open("a", encoding="utf-8", buffering=1)
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1, flush_secs=30)
 
     def write(self, kind: str, progress: Progress, numbers: Mapping[str, float]) -> None:
@@ -36,12 +38,17 @@ class MetricsLog:
         for name, value in numbers.items():
             self.board.add_scalar(f"{kind}/{name}", value, progress.step)
 
+    def write_losses(self, line: str) -> None:
+        """Append a line of losses, as the log has it, to `loss_{rank}.log`."""
+        self.losses.write(line + "\n")
+
     def best(self, kind: str, name: str) -> float:
         """The largest value so far, -inf without any."""
         return max((line[name] for line in self.lines if line["kind"] == kind and name in line), default=float("-inf"))
 
     def close(self) -> None:
         self.file.close()
+        self.losses.close()
         self.board.close()
 
 

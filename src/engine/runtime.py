@@ -2,10 +2,16 @@
 from __future__ import annotations
 
 import os
+import pickle
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import mindspore as ms
+import mindspore.nn as nn
+import numpy as np
 import psutil
+from mindspore import ops
 
 from src.contract import InputError
 
@@ -22,6 +28,40 @@ class Runtime:
     def data_sink(self) -> bool:
         """Whether whole chunks of steps run on the device without the host in between."""
         return self.device_target == "Ascend"
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is true on any rank. A collective: every rank has to call it, as all of these."""
+        return flag if self.world == 1 else bool(_sum(np.array([flag]))[0])
+
+    def gather(self, thing: Any) -> list:
+        """What every rank passes, in the order of the ranks, on every rank. Picklable and of moderate size."""
+        if self.world == 1:
+            return [thing]
+        data = np.frombuffer(pickle.dumps(thing), np.uint8)
+        sizes = _sum(np.array([len(data) * (rank == self.rank) for rank in range(self.world)])).astype(int)
+        padded = np.zeros((self.world, sizes.max()))
+        padded[self.rank, :len(data)] = data
+        return [pickle.loads(row[:size].tobytes()) for row, size in zip(_sum(padded).astype(np.uint8), sizes)]
+
+    def agree(self, what: str, value: Any) -> None:
+        """Raise InputError unless `value` is equal on all ranks; `what` names it."""
+        values = self.gather(value)
+        if any(v != values[0] for v in values):
+            raise InputError(f"the ranks differ in {what}: {values}; they have to see the same files and flags")
+
+
+class _Sum(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.all_reduce = ops.AllReduce()
+
+    def construct(self, x):
+        return self.all_reduce(x)
+
+
+def _sum(values: np.ndarray) -> np.ndarray:
+    """Sum over the ranks, in float32: the CPU's collectives have no integers. Whole numbers are exact below 2^24."""
+    return _Sum()(ms.Tensor(values.astype(np.float32))).asnumpy()
 
 
 def start(device_target: str, *, device_id: int = 0, is_distributed: bool = False, seed: int = 1) -> Runtime:
@@ -48,6 +88,8 @@ def _join(device_target: str) -> Runtime:
     if "RANK_ID" not in os.environ and "MS_ROLE" not in os.environ:
         raise InputError("--is_distributed: this process was not started as one of several ranks; "
                          "start it with scripts/run_distribute_train.sh")
+    if "LAUNCH_STARTED_FILE" in os.environ:  # tells the launcher that this rank has come as far as joining
+        Path(os.environ["LAUNCH_STARTED_FILE"]).touch()
     init()
     ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True)
     return Runtime(device_target, get_rank(), get_group_size())

@@ -24,12 +24,16 @@ class Settings(Config):
     epochs: int = option(300, "passes over the training split", aliases=("train_epochs", "epoch_size"), ge=1)
     pretrained: str = option("", "checkpoint to start from: an ImageNet backbone or an earlier stage of this model",
                              aliases=("ckpt_pre_trained", "pre_trained"))
+    start_epoch: int = option(0, "epochs that the run behind `pretrained` has done: above 0 goes on with its optimizer "
+                                 "and the learning rate of that epoch", aliases=("pretrain_epoch_size",), ge=0)
     filter_weight: bool = option(False, "leave out the pretrained classifier layers (another number of classes)")
     resume: bool = option(False, "go on from the newest complete checkpoint in output_dir")
     is_distributed: bool = option(False, "this process is one of several ranks", aliases=("run_distribute",))
 
     base_lr: float = option(0.015, "learning rate at the start, after warm-up", gt=0)
+    scale_lr: bool = option(False, "multiply base_lr by the number of processes and of accumulated batches")
     lr_type: Literal["cos", "poly", "exp", "step"] = option("cos", "decay of the learning rate")
+    lr_epochs: int = option(0, "epochs from the end of warm-up to learning rate 0 (cos, poly); 0: until the run ends", ge=0)
     lr_decay_step: int = option(40000, "updates between two decays of exp", ge=1)
     lr_decay_rate: float = option(0.1, "factor of a decay of exp and step", gt=0)
     lr_milestones: tuple[int, ...] = option((), "epochs at which step decays")
@@ -52,3 +56,11 @@ class Settings(Config):
     sink_size: int = option(100, "steps that run on an Ascend device without the host in between", ge=1)
     replay: str = option("", "repeat the step that a non-finite loss stopped at, from the file that it left")
     print_config: bool = option(False, "print the resolved configuration and stop", group="common")
+
+    def steps_between_checkpoints(self, per_epoch: int) -> int:
+        """Batches between two checkpoints, for epochs of `per_epoch` batches."""
+        return self.save_steps
+
+    def completed(self) -> Settings:
+        """This configuration with what follows from its data and weights in place of what was left open."""
+        return self

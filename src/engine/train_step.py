@@ -4,6 +4,7 @@
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -44,10 +45,13 @@ class TrainStep(nn.Cell):
         accumulate_steps: batches whose gradients are averaged for one update.
         clip_norm: largest global norm of the gradients, 0 for none.
         world: number of ranks; gradients are averaged over them, and an overflow on one skips the step on all.
+        statistics: running statistics of normalisation layers, averaged over the ranks after every step, so that all
+            ranks hold the same network whenever it is saved or evaluated.
     """
 
     def __init__(self, losses: nn.Cell, optimizer: nn.Optimizer, *, loss_scale: LossScale = LossScale(),
-                 accumulate_steps: int = 1, clip_norm: float = 0.0, world: int = 1):
+                 accumulate_steps: int = 1, clip_norm: float = 0.0, world: int = 1,
+                 statistics: Sequence[Parameter] = ()):
         super().__init__(auto_prefix=False)
         self.losses, self.optimizer = losses, optimizer
         self.weights = optimizer.parameters
@@ -62,6 +66,8 @@ class TrainStep(nn.Cell):
             self.micro_step = _state("micro_step", 0, np.int32)
             self.accumulated = self.weights.clone(prefix=STATE_PREFIX + "accumulated", init="zeros")
         self.hyper_map = ops.HyperMap()
+        self.world, self.statistics = world, ms.ParameterTuple(statistics) if world > 1 else ()
+        self.add_ranks = ops.AllReduce() if world > 1 else None
 
     def scaled_losses(self, *batch):
         losses = self.losses(*batch)
@@ -70,6 +76,8 @@ class TrainStep(nn.Cell):
     def construct(self, *batch):
         (_, losses), gradients = self.gradient(*batch)
         finite, applied, norm = self.use(gradients)
+        if self.statistics:
+            norm = ops.depend(norm, self.agree_on_statistics())
         scale = self.loss_scale.value()
         if self.dynamic:
             scale = ops.depend(scale, self.adapt_scale(finite))
@@ -104,6 +112,17 @@ class TrainStep(nn.Cell):
         if finite:
             norm = ops.depend(norm, self.optimizer(gradients))
         return finite, finite, norm
+
+    def agree_on_statistics(self):
+        """Average the running statistics over the ranks, in one collective."""
+        parts, sizes = (), ()
+        for statistic in self.statistics:
+            parts += (statistic.value(),)
+            sizes += (statistic.size,)
+        means, done = ops.split(self.add_ranks(ops.concat(parts)) / self.world, sizes), ()
+        for statistic, mean in zip(self.statistics, means):
+            done += (ops.assign(statistic, mean),)
+        return done
 
     def adapt_scale(self, finite):
         good = ops.select(finite, self.good_steps.value() + 1, self.good_steps.value() * 0)
