@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import mindspore as ms
 import mindspore.nn as nn
+import numpy as np
 from mindspore import ops
 
 from src.contract import InputError, Source
@@ -31,6 +32,10 @@ class SoftmaxScores(nn.Cell):
     def construct(self, image):
         return ops.softmax(self.network(image).astype(ms.float32), 1)
 
+    def of(self, batch: np.ndarray) -> np.ndarray:
+        """The same from array to array."""
+        return self(ms.Tensor(batch)).asnumpy()
+
 
 class DeepLabV3Task:
     """Two networks, one class: the output stride follows from the model's name."""
@@ -45,6 +50,7 @@ class DeepLabV3Task:
         self.config = config
         self.class_names = config.names
         self.recipe = InputRecipe(config.colour_order, config.image_mean, config.image_std)
+        self.scores: SoftmaxScores | None = None
 
     def source(self, split: str) -> Source:
         """Records of "train" (data_file, or data_root with data_lst) or "val" (val_data_file or val_data_lst).
@@ -82,9 +88,11 @@ class DeepLabV3Task:
         return DeepLabV3Loss(network, ignore_label=self.config.ignore_label)
 
     def predictor(self, network: DeepLabV3) -> Predictor:
-        scores = SoftmaxScores(network).set_train(False)
+        if self.scores is None or self.scores.network is not network:
+            self.scores = SoftmaxScores(network)  # kept, so that it is compiled once however often a run evaluates
+        self.scores.set_train(False)
         c = self.config
-        return Predictor(lambda batch: scores(ms.Tensor(batch)).asnumpy(), recipe=self.recipe,
+        return Predictor(self.scores.of, recipe=self.recipe,
                          crop_size=c.eval_crop_size or c.crop_size, scales=c.scales, flip=c.flip,
                          batch_size=c.batch_size, workers=c.workers)
 
