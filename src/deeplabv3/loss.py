@@ -32,8 +32,10 @@ class DeepLabV3Loss(nn.Cell):
         self.ignore_label, self.auxiliary_weight = ignore_label, auxiliary_weight
 
     def construct(self, image, label, sample_id, epoch):
-        logits = self.network.train_logits(image, sample_id, epoch)
-        loss = softmax_cross_entropy(logits[0], label, self.ignore_label)
-        for auxiliary in logits[1:]:
+        features = self.network.backbone(image)
+        logits = self.network.train_logits(features[3], image, sample_id, epoch)
+        loss = softmax_cross_entropy(logits, label, self.ignore_label)
+        if self.network.auxiliary is not None:
+            auxiliary = self.network.auxiliary_logits(features[2], image)
             loss = loss + self.auxiliary_weight * softmax_cross_entropy(auxiliary, label, self.ignore_label)
         return (loss,)

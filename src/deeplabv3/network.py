@@ -86,7 +86,7 @@ class DeepLabV3(nn.Cell):
         seed: of the dropout masks, which are functions of (seed, epoch, sample id).
         resize_rule: of the final bilinear resize, see `layers.resize.bilinear_matrix`.
         head_conv: a 3x3 convolution, norm and ReLU before the classifier (torchvision).
-        auxiliary: a second head on C4; its logits are returned by `train_logits` alone.
+        auxiliary: a second head on C4, for training alone.
     """
 
     def __init__(self, backbone: ResNet, *, num_classes: int, aspp_rates: tuple[int, ...], norm: NormFactory,
@@ -105,14 +105,14 @@ class DeepLabV3(nn.Cell):
         features = self.backbone(image)[-1]
         return self.resize(self.classifier(self.head(self.aspp(features))), image)
 
-    def train_logits(self, image, sample_id, epoch):
-        """Logits (B, K, H, W) with dropout: a tuple of the classifier's and, if there, the auxiliary head's."""
-        _, _, c4, c5 = self.backbone(image)
+    def train_logits(self, c5, image, sample_id, epoch):
+        """C5 -> logits (B, K, H, W) with dropout."""
         features = self.drop(self.aspp(c5), sample_id, epoch)
-        logits = self.resize(self.classifier(self.head(features)), image)
-        if self.auxiliary is None:
-            return (logits,)
-        return logits, self.resize(self.auxiliary(c4), image)
+        return self.resize(self.classifier(self.head(features)), image)
+
+    def auxiliary_logits(self, c4, image):
+        """C4 -> logits (B, K, H, W) of the auxiliary head."""
+        return self.resize(self.auxiliary(c4), image)
 
     def drop(self, x, sample_id, epoch):
         """Dropout of (B, C, h, w) by a mask that depends on (seed, epoch, sample id) alone."""
