@@ -11,7 +11,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # One function a model: prepare its data in $data and name its flags and the result that training has to reach.
-# shellcheck disable=SC2317  # they are called by name
+# shellcheck disable=SC2317,SC2329  # they are called by name
 prepare_deeplabv3() {
     least=0.60
     config=(--config=quickstart)
