@@ -10,7 +10,8 @@ from src.contract import InputError, Task
 
 # model name -> (module of its configuration, configuration class, module of its task, task class)
 _DEEPLABV3 = ("src.deeplabv3.config", "DeepLabV3Config", "src.deeplabv3.task", "DeepLabV3Task")
-MODELS = {"deeplab_v3_s16": _DEEPLABV3, "deeplab_v3_s8": _DEEPLABV3}
+_MASKRCNN = ("src.maskrcnn.config", "MaskRCNNConfig", "src.maskrcnn.task", "MaskRCNNTask")
+MODELS = {"deeplab_v3_s16": _DEEPLABV3, "deeplab_v3_s8": _DEEPLABV3, "mask_rcnn_r50": _MASKRCNN}
 DEFAULT = "deeplab_v3_s16"
 
 
@@ -51,11 +52,11 @@ def with_conventions(settings):
     path, keys = settings.checkpoint, settings.network_keys
     if not path:
         path, keys = settings.pretrained, settings.weight_keys
-    if not path:
-        return settings
-    from src.engine.weights import read_weights
+    if path:
+        from src.engine.weights import read_weights
 
-    return settings.adopting(settings.translate(read_weights(path).report.conventions), keys)
+        settings = settings.adopting(settings.translate(read_weights(path).report.conventions), keys)
+    return settings.completed()
 
 
 def _row(model: str) -> tuple[str, str, str, str]:

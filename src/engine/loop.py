@@ -45,7 +45,7 @@ def train(task: Task, settings: Settings, machine: runtime.Runtime) -> Path:
 def _train(task: Task, settings: Settings, machine: runtime.Runtime, source: Source,
            folder: checkpoint.CheckpointFolder) -> Path:
     network = task.network()
-    if settings.pretrained:
+    if settings.pretrained and not settings.start_epoch:
         load_pretrained(task, settings, network)
     per_epoch = order.steps_per_epoch(len(source), settings.batch_size, machine.world)
     step_cell = build_step(task, settings, machine, network, per_epoch)

@@ -2,6 +2,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import signal
 import threading
 import time
@@ -48,10 +49,12 @@ def test_checkpoints_are_every_save_steps_at_the_end_and_the_best(finished):
 
 
 def test_log_lines_have_the_published_shape(finished):
-    _, _, said = finished
-    assert [line.split(",")[0] for line in said if line.startswith("epoch:")] == [
-        "epoch: 1 step: 2", "epoch: 1 step: 4", "epoch: 1 step: 5", "epoch: 2 step: 1", "epoch: 2 step: 3",
-        "epoch: 2 step: 5"]
+    folder, _, said = finished
+    losses = [line for line in said if line.startswith("epoch:")]
+    assert [line.split(" ,")[0] for line in losses] == [
+        "epoch:1 step:2", "epoch:1 step:4", "epoch:1 step:5", "epoch:2 step:1", "epoch:2 step:3", "epoch:2 step:5"]
+    assert re.fullmatch(r"epoch:1 step:2 ,absolute:\d\.\d{5}, squared:\d\.\d{5}", losses[0])
+    assert (folder / "loss_0.log").read_text().splitlines() == losses
     assert sum(line.startswith("Epoch time: ") and "per step time: " in line for line in said) == 2
 
 
@@ -212,3 +215,22 @@ def test_accumulation_updates_every_k_steps_with_the_rates_of_the_updates(tmp_pa
     loop.train(TinyTask(), settings(tmp_path, accumulate_steps=5), CPU)
     assert [line["applied"] for line in lines(tmp_path)] == [0, 0, 0, 0, 1] * 2
     assert [line["learning_rate"] for line in lines(tmp_path)][-1] == pytest.approx(0.025)
+
+
+def test_the_learning_rate_decays_over_its_own_epochs_after_warm_up(tmp_path):
+    """The model zoo's: base * (1 + cos(pi * (i - warm-up) / total)) / 2, total of more epochs than are run."""
+    options = settings(tmp_path, epochs=3, lr_epochs=4, warmup_steps=2, base_lr=0.02)
+    rates = loop.update_rates(options, per_epoch=5, world=1)
+    assert rates.shape == (15,)
+    np.testing.assert_allclose(rates[:2], [0.02 / 3, 0.02 * 2 / 3], rtol=1e-6)
+    np.testing.assert_allclose(rates[2:], 0.01 * (1 + np.cos(np.pi * np.arange(13) / 20)), rtol=1e-6)
+
+
+def test_a_run_goes_on_from_another_ones_optimizer_at_an_epoch(finished, tmp_path):
+    folder, *_ = finished
+    pretrained = str(folder / "line-1_5.ckpt")
+    last = loop.train(TinyTask(), settings(tmp_path, pretrained=pretrained, start_epoch=1), CPU)
+    assert [line["step"] for line in lines(tmp_path)] == list(range(6, 11))
+    assert weight(last) == weight(folder / "line-2_5.ckpt")
+    with pytest.raises(InputError, match="pretrain_epoch_size=2: needs --pre_trained=CHECKPOINT, and less than the 2"):
+        loop.train(TinyTask(), settings(tmp_path / "late", pretrained=pretrained, start_epoch=2), CPU)

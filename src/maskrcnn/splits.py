@@ -1,0 +1,73 @@
+"""Which files a configuration's "train" and "val" splits come from. No MindSpore, unless records are read."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from src.contract import InputError, Source
+from src.data.coco import CocoSource, coco_layout, image_folder_of
+from src.data.coco_check import class_table, read_annotations
+from src.data.instances import categories_of, class_names
+from src.data.txt import TxtSource
+
+
+def open_split(c: Any, split: str) -> Source:
+    """The records of "train" or "val" of a `MaskRCNNConfig` whose classes are known (see `category_names`).
+
+    In this order: records (data_file, val_data_file), a text file (dataset=other), an annotation file (ann_file, for
+    "val" alone), the splits of coco_root.
+
+    Raises:
+        InputError: nothing is given, or what is given is unusable.
+    """
+    records = _records(c, split)
+    if records:
+        from src.data.mindrecord import RecordSource
+
+        return RecordSource(records)
+    if c.dataset == "other":
+        return TxtSource(_text_file(c, split), c.image_dir or ".", class_names=c.names, on_bad=c.on_bad)
+    ann_file, image_dir = _annotations(c, split)
+    return CocoSource(ann_file, image_dir, class_names=c.coco_classes, class_map=c.class_map, on_bad=c.on_bad)
+
+
+def category_names(c: Any, split: str) -> tuple[str, ...]:
+    """Names of the classes that a split's files hold, "background" first.
+
+    Raises:
+        InputError: text files, which hold none, or unreadable ones.
+    """
+    records = _records(c, split)
+    if records:
+        from src.data.mindrecord import RecordSource
+
+        return class_names(categories_of(RecordSource(records)))
+    if c.dataset == "other":
+        raise InputError("--num_classes is missing: the text files of dataset=other do not say how many classes there "
+                         "are; give it (background included), or --coco_classes=background,NAME,...")
+    ann_file, _ = _annotations(c, split)
+    return class_names(class_table(read_annotations(ann_file)["categories"], ann_file, class_map=c.class_map))
+
+
+def _records(c: Any, split: str) -> str:
+    if split == "train":
+        return c.data_file
+    return "" if c.ann_file else c.val_data_file
+
+
+def _text_file(c: Any, split: str) -> str:
+    path = (c.val_anno_path if split == "val" else "") or c.anno_path
+    if not path:
+        raise InputError(f"{split} data: dataset=other needs --anno_path=FILE, one image a line, and --image_dir")
+    return path
+
+
+def _annotations(c: Any, split: str) -> tuple[Path, Path]:
+    """Annotation file and image folder."""
+    if split == "val" and c.ann_file:
+        return Path(c.ann_file), Path(c.image_dir) if c.image_dir else image_folder_of(c.ann_file)
+    if not c.coco_root:
+        other = "--ann_file=JSON" if split == "val" else "--mindrecord_dir=RECORDS"
+        raise InputError(f"{split} data: none is given; give --coco_root=DIR (a folder in COCO's layout), {other}, or "
+                         "--dataset=other with --anno_path and --image_dir")
+    return coco_layout(c.coco_root, c.train_data_type if split == "train" else c.val_data_type, c.instance_set)

@@ -1,0 +1,124 @@
+"""Mask R-CNN as the entry scripts see it (`contract.Task`). Configuration stops here: blocks get plain arguments."""
+from __future__ import annotations
+
+import mindspore as ms
+import mindspore.nn as nn
+import numpy as np
+
+from src.contract import Source
+from src.maskrcnn import COLUMNS, LOSS_NAMES
+from src.maskrcnn.build import Conventions, Widths, build_losses, build_network
+from src.maskrcnn.config import MaskRCNNConfig, feature_shapes
+from src.maskrcnn.memory import activation_bytes
+from src.maskrcnn.network import MaskRCNN, MaskRCNNLosses, freeze
+from src.maskrcnn.predictor import Predictor
+from src.maskrcnn.recipe import InputRecipe, TrainTransform
+from src.maskrcnn.splits import open_split
+from src.metrics.coco_map import CocoMAP, summary
+
+
+class MaskRCNNTask:
+    """Takes a configuration that is `completed`: it has its classes, its normalisation and its frozen parts."""
+
+    columns = COLUMNS
+    loss_names = LOSS_NAMES
+    metric = "ap"
+    classifier = ("box_head.cls.*", "box_head.reg.*", "mask_head.predict.*")
+    may_be_missing = ()
+
+    def __init__(self, config: MaskRCNNConfig):
+        self.config = c = config
+        self.class_names = c.names
+        self.recipe = InputRecipe((c.img_height, c.img_width), c.image_mean, c.image_std, c.colour_order,
+                                  keep_ratio=c.keep_ratio, rule=c.resize_rule, rounding=c.resize_rounding,
+                                  pad_before_normalise=c.pad_before_normalise)
+        self.conventions = Conventions(
+            stem_pool=c.stem_pool, bn_eps=c.bn_eps, box_offset=c.box_offset, anchor_scales=c.anchor_scales,
+            anchor_ratios=c.anchor_ratios, anchor_centre=c.anchor_centre, anchor_strides=c.anchor_strides,
+            fpn_upsample=c.fpn_upsample, rpn_stds=c.rpn_target_stds, box_stds=c.rcnn_target_stds,
+            delta_clip=c.delta_clip, roi_level=c.roi_level, proposal_min_size=c.rpn_min_bbox_min_size,
+            detection_min_size=c.detection_min_size)
+
+    def source(self, split: str) -> Source:
+        return open_split(self.config, split)
+
+    def train_transform(self) -> TrainTransform:
+        c = self.config
+        return TrainTransform(self.recipe, c.num_classes, max_instances=c.max_instance_count,
+                              mask_side=c.mask_crop_size, flip_ratio=c.flip_ratio, photo_ratio=c.photo_ratio,
+                              expand_ratio=c.expand_ratio)
+
+    def network(self) -> MaskRCNN:
+        c = self.config
+        widths = Widths(fpn=c.fpn_out_channels, rpn=c.rpn_feat_channels, box_hidden=c.rcnn_fc_out_channels,
+                        box_size=c.roi_layer.out_size, mask_channels=c.rcnn_mask_out_channels,
+                        mask_size=c.roi_layer.mask_out_size, finest_scale=c.roi_align_finest_scale)
+        network = build_network(
+            self.conventions, num_classes=c.num_classes, depth=c.depth, norm=c.norm, widths=widths,
+            proposals={"before_nms": c.rpn_nms_pre, "after_nms": c.rpn_max_num, "nms_iou": c.rpn_nms_thr},
+            detections={"max_detections": c.test_max_per_img, "score_threshold": c.test_score_thr,
+                        "nms_iou": c.test_iou_thr})
+        freeze(network.backbone, c.freeze_at)
+        return network
+
+    def training_cell(self, network: MaskRCNN) -> MaskRCNNLosses:
+        c = self.config
+        return build_losses(
+            network, self.conventions,
+            proposals={"before_nms": c.rpn_proposal_nms_pre, "after_nms": c.rpn_proposal_max_num,
+                       "nms_iou": c.rpn_proposal_nms_thr, "min_size": c.rpn_proposal_min_bbox_size},
+            rpn={"negative_iou": c.neg_iou_thr, "positive_iou": c.pos_iou_thr, "best_iou": c.min_pos_iou,
+                 "max_positive": c.num_expected_pos, "samples": c.num_expected_neg},
+            rois={"negative_iou": c.neg_iou_thr_stage2, "positive_iou": c.pos_iou_thr_stage2,
+                  "best_iou": c.min_pos_iou_stage2, "max_positive": c.num_expected_pos_stage2,
+                  "samples": c.num_expected_neg_stage2},
+            mask_rois=c.num_mask_rois or c.num_expected_pos_stage2, seed=c.seed,
+            weights={"rpn": c.rpn_head_weight, "rpn_cls": c.rpn_loss_cls_weight, "rpn_reg": c.rpn_loss_reg_weight,
+                     "rcnn_cls": c.rcnn_loss_cls_weight, "rcnn_reg": c.rcnn_loss_reg_weight,
+                     "rcnn_mask": c.rcnn_loss_mask_fb_weight})
+
+    def predictor(self, network: nn.Cell) -> Predictor:
+        c = self.config
+        network.set_train(False)
+
+        def detect(image: np.ndarray, image_size: np.ndarray) -> tuple[np.ndarray, ...]:
+            return tuple(array.asnumpy() for array in network(ms.Tensor(image), ms.Tensor(image_size)))
+
+        return Predictor(detect, recipe=self.recipe, batch_size=c.test_batch_size, workers=c.workers,
+                         paste_pad=c.mask_paste_pad, threshold=c.mask_thr_binary, with_masks=c.dataset != "other")
+
+    def evaluator(self) -> CocoMAP:
+        return CocoMAP()
+
+    def describe(self, numbers: dict) -> str:
+        """COCO's lines for boxes and masks, AP by class, and which images did not count."""
+        parts = [f"Evaluate annotation type *{kind}*\n{summary(numbers[kind])}" for kind in ("bbox", "segm")
+                 if numbers[kind]]
+        rows = [f"{'class':<20} {'objects':>8} {'box AP':>7} {'mask AP':>7}"]
+        rows += [f"{name:<20} {row['instances']:8d} {_percent(row['bbox'])} {_percent(row['segm'])}"
+                 for name, row in numbers["classes"].items()]
+        remarks = [f"{len(numbers[key])} {key.replace('_', ' ')}: {numbers[key][:20]}"
+                   for key in ("images_without_prediction", "predictions_without_truth") if numbers[key]]
+        if numbers["images_without_masks"]:
+            remarks.append(f"{numbers['images_without_masks']} images have objects without masks and count for boxes "
+                           "alone")
+        return "\n\n".join([*parts, "\n".join(rows), *remarks])
+
+    def activation_bytes(self) -> int:
+        c = self.config
+        cells = sum(h * w for h, w in feature_shapes(c))
+        return activation_bytes(
+            depth=c.depth, batch_size=c.batch_size, input_size=c.input_size, channels=c.fpn_out_channels,
+            mask_channels=c.rcnn_mask_out_channels, bins=(c.roi_layer.out_size, c.roi_layer.mask_out_size),
+            rois=(c.num_expected_neg_stage2, c.num_mask_rois or c.num_expected_pos_stage2),
+            anchors=cells * c.num_anchors, slots=c.max_instance_count)
+
+    def memory_flags(self) -> str:
+        """The flags that make a training step smaller, with their values."""
+        c = self.config
+        return (f"--batch_size={c.batch_size}, --img_height={c.img_height} and --img_width={c.img_width}, or "
+                f"--num_expected_neg_stage2={c.num_expected_neg_stage2}")
+
+
+def _percent(value: float | None) -> str:
+    return f"{'-':>7}" if value is None else f"{100 * value:7.2f}"
