@@ -199,7 +199,9 @@ def _checked_encoding(rle: Mapping[str, Any], size: tuple[int, int]) -> dict[str
         runs = np.array(counts, np.int64)
     else:
         raise InputError("the mask's counts are neither a text nor a list of whole numbers")
-    if (runs < 0).any() or runs.sum() != size[0] * size[1]:
+    if (runs < 0).any():
+        raise InputError(f"the mask's counts have a run of {runs.min()} pixels; restore it")
+    if runs.sum() != size[0] * size[1]:
         raise InputError(f"the mask's runs cover {int(runs.sum())} pixels, its image has {size[0] * size[1]}")
     return compress(counts, size) if isinstance(counts, list) else {"size": list(size), "counts": counts}
 

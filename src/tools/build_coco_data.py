@@ -43,8 +43,8 @@ def parse_args() -> argparse.Namespace:
     add_flag(parser, "num_shards", 0, "number of files, 1..1000; 0: one for every 128 MiB")
     add_flag(parser, "shuffle", False, "store the records in a random order, fixed by --seed")
     add_flag(parser, "seed", 1, "of --shuffle")
-    add_flag(parser, "check", "full", "annotations are always checked; full: decode every image; size: compare the size "
-             "in its header; none: do not look at images", choices=("full", "size", "none"))
+    add_flag(parser, "check", "full", "annotations are always checked; full: decode every image; size: compare the "
+             "size in its header; none: do not look at images", choices=("full", "size", "none"))
     add_flag(parser, "on_bad", "error", "what bad images and annotations do: error: nothing is written; skip: such "
              "images are left out", choices=("error", "skip"))
     add_flag(parser, "workers", 0, "threads that read and check; 0: one a processor")
@@ -71,7 +71,7 @@ def open_source(args: argparse.Namespace) -> CocoSource | TxtSource:
     if args.dataset == "other":
         return _text_source(args)
     if args.anno_path:
-        raise InputError("--anno_path belongs to --dataset=other; give --coco_root or --ann_file, or set --dataset=other")
+        raise InputError("--anno_path belongs to --dataset=other; set that, or give --coco_root or --ann_file")
     if bool(args.coco_root) == bool(args.ann_file):
         what = "both are given" if args.ann_file else "neither is given"
         raise InputError(f"--coco_root or --ann_file: {what}; give the data set's folder, or an annotation file")

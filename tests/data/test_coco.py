@@ -138,3 +138,19 @@ def test_real_files(shared, name, split, images, instances):
     source = CocoSource(*coco_layout(shared / "data" / name, split, "annotations/instances_{}.json"))
     assert (len(source), len(source.unlisted())) == (images, 0)
     assert sum(len(decode_target(record.target).instances) for record in source.rows(range(images))) == instances
+
+
+@pytest.mark.parametrize("part, entry, words", [
+    ("annotations", 5, "annotations.4.: image_id None is no image"),
+    ("annotations", annotation("a", 10), "annotation 'a' .image 10.: its id must be a whole number"),
+    ("annotations", annotation(9, 10, None), "annotation 9 .image 10.: unknown category_id None; categories has 3, 7"),
+    ("images", 5, "images.3.: id is None"),
+    ("images", {"id": 40, "height": 1, "width": 1}, "image 40: has no file_name"),
+    ("images", {"id": 40, "file_name": "x/4.jpg", "height": 1, "width": 1}, "image 40: .*x/4.jpg does not exist")])
+def test_entries_without_a_place_of_their_own(tmp_path, part, entry, words):
+    path = write_coco(tmp_path)
+    data = json.loads(path.read_text())
+    data[part].append(entry)
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError, match=words):
+        CocoSource(path, tmp_path / "val")
