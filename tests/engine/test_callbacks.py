@@ -1,0 +1,98 @@
+"""What callbacks do beside a run that goes well, which `test_loop.py` shows."""
+import logging
+
+import pytest
+
+from src.engine.callbacks import StepRecorder
+from src.engine.metrics_log import MetricsLog, read
+from src.engine.progress import Progress, clock
+
+
+def at(step: int) -> Progress:
+    """Three epochs of four steps, just after a step."""
+    progress = Progress(4, 12, step - 1)
+    progress.advance(1)
+    return progress
+
+
+@pytest.mark.parametrize("step, epoch, within, ends", [(1, 1, 1, False), (4, 1, 4, True), (5, 2, 1, False),
+                                                       (8, 2, 4, True), (9, 3, 1, False)])
+def test_steps_are_counted_from_1_in_epochs_from_1(step, epoch, within, ends):
+    progress = at(step)
+    assert (progress.epoch, progress.step_in_epoch, progress.epoch_ends) == (epoch, within, ends)
+
+
+def test_what_is_due_inside_a_chunk_is_done_at_its_end():
+    progress = Progress(4, 12, 2)
+    progress.advance(3)  # steps 3 to 5
+    assert [every for every in range(1, 8) if progress.crossed(every)] == [1, 2, 3, 4, 5]
+
+
+def test_a_run_is_finished_after_its_last_step():
+    assert not Progress(4, 12, 11).finished and Progress(4, 12, 12).finished
+
+
+def test_remaining_time_goes_by_the_speed_of_this_process():
+    progress = Progress(10, 100, 40)
+    progress.started -= 20
+    progress.step = 50  # ten steps in 20 s
+    assert progress.remaining() == pytest.approx(100, rel=0.01)
+
+
+@pytest.mark.parametrize("seconds, text", [(0, "0:00"), (12.9, "0:12"), (75, "1:15"), (4000, "1:06:40")])
+def test_clock(seconds, text):
+    assert clock(seconds) == text
+
+
+def test_numbers_are_json_lines_that_a_resumed_run_continues(tmp_path):
+    metrics = MetricsLog(tmp_path)
+    for step in (1, 2, 3, 4):
+        metrics.write("train", Progress(2, 8, step), {"loss": 1.0 / step})
+        if step % 2 == 0:
+            metrics.write("eval", Progress(2, 8, step), {"miou": step / 10})
+    assert metrics.best("eval", "miou") == 0.4
+    metrics.close()
+    resumed = MetricsLog(tmp_path, first_step=3)
+    assert resumed.best("eval", "miou") == 0.2  # step 4 is going to be done again
+    resumed.close()
+    assert [(line["kind"], line["step"], line["epoch"]) for line in read(tmp_path / "metrics.jsonl")] == [
+        ("train", 1, 1), ("train", 2, 1), ("eval", 2, 1), ("train", 3, 2)]
+
+
+def test_the_best_of_a_new_run_is_below_everything(tmp_path):
+    metrics = MetricsLog(tmp_path)
+    assert metrics.best("eval", "miou") == float("-inf")
+    metrics.close()
+
+
+def test_a_line_that_a_killed_process_left_incomplete_is_passed_over(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "step": 1}\n{"kind": "tra')
+    assert read(tmp_path / "metrics.jsonl") == [{"kind": "train", "step": 1}]
+    assert read(tmp_path / "none.jsonl") == []
+
+
+@pytest.mark.parametrize("epoch_end, wait, warned", [(8, 3.0, True), (8, 0.1, False), (4, 3.0, False)])
+def test_waiting_for_data_is_warned_about_after_the_first_epoch(tmp_path, caplog, epoch_end, wait, warned):
+    metrics = MetricsLog(tmp_path)
+    progress = at(epoch_end)
+    recorder = StepRecorder(progress, loss_names=("loss",), learning_rate=lambda: 0.1, metrics=metrics, log_steps=0)
+    recorder.last = {"loss": 2.5}
+    recorder.wait, recorder.busy, progress.first_step = wait, 3.0, epoch_end - 4
+    with caplog.at_level(logging.INFO):
+        recorder._say()
+    metrics.close()
+    assert f"epoch: {epoch_end // 4} step: 4, loss is 2.5" in caplog.text
+    share = round(100 * wait / (wait + 3))
+    assert f"waiting for data: {share} %" in caplog.text
+    assert ("data is the bottleneck: 50 %" in caplog.text) == warned
+
+
+def test_several_losses_stand_in_one_line_with_their_total_at_the_end(tmp_path, caplog):
+    metrics = MetricsLog(tmp_path)
+    recorder = StepRecorder(at(2), loss_names=("total", "rpn"), learning_rate=lambda: 0.1, metrics=metrics,
+                            log_steps=2)
+    recorder.last = {"total": 1.25, "rpn": 0.5}
+    with caplog.at_level(logging.INFO):
+        recorder._say()
+    metrics.close()
+    assert "epoch:1 step:2 ,rpn:0.50000, total:1.25000" in caplog.text
