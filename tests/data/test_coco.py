@@ -142,6 +142,7 @@ def test_real_files(shared, name, split, images, instances):
 
 @pytest.mark.parametrize("part, entry, words", [
     ("annotations", 5, "annotations.4.: image_id None is no image"),
+    ("annotations", annotation(1000, 20), "annotation 1000 .image 20.: the id is there twice"),
     ("annotations", annotation("a", 10), "annotation 'a' .image 10.: its id must be a whole number"),
     ("annotations", annotation(9, 10, None), "annotation 9 .image 10.: unknown category_id None; categories has 3, 7"),
     ("images", 5, "images.3.: id is None"),

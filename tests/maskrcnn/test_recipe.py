@@ -210,6 +210,8 @@ def test_photometric_distortion():
     red = np.full((4, 4, 3), (200, 30, 30), np.uint8)
     colours = [distorted(red, np.random.default_rng(k))[0, 0] for k in range(300)]
     assert {int(np.argmax(c)) for c in colours} == {0, 1, 2} and (gray == 100).all()
+    pure = sum(int(c[0]) + int(c[1]) + int(c[2]) - int(c.max()) == 2 * int(c.min()) for c in colours)
+    assert 100 < pure < 200  # the hue is turned in every second image, past the colour circle's ends too
 
 
 def test_placement_literal():

@@ -93,6 +93,16 @@ def test_images_with_boxes_alone_are_left_out_of_the_mask_score():
     assert numbers["segm"]["AP"] == 1 and numbers["bbox"]["AP"] < 1 and numbers["images_without_masks"] == 1
 
 
+def test_masks_are_small_by_their_own_area():
+    """A false alarm whose mask is small (800 pixels) in a box that is medium (1600) counts among the small masks."""
+    half = [[10, 10, 50, 10, 10, 50]]
+    truth = target(1, instance(1, BOX, segmentation=half, area=800))
+    wrong = [[60, 60, 100, 60, 60, 100]]
+    found = prediction(1, ([60, 60, 40, 40], 1, 0.9), (BOX, 1, 0.8))
+    found.rles[:] = [to_rle(wrong, SIZE), to_rle(half, SIZE)]
+    assert evaluated((found, truth))["segm"]["APs"] == pytest.approx(0.5)
+
+
 def test_no_detections_and_no_objects():
     numbers = evaluated((prediction(1), target(1, instance(1, BOX))))
     assert numbers["bbox"]["AP"] == numbers["segm"]["AP"] == numbers["ap"] == 0
@@ -187,6 +197,7 @@ def test_parts_of_several_processes_give_the_same_numbers(real):
     parts[2].merge(parts[0])
     parts[2].merge(parts[1])
     assert parts[2].compute() == whole.compute()
+    assert [parts[2].results(kind) for kind in ("bbox", "segm")] == [whole.results(kind) for kind in ("bbox", "segm")]
     with pytest.raises(InputError, match="evaluated twice"):
         whole.merge(parts[0])
 
