@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import mindspore as ms
-from mindspore import ops
+import numpy as np
+from mindspore import Tensor, ops
 
 
 def take_rows(values, index):
     """values (B, N, ...) and index (B, k) int32 -> (B, k, ...): row index[b, i] of values[b]."""
     b, n = values.shape[:2]
-    rows = index + (ops.arange(b) * n).astype(ms.int32)[:, None]
+    rows = index + Tensor(np.arange(b)[:, None] * n, ms.int32)
     flat = ops.gather(values.reshape((b * n,) + values.shape[2:]), rows.reshape(-1), 0)
     return flat.reshape(index.shape + values.shape[2:])
 

@@ -9,7 +9,7 @@ from mindspore import ops
 from mindspore.common.initializer import Normal, XavierUniform
 
 from src.layers.sampling import balanced_sample, take_rows
-from src.maskrcnn.boxes import covered, iou_by_image
+from src.maskrcnn.boxes import covered, diagonal, iou_by_image
 from src.maskrcnn.losses import class_loss, delta_loss
 from src.maskrcnn.matching import CROWD_SHARE, match, usable_boxes
 from src.maskrcnn.rpn import box_targets
@@ -81,7 +81,7 @@ class RoISampler(nn.Cell):
         """(B, N, 4), (B, G, 4) -> (B, N): largest share of a box in a crowd region of its own image."""
         b, n = boxes.shape[:2]
         share = covered(boxes.reshape(b * n, 4), crowds, box_offset=self.box_offset).reshape(b * b, n)
-        return ops.gather(share, ops.arange(b) * (b + 1), 0)
+        return diagonal(share, b)
 
 
 class BoxLoss(nn.Cell):
@@ -106,7 +106,7 @@ class BoxLoss(nn.Cell):
         """
         labels = (gt_labels * is_positive.astype(ms.int32)).reshape(-1)
         n, k = logits.shape
-        own = ops.gather(deltas.reshape(n * k, 4), ops.arange(n).astype(ms.int32) * k + labels, 0)
+        own = take_rows(deltas, labels[:, None]).squeeze(1)
         targets = box_targets(boxes, gt_boxes, is_positive, stds=self.stds, box_offset=self.box_offset)
         is_positive, is_chosen = is_positive.reshape(-1), is_chosen.reshape(-1)
         return (class_loss(logits, labels, is_chosen),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import mindspore as ms
 import mindspore.nn as nn
+import numpy as np
 from mindspore import Tensor, ops
 
 # Limit of dw and dh: a box grows 62.5 times at most (Fast R-CNN's log(1000 / 16)).
@@ -52,7 +53,12 @@ def iou_by_image(boxes, gt_boxes, *, box_offset: int = 0):
     b, n = boxes.shape[:2]
     every = iou(boxes.reshape(b * n, 4), gt_boxes, box_offset=box_offset)  # (B, G, B * N)
     blocks = every.reshape(b, -1, b, n).transpose(0, 2, 1, 3).reshape(b * b, -1, n)
-    return ops.gather(blocks, ops.arange(b) * (b + 1), 0)
+    return diagonal(blocks, b)
+
+
+def diagonal(blocks, count: int):
+    """(count * count, ...) -> (count, ...): the blocks that compare an image with itself."""
+    return ops.gather(blocks, Tensor(np.arange(count) * (count + 1), ms.int32), 0)
 
 
 def covered(boxes, regions, *, box_offset: int = 0):
@@ -79,8 +85,9 @@ def decode(deltas, boxes, *, stds: Sequence[float], box_offset: int = 0, delta_c
     `delta_clip`: "above" limits dw and dh to log(1000 / 16), "both" also to its negative.
     """
     dx, dy, dw, dh = split(deltas * Tensor(list(stds), ms.float32))
-    low = -MAX_LOG_RATIO if delta_clip == "both" else None
-    dw, dh = ops.clamp(dw, low, MAX_LOG_RATIO), ops.clamp(dh, low, MAX_LOG_RATIO)
+    dw, dh = ops.minimum(dw, MAX_LOG_RATIO), ops.minimum(dh, MAX_LOG_RATIO)
+    if delta_clip == "both":
+        dw, dh = ops.maximum(dw, -MAX_LOG_RATIO), ops.maximum(dh, -MAX_LOG_RATIO)
     x1, y1, x2, y2 = split(boxes)
     w, h = x2 - x1 + box_offset, y2 - y1 + box_offset
     x, y = (x1 + x2) / 2 + dx * w, (y1 + y2) / 2 + dy * h
@@ -115,6 +122,6 @@ def suppress(boxes, threshold: float):
         images in one call would cost the square of their number and pass the limit.
     """
     b, n = boxes.shape[:2]
-    ranks = ops.broadcast_to(ops.arange(n, 0, -1).astype(ms.float32)[:, None], (n, 1))
+    ranks = Tensor(np.arange(n, 0, -1, dtype=np.float32)[:, None])
     nms = ops.NMSWithMask(threshold)
     return ops.stack([nms(ops.cat([boxes[i], ranks], 1))[2] for i in range(b)])

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import mindspore as ms
 import mindspore.nn as nn
-from mindspore import Parameter, ops
+import numpy as np
+from mindspore import Parameter, Tensor, ops
 from mindspore.common.initializer import HeNormal, initializer
 
 from src.layers.conv_norm import conv2d
@@ -88,9 +89,9 @@ def overlap_weights(low, high, gt_low, gt_high, *, side: int, size: int):
     (N,) edges -> (N, size, side). Target cells outside the ground truth's box have rows that sum to less than 1.
     """
     scale = (side / ops.maximum(gt_high - gt_low, 1e-3))[:, None]
-    steps = ops.arange(size + 1).astype(ms.float32) / size
+    steps = Tensor(np.arange(size + 1, dtype=np.float32) / size)
     edges = (low[:, None] + (high - low)[:, None] * steps - gt_low[:, None]) * scale  # in crop cells
     # How much of crop cell j lies before an edge; the difference of two edges is what lies between them.
-    before = ops.clamp(edges[..., None] - ops.arange(side).astype(ms.float32), 0.0, 1.0)
+    before = ops.clamp(edges[..., None] - Tensor(np.arange(side, dtype=np.float32)), 0.0, 1.0)
     length = ops.maximum((high - low)[:, None] * scale / size, 1e-6)
     return (before[:, 1:] - before[:, :-1]) / length[..., None]

@@ -6,6 +6,7 @@ forward and backward, which would also have to run for every RoI on every level.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import mindspore as ms
@@ -17,6 +18,7 @@ from src.maskrcnn.boxes import BoxCell, split
 # A RoI of this side (pixels) belongs to P2's upper end: P4 serves 224, as in ImageNet training.
 FINEST_SCALE = 56.0
 SAMPLES = 2  # a bin and axis
+LOG_2 = math.log(2.0)
 
 
 def feature_table(levels: Sequence[Tensor]):
@@ -38,9 +40,9 @@ def roi_level(boxes, *, levels: int, rule: str, finest_scale: float = FINEST_SCA
     w, h = ops.relu(x2 - x1 + box_offset), ops.relu(y2 - y1 + box_offset)
     scale = ops.sqrt(w * h) / finest_scale
     if rule == "eps_inside":
-        level = ops.log2(scale + 1e-6)
+        level = ops.log(scale + 1e-6) / LOG_2
     else:
-        level = ops.log2(ops.maximum(scale, 1e-6)) + 1e-6
+        level = ops.log(ops.maximum(scale, 1e-6)) / LOG_2 + 1e-6
     return ops.clamp(ops.floor(level), 0.0, levels - 1.0).astype(ms.int32)
 
 
@@ -56,7 +58,7 @@ def sample_axis(start, extent, size: int, limit):
         cell (N, size * 4) int32 and weight (N, size, 4) float32: for each bin its samples' lower and upper neighbours.
         Samples further than one cell outside weigh 0; the others are moved to the border.
     """
-    steps = (ops.arange(size * SAMPLES).astype(ms.float32) + 0.5) / (size * SAMPLES)
+    steps = Tensor((np.arange(size * SAMPLES, dtype=np.float32) + 0.5) / (size * SAMPLES))
     limit = limit[:, None]
     position = start[:, None] + extent[:, None] * steps
     inside = ops.logical_and(position >= -1.0, position <= limit).astype(ms.float32) / SAMPLES
@@ -99,7 +101,7 @@ class RoIAlign(BoxCell):
         height, width = lookup([h for h, w in sizes], level), lookup([w for h, w in sizes], level)
         first = lookup(level_starts(sizes, b), level) + image * height * width
         stride = ops.gather(Tensor(list(self.strides), ms.float32), level, 0)
-        x1, y1, x2, y2 = split(boxes.reshape(n, 4) / stride[:, None])
+        x1, y1, x2, y2 = split(ops.stop_gradient(boxes).reshape(n, 4) / stride[:, None])
         rows, row_weight = sample_axis(y1, ops.maximum(y2 - y1, 1.0), size, height.astype(ms.float32))
         columns, column_weight = sample_axis(x1, ops.maximum(x2 - x1, 1.0), size, width.astype(ms.float32))
         cells = (first[:, None, None] + rows[:, :, None] * width[:, None, None]) + columns[:, None, :]

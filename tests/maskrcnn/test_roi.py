@@ -38,7 +38,8 @@ def test_align_of_two_images_on_four_levels():
     levels = [rng.normal(size=(2, 3, 64 // s * 4, 96 // s * 4)).astype(np.float32) for s in STRIDES]
     sizes = tuple(level.shape[2:] for level in levels)
     boxes = np.array([[[0, 0, 40, 60], [3.5, 7, 200, 130], [380, 250, 384, 256], [0, 0, 384, 256]],
-                      [[100, 20, 350, 250], [383.5, 255.5, 384, 256], [10, 10, 10, 10], [0, 0, 130, 130]]], np.float32)
+                      [[100, 20, 350, 250], [383.5, 255.5, 384, 256], [10, 10, 10, 10], [-30, -6, 100, 124]]],
+                     np.float32)
     level = roi_level(Tensor(boxes), levels=4, rule="eps_outside").asnumpy()
     assert level.tolist() == [[0, 1, 0, 2], [2, 0, 0, 1]]
     table = feature_table([Tensor(x) for x in levels])
