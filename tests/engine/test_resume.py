@@ -105,5 +105,6 @@ def test_a_non_finite_loss_ends_the_run_and_its_step_can_be_repeated(runs):
     assert f"--replay {file}" in output and file.is_file()
     again = subprocess.run([sys.executable, "train.py", "--replay", str(file)], capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert f"loss: {float(found[2]):.7g}\n" in again.stdout
+    loss = steps(folder)[int(found[1])]["loss"]
+    assert f"{loss:.6g}" == found[2] and f"loss: {loss:.7g}\n" in again.stdout
     assert "finite: 0\n" in again.stdout
