@@ -27,16 +27,19 @@ def main() -> int:
     task = tasks.create(settings)
     network = task.network()
     log.info(load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing).summary())
-    numbers = loop.evaluate_split(task, network, task.source("val"), machine)
+    evaluator = loop.evaluate_split(task, network, task.source("val"), machine)
+    numbers, path = evaluator.compute(), Path(settings.result_path)
     print(task.describe(numbers))
-    write_json(Path(settings.result_path), numbers | {"checkpoint": settings.checkpoint})
+    write_json(path, numbers | {"checkpoint": settings.checkpoint})
+    for name, content in task.results(evaluator).items():
+        write_json(path.with_name(f"{path.stem}.{name}.json"), content)
     return 0
 
 
-def write_json(path: Path, numbers: dict) -> None:
+def write_json(path: Path, content: dict | list) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".unfinished-{path.name}")
-    unfinished.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    unfinished.write_text(json.dumps(content, indent=2 if isinstance(content, dict) else None) + "\n", encoding="utf-8")
     os.replace(unfinished, path)
 
 

@@ -96,7 +96,8 @@ models_with() {
 
 # --- training and evaluation ------------------------------------------------------------------------------------------
 
-# train_into FOLDER FLAGS...: python train.py into FOLDER/ckpt, with FOLDER/log. --resume goes on in FOLDER itself.
+# train_into FOLDER FLAGS...: python train.py into FOLDER/ckpt, or FOLDER/$checkpoint_folder, with FOLDER/log. With --resume it
+# goes on in FOLDER itself.
 train_into() {
     local folder=$1 root python
     shift
@@ -108,7 +109,7 @@ train_into() {
         folder=$(new_folder "$folder")
     fi
     echo "output: $folder (log: $folder/log)"
-    logged "$folder/log" "$python" "$root/train.py" --train_dir="$folder/ckpt" "$@"
+    logged "$folder/log" "$python" "$root/train.py" --train_dir="$folder/${checkpoint_folder:-ckpt}" "$@"
 }
 
 # evaluate_into FOLDER FLAGS...: python eval.py, with its output in FOLDER/eval_log and its numbers in FOLDER/metrics.json.

@@ -272,7 +272,8 @@ def build(cls: type[Config], values: Mapping[str, Any], places: Mapping[str, str
             log.warning("%s: %s", places.get(name, name), reason)
     for name, compute in cls.derived.items():
         if name in values:
-            given, computed = yaml.safe_load(str(values[name])), compute(config)
+            given = yaml.safe_load(str(values[name]).replace("(", "[").replace(")", "]"))  # (28, 28) is a list too
+            computed = compute(config)
             if _plain(given) != _plain(computed):
                 log.warning("%s=%s has no effect: it follows from the other keys and is %s",
                             places.get(name, name), given, computed)

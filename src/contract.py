@@ -130,6 +130,9 @@ class Task(Protocol):
     def preprocess(self) -> dict:
         """The deterministic input recipe as data (see `src/exporting/preprocess_spec.py`)."""
 
+    def results(self, evaluator: Evaluator) -> dict[str, Any]:
+        """Single predictions that belong beside the numbers: {name: JSON content of a file}, empty without any."""
+
     def describe(self, numbers: dict[str, Any]) -> str:
         """The numbers of `evaluator().compute()` as a table for people."""
 

@@ -13,7 +13,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 if has_flag help -- "$@"; then usage; exit 0; fi
 options=(--folder="train_parallel{rank}{number}")
-flags=(--model=maskrcnn_resnet50 --output_dir="train_parallel0{number}/checkpoint" --is_distributed)
+flags=(--model=mask_rcnn_r50 --output_dir="train_parallel0{number}/checkpoint" --is_distributed)
 if [[ ${1:-} == *.json ]]; then
     options+=(--rank_table="$1")
     shift

@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 import time
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -183,6 +184,10 @@ class Checkpoints(Callback):
         return self.saved
 
 
+def _numbers(values: Mapping, prefix: str = "") -> dict[str, float]:
+    return {f"{prefix}{name}": value for name, value in values.items() if isinstance(value, (int, float))}
+
+
 class Evaluation(Callback):
     """Evaluate every `interval` epochs and at the end; keep the checkpoint with the best metric beside the others."""
 
@@ -198,9 +203,10 @@ class Evaluation(Callback):
         if not (progress.epoch_ends and (progress.epoch % self.interval == 0 or progress.finished)):
             return
         started = time.monotonic()
-        numbers = {k: v for k, v in self.evaluate().items() if isinstance(v, (int, float))}
-        numbers["seconds"] = time.monotonic() - started
-        self.metrics.write("eval", progress, numbers)
+        found = dict(self.evaluate())
+        numbers = _numbers(found) | {"seconds": time.monotonic() - started}
+        parts = [_numbers(part, f"{name}_") for name, part in found.items() if isinstance(part, Mapping)]
+        self.metrics.write("eval", progress, dict(ChainMap(numbers, *parts)))
         log.info("evaluation after epoch %d: %s", progress.epoch,
                  ", ".join(f"{k} {v:.4f}" for k, v in numbers.items() if isinstance(v, float)))
         if numbers[self.metric] > self.best:

@@ -13,7 +13,7 @@ import mindspore.nn as nn
 import numpy as np
 from mindspore.train import Model
 
-from src.contract import InputError, Source, Task
+from src.contract import Evaluator, InputError, Source, Task
 from src.data import order
 from src.data.pipeline import augmented_batch, training_batches
 from src.engine import checkpoint, runtime, weights
@@ -131,8 +131,8 @@ def batch_statistics(network: nn.Cell) -> list[ms.Parameter]:
             for statistic in (cell[1].moving_mean, cell[1].moving_variance)]
 
 
-def evaluate_split(task: Task, network: nn.Cell, source: Source, machine: runtime.Runtime) -> dict:
-    """Numbers of `network` on a split, shared out over the ranks; its training mode is as before afterwards."""
+def evaluate_split(task: Task, network: nn.Cell, source: Source, machine: runtime.Runtime) -> Evaluator:
+    """What an evaluator counted of `network` on a split, shared out over the ranks. Its training mode stays."""
     was_training = network.training
     network.set_train(False)
     evaluator = evaluate(task.predictor(network), source, task.evaluator(), world=machine.world, rank=machine.rank)
@@ -140,7 +140,7 @@ def evaluate_split(task: Task, network: nn.Cell, source: Source, machine: runtim
     first, *others = machine.gather(evaluator)
     for other in others:
         first.merge(other)
-    return first.compute()
+    return first
 
 
 def replay(task: Task, settings: Settings, machine: runtime.Runtime) -> dict[str, float]:
@@ -248,14 +248,14 @@ class _Run:
                                 metrics=metrics, log_steps=settings.log_steps)
         stop = StopOnNonFinite(recorder, self.step_cell, folder.folder, describe=self.describe,
                                sample_ids=self.sample_ids)
-        checkpoints = Checkpoints(folder, self.step_cell, self.progress, save_steps=settings.steps_between_checkpoints(self.progress.steps_per_epoch),
-                                  describe=self.describe, machine=self.machine)
+        checkpoints = Checkpoints(folder, self.step_cell, self.progress, describe=self.describe, machine=self.machine,
+                                  save_steps=settings.steps_between_checkpoints(self.progress.steps_per_epoch))
         if not settings.eval_interval:
             return [recorder, stop, checkpoints]
         source = task.source("val")
         return [recorder, stop, checkpoints, Evaluation(
-            lambda: evaluate_split(task, network, source, self.machine), checkpoints, metrics, metric=task.metric,
-            interval=settings.eval_interval)]
+            lambda: evaluate_split(task, network, source, self.machine).compute(), checkpoints, metrics,
+            metric=task.metric, interval=settings.eval_interval)]
 
 
 def needed_bytes(task: Task, network: nn.Cell) -> int:

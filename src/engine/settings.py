@@ -33,7 +33,7 @@ class Settings(Config):
     base_lr: float = option(0.015, "learning rate at the start, after warm-up", gt=0)
     scale_lr: bool = option(False, "multiply base_lr by the number of processes and of accumulated batches")
     lr_type: Literal["cos", "poly", "exp", "step"] = option("cos", "decay of the learning rate")
-    lr_epochs: int = option(0, "epochs from the end of warm-up to learning rate 0 (cos, poly); 0: until the run ends", ge=0)
+    lr_epochs: int = option(0, "epochs from the end of warm-up to learning rate 0; 0: until the run ends", ge=0)
     lr_decay_step: int = option(40000, "updates between two decays of exp", ge=1)
     lr_decay_rate: float = option(0.1, "factor of a decay of exp and step", gt=0)
     lr_milestones: tuple[int, ...] = option((), "epochs at which step decays")

@@ -75,7 +75,7 @@ class MaskRCNNConfig(MaskRCNNOptions):
         "rpn_nms_post": lambda c: c.rpn_nms_pre,
     }
     retired: ClassVar = {
-        "base_step": "has no effect: the steps of an epoch are counted from the data, images // (batch_size x processes)",
+        "base_step": "has no effect: an epoch's steps are counted from the data, images // (batch_size x processes)",
         "sgd_momentum": "has no effect, and had none: the optimizer's momentum is the key momentum",
         "only_create_dataset": "has no effect: records are built with src/tools/build_coco_data.py",
     }
@@ -99,8 +99,8 @@ class MaskRCNNConfig(MaskRCNNOptions):
         if self.coco_classes and self.num_classes not in (0, len(self.coco_classes)):
             raise ValueError(f"{len(self.coco_classes)} coco_classes for num_classes={self.num_classes}")
         if 0 < self.lr_epochs < self.epochs:
-            raise ValueError(f"total_epoch={self.lr_epochs} is below epoch_size={self.epochs}: the learning rate would be "
-                             f"0 before the run ends; give --total_epoch={self.epochs} or 0")
+            raise ValueError(f"total_epoch={self.lr_epochs} is below epoch_size={self.epochs}: the learning rate would "
+                             f"be 0 before the run ends; give --total_epoch={self.epochs} or 0")
         for low, high in (("neg_iou_thr", "pos_iou_thr"), ("neg_iou_thr_stage2", "pos_iou_thr_stage2")):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(f"{low}={getattr(self, low)} is above {high}={getattr(self, high)}")
@@ -164,8 +164,8 @@ class MaskRCNNConfig(MaskRCNNOptions):
         else:
             names = category_names(self, "val" if self.checkpoint else "train")
             if self.num_classes not in (0, len(names)):
-                raise InputError(f"num_classes={self.num_classes}, but the data has {len(names)} classes with background "
-                                 f"({', '.join(names[:6])}, ...); give --coco_classes to choose some of them")
+                raise InputError(f"num_classes={self.num_classes}, but the data has {len(names)} classes with "
+                                 f"background ({', '.join(names[:6])}, ...); choose some of them with --coco_classes")
             values |= {"coco_classes": names, "num_classes": len(names)} if self.class_map == "order" else {
                 "num_classes": len(names)}
         return build(type(self), self.model_dump(include=self.model_fields_set) | values)

@@ -45,10 +45,11 @@ class MaskRCNNOptions(Settings):
     val_data_type: str = option("val2017", "name of the validation split: folder in coco_root", group="common")
     instance_set: str = option("annotations/instances_{}.json", "annotation file in coco_root; {}: the split's name",
                                group="common")
-    ann_file: str = option("", "annotation file to evaluate on; its images are in image_dir or, by COCO's layout, beside",
+    ann_file: str = option("", "annotation file to evaluate on; its images are in image_dir, or as in COCO's layout",
                            group="eval")
     image_dir: str = option("", "folder that the paths of anno_path start from", group="common")
-    anno_path: str = option("", "dataset=other: text file, one image a line: path x1,y1,x2,y2,class ...", group="common")
+    anno_path: str = option("", "dataset=other: text file, one image a line: path x1,y1,x2,y2,class ...",
+                           group="common")
     val_anno_path: str = option("", "dataset=other: text file that training evaluates on")
     data_file: str = option("", "records to train on instead: path, first shard or manifest", group="common",
                             aliases=("mindrecord_dir",))
@@ -96,8 +97,8 @@ class MaskRCNNOptions(Settings):
                                                                                 group="common")
     norm: Literal["auto", "frozen", "batch", "group", "sync"] = option(
         "auto", "normalisation layers; auto: frozen with loaded weights, else group", group="common")
-    freeze_at: int = option(-1, "frozen parts of the backbone: 1 stem, 2 and layer1, ... 5 all; -1: 2 with loaded weights",
-                            ge=-1, le=5)
+    freeze_at: int = option(-1, "frozen parts of the backbone: 0 none, 1 stem, 2 and layer1, ... 5 all; -1: 2 with "
+                                "loaded weights, else 0", ge=-1, le=5)
     stem_pool: Literal["same", "pad"] = option("pad", "padding of the stem's max pool", group="common")
     bn_eps: float = option(1e-5, "added to the variance", group="common", ge=0)
     fpn_out_channels: int = option(256, "channels of the pyramid", group="common", ge=1)
@@ -107,7 +108,7 @@ class MaskRCNNOptions(Settings):
     rcnn_mask_out_channels: int = option(256, "channels of the mask head", group="common", ge=1)
     roi_layer: Annotated[RoILayer, pydantic.BeforeValidator(_read_mapping)] = option(
         RoILayer(), "bins of RoIAlign: {out_size: box head, mask_out_size: mask head}", group="common")
-    roi_align_finest_scale: float = option(56.0, "RoIs of this side (pixels) are the largest of P2", group="common", gt=0)
+    roi_align_finest_scale: float = option(56.0, "RoIs of twice this side, pixels, go to P3", group="common", gt=0)
     roi_level: Literal["eps_outside", "eps_inside"] = option("eps_outside", "rounding of a RoI's level", group="common")
     box_offset: Literal[0, 1] = option(0, "1: a box's width counts pixels, x2 - x1 + 1", group="common")
     delta_clip: Literal["above", "both"] = option("above", "limit of size deltas", group="common")

@@ -90,6 +90,11 @@ class MaskRCNNTask:
     def evaluator(self) -> CocoMAP:
         return CocoMAP()
 
+    def results(self, evaluator: CocoMAP) -> dict[str, list]:
+        """Detections in COCO's results format: {"bbox": boxes, "segm": masks}."""
+        kinds = ("bbox",) if self.config.dataset == "other" else ("bbox", "segm")
+        return {kind: evaluator.results(kind) for kind in kinds}
+
     def describe(self, numbers: dict) -> str:
         """COCO's lines for boxes and masks, AP by class, and which images did not count."""
         parts = [f"Evaluate annotation type *{kind}*\n{summary(numbers[kind])}" for kind in ("bbox", "segm")
