@@ -93,7 +93,7 @@ def test_deconvolution_by_product_is_the_transposed_convolution():
         cell.bias.set_data(bias)
     theirs.weight.set_data(ours.weight)
     grouped = ours(x).asnumpy()
-    got = np.stack([ungroup(Tensor(grouped[:, c]), 4, 5).asnumpy() for c in range(6)], 1)
+    got = np.stack([ungroup(Tensor(grouped[:, :, c]), 4, 5).asnumpy() for c in range(6)], 1)
     np.testing.assert_allclose(got, theirs(x).asnumpy(), atol=1e-5)
 
 
@@ -104,6 +104,6 @@ def test_mask_of_the_own_class_is_that_row_of_the_predictor():
     x, labels = Tensor(rng.normal(size=(3, 3, 2, 2)).astype(np.float32)), np.array([2, 0, 2], np.int32)
     hidden = ops.relu(head.deconv(ops.relu(head.convs[0](x)))).asnumpy()
     weight, bias = head.predict.weight.asnumpy()[:, :, 0, 0], head.predict.bias.asnumpy()
-    every = np.einsum("kc,ncpq->nkpq", weight, hidden) + bias[:, None, None]
+    every = np.einsum("kc,npc->nkp", weight, hidden) + bias[:, None]
     expected = ungroup(Tensor(every[np.arange(3), labels]), 2, 2).asnumpy()
     np.testing.assert_allclose(head(x, Tensor(labels)).asnumpy(), expected, atol=1e-5)
