@@ -73,16 +73,16 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int], *, objects: int 
     Args:
         rng: the only source of randomness.
         size: (H, W) in pixels, at least 40 x 40.
-        objects: number of shapes wanted; 1 to 5 where not given. Fewer are drawn where there is no room.
+        objects: number of shapes wanted; 3 to 7 (in small pictures 1 or 2) where not given. Fewer are drawn where there is no room.
         crowd: begin with a region of many tiny shapes of one class.
     """
     canvas = _Canvas(draw_ground(rng, size))
     if crowd:
         _add_crowd(canvas, rng)
     small = min(size) < 80
-    wanted = int(rng.integers(1, 3 if small else 6)) if objects is None else objects
+    wanted = int(rng.integers(1, 3) if small else rng.integers(3, 8)) if objects is None else objects
     for _ in range(wanted):
-        _add_shape(canvas, rng, int(rng.integers(1, len(CLASS_NAMES))), (46, 70) if small else (36, 62))
+        _add_shape(canvas, rng, int(rng.integers(1, len(CLASS_NAMES))), (46, 70) if small else (44, 70))
     things = [Thing(category, canvas.ids == k + 1) for k, category in enumerate(canvas.categories)]
     return Scene(canvas.image, things[int(crowd):], things[:int(crowd)], canvas.ids)
 

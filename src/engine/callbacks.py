@@ -199,9 +199,22 @@ class Evaluation(Callback):
         self.best = metrics.best("eval", metric)
 
     def on_train_step_end(self, run_context) -> None:
+        if self.checkpoints.progress.epoch_ends and self._wanted():
+            self._run()
+
+    def catch_up(self) -> None:
+        """Make up for the evaluation that a run was killed in, when it goes on from the checkpoint of that step."""
         progress = self.checkpoints.progress
-        if not (progress.epoch_ends and (progress.epoch % self.interval == 0 or progress.finished)):
-            return
+        done = any(line["step"] == progress.step for line in self.metrics.lines)
+        if progress.step and progress.step % progress.steps_per_epoch == 0 and self._wanted() and not done:
+            self._run()
+
+    def _wanted(self) -> bool:
+        progress = self.checkpoints.progress
+        return progress.epoch % self.interval == 0 or progress.finished
+
+    def _run(self) -> None:
+        progress = self.checkpoints.progress
         started = time.monotonic()
         found = dict(self.evaluate())
         numbers = _numbers(found) | {"seconds": time.monotonic() - started}

@@ -51,15 +51,19 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, source: Sou
     step_cell = build_step(task, settings, machine, network, per_epoch)
     progress, last = _position(folder, step_cell, settings, per_epoch)
     machine.agree("the step to start from", progress.step)
-    if progress.finished:
-        log.info("the run in %s is finished: %s", folder.folder, last)
-        return last
     runtime.check_memory(needed_bytes(task, network), settings.device_target, task.memory_flags())
     if machine.rank == 0:
         (folder.folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
     metrics = MetricsLog(folder.folder / f"rank_{machine.rank}" if machine.rank else folder.folder, progress.step,
                          rank=machine.rank)
     callbacks = _Run(task, settings, machine, len(source), step_cell, progress).callbacks(network, folder, metrics)
+    for callback in callbacks:
+        if isinstance(callback, Evaluation):
+            callback.catch_up()
+    if progress.finished:
+        log.info("the run in %s is finished: %s", folder.folder, last)
+        metrics.close()
+        return last
     log.info("training %s on %d images: %d epochs of %d steps, %.1f million parameters", settings.model, len(source),
              settings.epochs, per_epoch, sum(p.size for p in network.get_parameters()) / 1e6)
     steps = progress.total_steps - progress.step

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import pydantic
+
 from src.config import Config, option
 
 
@@ -33,7 +35,8 @@ class Settings(Config):
     base_lr: float = option(0.015, "learning rate at the start, after warm-up", gt=0)
     scale_lr: bool = option(False, "multiply base_lr by the number of processes and of accumulated batches")
     lr_type: Literal["cos", "poly", "exp", "step"] = option("cos", "decay of the learning rate")
-    lr_epochs: int = option(0, "epochs from the end of warm-up to learning rate 0; 0: until the run ends", ge=0)
+    lr_epochs: int = option(0, "epochs from the end of warm-up to learning rate 0; 0: until the run ends",
+                            aliases=("total_epoch",), ge=0)
     lr_decay_step: int = option(40000, "updates between two decays of exp", ge=1)
     lr_decay_rate: float = option(0.1, "factor of a decay of exp and step", gt=0)
     lr_milestones: tuple[int, ...] = option((), "epochs at which step decays")
@@ -63,4 +66,11 @@ class Settings(Config):
 
     def completed(self) -> Settings:
         """This configuration with what follows from its data and weights in place of what was left open."""
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _decays_to_the_end(self) -> Settings:
+        if 0 < self.lr_epochs < self.epochs:
+            raise ValueError(f"total_epoch={self.lr_epochs} is below epoch_size={self.epochs}: the learning rate would "
+                             f"be 0 before the run ends; give --total_epoch={self.epochs} or 0")
         return self

@@ -98,9 +98,6 @@ class MaskRCNNConfig(MaskRCNNOptions):
             raise ValueError("num_classes=1: expected at least 2, background is one of them; 0 takes those of the data")
         if self.coco_classes and self.num_classes not in (0, len(self.coco_classes)):
             raise ValueError(f"{len(self.coco_classes)} coco_classes for num_classes={self.num_classes}")
-        if 0 < self.lr_epochs < self.epochs:
-            raise ValueError(f"total_epoch={self.lr_epochs} is below epoch_size={self.epochs}: the learning rate would "
-                             f"be 0 before the run ends; give --total_epoch={self.epochs} or 0")
         for low, high in (("neg_iou_thr", "pos_iou_thr"), ("neg_iou_thr_stage2", "pos_iou_thr_stage2")):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(f"{low}={getattr(self, low)} is above {high}={getattr(self, high)}")
