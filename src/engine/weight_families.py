@@ -166,7 +166,7 @@ FAMILIES = {family.name: family for family in (
     Family("mindseg", "mindseg", state=(*_ZOO_STATE, "state.*"), signatures=(
         {"layer2.0.downsample.0.weight": _1X1, "bn1.gamma": (64,)},
         {"backbone.conv1.weight": (64, 3, 7, 7), "aspp.branches.0.conv.weight": (256, None, 1, 1)},
-        {"backbone.conv1.weight": (64, 3, 7, 7), "fpn.lateral.0.weight": (256, None, 1, 1)})),
+        {"backbone.conv1.weight": (64, 3, 7, 7), "fpn.lateral.0.weight": _1X1})),
     Family("zoo_resnet", "zoo", conventions=ZOO_RESNET, state=_ZOO_STATE, parts=("fc",),
            signatures=({"layer2.0.down_sample_layer.0.weight": _1X1},),
            rows=(*_resnet("", "", ("down_sample_layer.0", "down_sample_layer.1")), ("end_point", "fc", "biased"))),

@@ -1,0 +1,101 @@
+"""Propose anchors from the box sizes of a data set: `propose_anchors.py --ann_file=JSON --img_height=H --img_width=W`.
+
+Boxes are measured in pixels of the network's input, after the resize of evaluation. Proposed are one and two scales a
+level with three ratios, each with the IoU that boxes can reach with their best anchor; 0.7 is where training calls an
+anchor positive, below 0.3 a box has no anchor at all.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if __name__ == "__main__":  # works from any folder, as a file too
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
+
+from src.config import Parser, add_flag, entry_point
+from src.contract import InputError
+from src.data.coco_check import read_annotations
+from src.maskrcnn.anchors import base_anchors
+from src.maskrcnn.options import STRIDES
+from src.maskrcnn.recipe import InputRecipe
+
+LEAST = 1.5  # smallest anchor side, in strides
+
+
+def box_sizes(ann_file: str, input_size: tuple[int, int]) -> np.ndarray:
+    """(N, 2) float64 (width, height) of a file's boxes in the network's input; crowds and empty boxes are left out."""
+    content = read_annotations(ann_file)
+    recipe = InputRecipe(input_size, (0.0,) * 3, (1.0,) * 3)
+    scales = {}
+    for image in content["images"]:
+        fitted = recipe.fitted((image["height"], image["width"]))
+        scales[image["id"]] = fitted[1] / image["width"], fitted[0] / image["height"]
+    sizes = np.array([np.multiply(a["bbox"][2:], scales[a["image_id"]]) for a in content["annotations"]
+                      if not a.get("iscrowd")]).reshape(-1, 2)
+    sizes = sizes[(sizes >= 1).all(1)]
+    if not len(sizes):
+        raise InputError(f"{ann_file}: no boxes of at least one pixel in an input of {input_size[0]} x {input_size[1]}")
+    return sizes
+
+
+def propose(sizes: np.ndarray, *, scales_per_level: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(anchor_scales, anchor_ratios as height / width) that overlap (N, 2) box sizes best in the mean.
+
+    Anchors double from level to level as the strides do, so one factor places them all. It is at least `LEAST` strides:
+    smaller anchors would leave gaps between neighbouring cells.
+    """
+    ratio = sizes[:, 1] / sizes[:, 0]
+    spread = max(float(np.sqrt(np.percentile(ratio, 85) / np.percentile(ratio, 15))), 1.2)
+    centre = float(np.median(ratio))
+    ratios = tuple(float(f"{centre * f:.2g}") for f in (1 / spread, 1, spread))
+    steps = 2 ** (np.arange(scales_per_level) / scales_per_level)
+    candidates = [tuple(float(f"{first * step:.2g}") for step in steps) for first in np.arange(LEAST, 8.25, 0.25)]
+    return max(candidates, key=lambda scales: best_overlaps(sizes, scales, ratios).mean()), ratios
+
+
+def best_overlaps(sizes: np.ndarray, scales: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
+    """(N,) IoU of each box with the best of the anchors when both have one centre: the most that a place can reach."""
+    anchors = np.concatenate([base_anchors(stride, scales=scales, ratios=ratios, centre="origin", box_offset=0)
+                              for stride in STRIDES])
+    shapes = anchors[:, 2:] - anchors[:, :2]
+    shared = np.minimum(sizes[:, None], shapes).prod(-1)
+    return (shared / (sizes.prod(-1)[:, None] + shapes.prod(-1) - shared)).max(1)
+
+
+def describe(sizes: np.ndarray, scales: Sequence[float], ratios: Sequence[float]) -> str:
+    """Which share of the boxes the anchors can reach."""
+    best = best_overlaps(sizes, scales, ratios)
+    scales, ratios = (",".join(f"{v:g}" for v in values) for values in (scales, ratios))
+    return (f"--anchor_scales={scales} --anchor_ratios={ratios}: mean best IoU {best.mean():.3f}, "
+            f"{100 * (best >= 0.7).mean():.1f} % of the boxes at 0.7 and more, {100 * (best < 0.3).mean():.1f} % below 0.3")
+
+
+def parse_args(argv: list[str]) -> argparse.Namespace:
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_flag(parser, "ann_file", "", "annotation file in COCO's layout, of the training split")
+    add_flag(parser, "img_height", 768, "height of the network's input, pixels")
+    add_flag(parser, "img_width", 1280, "width of the network's input, pixels")
+    args = parser.parse_args(argv)
+    if not args.ann_file:
+        raise InputError("--ann_file is missing: the annotation file of the training split")
+    return args
+
+
+def main() -> int:
+    args = parse_args(sys.argv[1:])
+    sizes = box_sizes(args.ann_file, (args.img_height, args.img_width))
+    side = np.percentile(np.sqrt(sizes.prod(1)), [5, 25, 50, 75, 95])
+    print(f"{len(sizes)} boxes in an input of {args.img_height} x {args.img_width}; square root of their area, pixels: "
+          f"5 % below {side[0]:.0f}, 25 % {side[1]:.0f}, half {side[2]:.0f}, 75 % {side[3]:.0f}, 95 % {side[4]:.0f}")
+    print("by default " + describe(sizes, (8.0,), (0.5, 1.0, 2.0)))
+    for count in (1, 2):
+        print("proposed   " + describe(sizes, *propose(sizes, scales_per_level=count)))
+    return 0
+
+
+if __name__ == "__main__":
+    entry_point(main)
