@@ -71,7 +71,8 @@ def describe(sizes: np.ndarray, scales: Sequence[float], ratios: Sequence[float]
     best = best_overlaps(sizes, scales, ratios)
     scales, ratios = (",".join(f"{v:g}" for v in values) for values in (scales, ratios))
     return (f"--anchor_scales={scales} --anchor_ratios={ratios}: mean best IoU {best.mean():.3f}, "
-            f"{100 * (best >= 0.7).mean():.1f} % of the boxes at 0.7 and more, {100 * (best < 0.3).mean():.1f} % below 0.3")
+            f"{100 * (best >= 0.7).mean():.1f} % of the boxes at 0.7 and more, "
+            f"{100 * (best < 0.3).mean():.1f} % below 0.3")
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
