@@ -74,9 +74,9 @@ def encode(boxes, targets, *, stds: Sequence[float], box_offset: int = 0):
     x1, y1, x2, y2 = split(boxes)
     u1, v1, u2, v2 = split(targets)
     w, h = x2 - x1 + box_offset, y2 - y1 + box_offset
-    deltas = ops.stack([((u1 + u2) - (x1 + x2)) / (2 * w), ((v1 + v2) - (y1 + y2)) / (2 * h),
-                        ops.log((u2 - u1 + box_offset) / w), ops.log((v2 - v1 + box_offset) / h)], -1)
-    return deltas / Tensor(list(stds), ms.float32)
+    deltas = ops.stack((((u1 + u2) - (x1 + x2)) / (2 * w), ((v1 + v2) - (y1 + y2)) / (2 * h),
+                        ops.log((u2 - u1 + box_offset) / w), ops.log((v2 - v1 + box_offset) / h)), -1)
+    return deltas / Tensor(np.array(stds, np.float32))
 
 
 def decode(deltas, boxes, *, stds: Sequence[float], box_offset: int = 0, delta_clip: str = "above"):
@@ -84,7 +84,7 @@ def decode(deltas, boxes, *, stds: Sequence[float], box_offset: int = 0, delta_c
 
     `delta_clip`: "above" limits dw and dh to log(1000 / 16), "both" also to its negative.
     """
-    dx, dy, dw, dh = split(deltas * Tensor(list(stds), ms.float32))
+    dx, dy, dw, dh = split(deltas * Tensor(np.array(stds, np.float32)))
     dw, dh = ops.minimum(dw, MAX_LOG_RATIO), ops.minimum(dh, MAX_LOG_RATIO)
     if delta_clip == "both":
         dw, dh = ops.maximum(dw, -MAX_LOG_RATIO), ops.maximum(dh, -MAX_LOG_RATIO)
@@ -92,15 +92,15 @@ def decode(deltas, boxes, *, stds: Sequence[float], box_offset: int = 0, delta_c
     w, h = x2 - x1 + box_offset, y2 - y1 + box_offset
     x, y = (x1 + x2) / 2 + dx * w, (y1 + y2) / 2 + dy * h
     half_w, half_h = (w * ops.exp(dw) - box_offset) / 2, (h * ops.exp(dh) - box_offset) / 2
-    return ops.stack([x - half_w, y - half_h, x + half_w, y + half_h], -1)
+    return ops.stack((x - half_w, y - half_h, x + half_w, y + half_h), -1)
 
 
 def clip_to_image(boxes, image_size):
     """Clip (B, N, 4) boxes to 0..width and 0..height of (B, 2) `image_size` (height, width), both inclusive."""
     height, width = image_size[:, None, 0], image_size[:, None, 1]
     x1, y1, x2, y2 = split(boxes)
-    return ops.stack([ops.minimum(ops.relu(x1), width), ops.minimum(ops.relu(y1), height),
-                      ops.minimum(ops.relu(x2), width), ops.minimum(ops.relu(y2), height)], -1)
+    return ops.stack((ops.minimum(ops.relu(x1), width), ops.minimum(ops.relu(y1), height),
+                      ops.minimum(ops.relu(x2), width), ops.minimum(ops.relu(y2), height)), -1)
 
 
 def large_enough(boxes, min_size: float):
@@ -124,4 +124,7 @@ def suppress(boxes, threshold: float):
     b, n = boxes.shape[:2]
     ranks = Tensor(np.arange(n, 0, -1, dtype=np.float32)[:, None])
     nms = ops.NMSWithMask(threshold)
-    return ops.stack([nms(ops.cat([boxes[i], ranks], 1))[2] for i in range(b)])
+    keep = ()
+    for image in range(b):
+        keep += (nms(ops.cat((boxes[image], ranks), 1))[2],)
+    return ops.stack(keep)

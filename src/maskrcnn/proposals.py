@@ -129,4 +129,4 @@ def class_offset(labels, num_classes: int, span: float):
     side = int(np.ceil(np.sqrt(num_classes)))
     row = ops.floor(labels.astype(ms.float32) / side)
     column = labels.astype(ms.float32) - row * side
-    return ops.stack([column, row, column, row], -1) * float(span)
+    return ops.stack((column, row, column, row), -1) * float(span)

@@ -66,8 +66,8 @@ def sample_axis(start, extent, size: int, limit):
     low = ops.floor(position)
     high = ops.minimum(low + 1.0, limit - 1.0)
     part = position - low
-    cell = ops.stack([low, high], -1).reshape(-1, size * SAMPLES * 2).astype(ms.int32)
-    weight = ops.stack([(1.0 - part) * inside, part * inside], -1).reshape(-1, size, SAMPLES * 2)
+    cell = ops.stack((low, high), -1).reshape(-1, size * SAMPLES * 2).astype(ms.int32)
+    weight = ops.stack(((1.0 - part) * inside, part * inside), -1).reshape(-1, size, SAMPLES * 2)
     return cell, weight
 
 
@@ -83,7 +83,7 @@ class RoIAlign(BoxCell):
     def __init__(self, size: int, *, strides: Sequence[int] = (4, 8, 16, 32), roi_level: str = "eps_outside",
                  finest_scale: float = FINEST_SCALE, box_offset: int = 0):
         super().__init__()
-        self.size, self.strides = size, tuple(strides)
+        self.size, self.strides = size, Tensor(np.array(strides, np.float32))
         self.rule = {"levels": len(strides), "rule": roi_level, "finest_scale": finest_scale, "box_offset": box_offset}
 
     def construct(self, table, boxes, sizes):
@@ -98,9 +98,10 @@ class RoIAlign(BoxCell):
         n, size = b * r, self.size
         level = roi_level(boxes, **self.rule).reshape(n)
         image = Tensor(np.repeat(np.arange(b), r).astype(np.int32))
-        height, width = lookup([h for h, w in sizes], level), lookup([w for h, w in sizes], level)
-        first = lookup(level_starts(sizes, b), level) + image * height * width
-        stride = ops.gather(Tensor(list(self.strides), ms.float32), level, 0)
+        own = ops.gather(level_rows(sizes, b), level, 0)
+        height, width = own[:, 0], own[:, 1]
+        first = own[:, 2] + image * height * width
+        stride = ops.gather(self.strides, level, 0)
         x1, y1, x2, y2 = split(ops.stop_gradient(boxes).reshape(n, 4) / stride[:, None])
         rows, row_weight = sample_axis(y1, ops.maximum(y2 - y1, 1.0), size, height.astype(ms.float32))
         columns, column_weight = sample_axis(x1, ops.maximum(x2 - x1, 1.0), size, width.astype(ms.float32))
@@ -113,14 +114,11 @@ class RoIAlign(BoxCell):
         return x.reshape(n, size, size, -1).transpose(0, 3, 1, 2)
 
 
-def lookup(values: Sequence[int], index):
-    """Row `index` of a small constant: (N,) int32 -> (N,) int32."""
-    return ops.gather(Tensor(list(values), ms.int32), index, 0)
-
-
-def level_starts(sizes: Sequence[tuple[int, int]], batch: int) -> list[int]:
-    """First row of each level in the table of `batch` images."""
-    starts = [0]
-    for height, width in sizes[:-1]:
-        starts.append(starts[-1] + batch * height * width)
-    return starts
+@ops.constexpr
+def level_rows(sizes, batch):
+    """(levels, 3) int32: height and width of each level and its first row in the table of `batch` images."""
+    rows, first = [], 0
+    for height, width in sizes:
+        rows.append((height, width, first))
+        first += batch * height * width
+    return Tensor(rows, ms.int32)
