@@ -19,6 +19,10 @@ def main() -> int:
         return 0
     if not settings.checkpoint:
         raise InputError("--ckpt_path is missing: the checkpoint to evaluate")
+    path = Path(settings.result_path)
+    if path.is_dir():
+        raise InputError(f"--result_path={path}: a folder; name a file")
+    path.parent.mkdir(parents=True, exist_ok=True)
     from src.engine import loop, runtime
     from src.engine.weights import load_weights
 
@@ -26,9 +30,14 @@ def main() -> int:
     machine = runtime.start(settings.device_target, device_id=settings.device_id)
     task = tasks.create(settings)
     network = task.network()
-    log.info(load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing).summary())
+    try:
+        report = load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing)
+    except InputError as error:
+        raise InputError(f"{error}\nWhere the checkpoint says what it was trained for, leave out --model, --backbone, "
+                         "--num_classes and --norm") from error
+    log.info(report.summary())
     evaluator = loop.evaluate_split(task, network, task.source("val"), machine)
-    numbers, path = evaluator.compute(), Path(settings.result_path)
+    numbers = evaluator.compute()
     print(task.describe(numbers))
     write_json(path, numbers | {"checkpoint": settings.checkpoint})
     for name, content in task.results(evaluator).items():
@@ -37,7 +46,6 @@ def main() -> int:
 
 
 def write_json(path: Path, content: dict | list) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".unfinished-{path.name}")
     unfinished.write_text(json.dumps(content, indent=2 if isinstance(content, dict) else None) + "\n", encoding="utf-8")
     os.replace(unfinished, path)

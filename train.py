@@ -14,9 +14,12 @@ def main() -> int:
         print(settings.to_yaml(), end="")
         return 0
     from src.engine import loop, runtime
+    from src.engine.callbacks import Stopped
 
-    settings = tasks.settings_of(settings.replay, replay=settings.replay) if settings.replay else (
-        tasks.with_conventions(settings))
+    if settings.replay:  # flags given beside it win, for data or a device that is elsewhere now
+        settings = tasks.settings_of(settings.replay, **settings.model_dump(include=settings.model_fields_set))
+    else:
+        settings = tasks.with_conventions(settings)
     machine = runtime.start(settings.device_target, device_id=settings.device_id,
                             is_distributed=settings.is_distributed, seed=settings.seed)
     task = tasks.create(settings)
@@ -24,7 +27,10 @@ def main() -> int:
         for name, value in loop.replay(task, settings, machine).items():
             print(f"{name}: {value:.7g}")
         return 0
-    last = loop.train(task, settings, machine)
+    try:
+        last = loop.train(task, settings, machine)
+    except Stopped as stopped:
+        return 128 + stopped.signal
     log.info("checkpoint: %s", last)
     return 0
 

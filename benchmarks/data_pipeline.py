@@ -1,6 +1,7 @@
 """Augmented training samples a second: our pipeline against a torch DataLoader that does the same work.
 
-    python benchmarks/data_pipeline.py --peer_python=PEERS/bin/python --data_root=CAMVID --data_lst=CAMVID/voc_train_lst.txt
+    python benchmarks/data_pipeline.py --peer_python=PEERS/bin/python --data_root=CAMVID \\
+        --data_lst=CAMVID/voc_train_lst.txt
 
 Decode, random scale 0.5 to 2 (bicubic), normalise, pad, crop to 513, mirror, batches of 16; 2 workers each (threads
 here, processes in the DataLoader). A round is 8 batches. A ratio below 1 means that ours is faster.

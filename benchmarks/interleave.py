@@ -1,7 +1,7 @@
 """Two programs timed side by side: rounds A B A B ..., medians, spread and the ratio round by round.
 
-Each program is a worker that prepares itself, says `ready`, and then does one unit of work for every line that it reads,
-answering with the seconds that it took. So compilation and warm-up are done once, both programs see the same
+Each program is a worker that prepares itself, says `ready`, and then does one unit of work for every line that it
+reads, answering with the seconds that it took. So compilation and warm-up are done once, both programs see the same
 machine, and a slow spell of the machine hits both.
 """
 from __future__ import annotations
@@ -76,6 +76,7 @@ def show(title: str, result: dict) -> None:
         if name == "facts":
             continue
         unit = "" if name == "ratio" else " s"
-        print(f"  {name:<12} median {row['median']:.3f}{unit}  ({row['min']:.3f} to {row['max']:.3f}, {row['runs']} runs)")
+        print(f"  {name:<12} median {row['median']:.3f}{unit}  ({row['min']:.3f} to {row['max']:.3f}, "
+              f"{row['runs']} runs)")
     for name, facts in result["facts"].items():
         print(f"  {name:<12} " + ", ".join(f"{k} {v:.1f}" for k, v in facts.items()))

@@ -32,7 +32,7 @@ while (($#)); do
     case $1 in
         --help | -h) usage; exit 0 ;;
         --model=*) model=${1#--model=} ;;
-        --model) model=${2:-} && shift ;;
+        --model) [[ $# -ge 2 ]] || usage_error "--model needs a value"; model=$2; shift ;;
         *) flags+=("$1") ;;
     esac
     shift

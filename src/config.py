@@ -154,7 +154,7 @@ def _user_message(error: BaseException) -> str | None:
     """The message of an InputError, also of one that a data pipeline wrapped into its own RuntimeError."""
     if isinstance(error, InputError):
         return str(error)
-    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
+    if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     found = re.search(r".*InputError: (.*?)(?:\n\s*\n|\n-{5,}|\Z)", str(error), re.S)  # after any traceback
     return found.group(1).strip() if found else None
@@ -229,7 +229,8 @@ def find_preset(name: str, presets: Path) -> Path:
         if path.is_file():
             return path
     known = sorted(p.stem for p in presets.glob("*.yaml"))
-    raise InputError(f"--config={name}: neither a file nor a preset{nearest(name, known)} Presets: {', '.join(known)}")
+    raise InputError(f"--config={name}: neither a file nor a preset{nearest(name, known) or '.'} "
+                     f"Presets: {', '.join(known)}")
 
 
 def read_yaml(path: Path, cls: type[Config]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -249,12 +250,17 @@ def read_yaml(path: Path, cls: type[Config]) -> tuple[dict[str, Any], dict[str, 
     values, places = {}, {}
     for key, value in node.value:
         place = f"{path}:{key.start_mark.line + 1}"
+        if not isinstance(key, yaml.ScalarNode):
+            raise InputError(f"{place}: expected `key: value`")
         if key.value not in canonical:
             raise InputError(f"{place}: unknown key {key.value!r}{nearest(key.value, canonical)}")
         name = canonical[key.value]
         if name in values:
             raise InputError(f"{place}: key {name!r} is given twice (first at {places[name]})")
-        values[name] = yaml.SafeLoader("").construct_object(value, deep=True)
+        try:
+            values[name] = yaml.SafeLoader("").construct_object(value, deep=True)
+        except yaml.YAMLError as error:
+            raise InputError(f"{place}: {key.value}: {' '.join(str(error).split())}") from error
         places[name] = f"{place} {key.value}"
     return values, places
 

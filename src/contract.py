@@ -82,7 +82,7 @@ class Instances:
 
 
 class Evaluator(Protocol):
-    """Scores predictions image by image. Parts computed by several processes can be merged; printing is the caller's."""
+    """Scores predictions image by image. Parts of several processes can be merged; printing is the caller's."""
 
     def update(self, prediction: LabelMap | Instances, target: bytes) -> None: ...
 

@@ -61,7 +61,7 @@ def with_conventions(settings):
 
 def _row(model: str) -> tuple[str, str, str, str]:
     if model not in MODELS:
-        raise InputError(f"--model={model}: unknown model{nearest(model, MODELS)} Models: {', '.join(MODELS)}")
+        raise InputError(f"--model={model}: unknown model{nearest(model, MODELS) or '.'} Models: {', '.join(MODELS)}")
     return MODELS[model]
 
 

@@ -33,8 +33,8 @@ def normalise(image: np.ndarray, mean: Sequence[float], std: Sequence[float], ca
               colour_order: str = "RGB", left: int = 0) -> np.ndarray:
     """(h, w, 3) uint8 RGB -> (3, *canvas) float32: (image - mean) / std in `colour_order`.
 
-    The image starts in the top row at column `left`; the rest of the canvas is 0. `mean` and `std` are in `colour_order`,
-    on the 0..255 scale.
+    The image starts in the top row at column `left`; the rest of the canvas is 0. `mean` and `std` are in
+    `colour_order`, on the 0..255 scale.
     """
     height, width = image.shape[:2]
     out = np.zeros((3, *canvas), np.float32)

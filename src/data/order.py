@@ -27,7 +27,7 @@ def plan(num_samples: int, *, seed: int, epoch: int, batch_size: int, world: int
 
 
 def share(num_samples: int, *, world: int = 1, rank: int = 0) -> range:
-    """Sample ids that a rank evaluates: contiguous, every sample exactly once over all ranks, sizes differ by one at most."""
+    """Sample ids that a rank evaluates: contiguous; every sample exactly once over all ranks, balanced to one."""
     return range(num_samples * rank // world, num_samples * (rank + 1) // world)
 
 

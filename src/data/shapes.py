@@ -73,7 +73,8 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int], *, objects: int 
     Args:
         rng: the only source of randomness.
         size: (H, W) in pixels, at least 40 x 40.
-        objects: number of shapes wanted; 3 to 7 (in small pictures 1 or 2) where not given. Fewer are drawn where there is no room.
+        objects: number of shapes wanted; 3 to 7 (in small pictures 1 or 2) where not given. Fewer are drawn where
+            there is no room.
         crowd: begin with a region of many tiny shapes of one class.
     """
     canvas = _Canvas(draw_ground(rng, size))

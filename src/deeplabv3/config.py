@@ -28,7 +28,8 @@ class DeepLabV3Config(Settings):
     model: Literal["deeplab_v3_s16", "deeplab_v3_s8"] = option(
         "deeplab_v3_s16", "deeplab_v3_s16 or deeplab_v3_s8: output stride 16 or 8", group="common")
 
-    data_file: str = option("", "MindRecord to train on: path, first shard or manifest", aliases=("mindrecord_dir",))
+    data_file: str = option("", "MindRecord to train on or evaluate: path, first shard or manifest", group="common",
+                            aliases=("mindrecord_dir",))
     data_root: str = option("", "folder that the paths in data_lst are relative to", group="common")
     data_lst: str = option("", "list file with lines `image label`: to train on without conversion, or to evaluate",
                            group="common")
@@ -79,8 +80,9 @@ class DeepLabV3Config(Settings):
             raise ValueError(f"{len(self.class_names)} class_names for num_classes={self.num_classes}")
         if self.ignore_label < self.num_classes:
             raise ValueError(f"ignore_label={self.ignore_label} is a class index (num_classes={self.num_classes})")
-        if any(s <= 0 for s in self.scales):
-            raise ValueError(f"scales={self.scales}: every scale must be above 0")
+        canvas = self.eval_crop_size or self.crop_size
+        if canvas < 33 or any(int((canvas - 1) * s) + 1 < 33 for s in self.scales):
+            raise ValueError(f"a canvas of {canvas} pixels at scales={self.scales}: no side may be below 33")
         return self
 
     def translate(self, conventions: Mapping[str, Any]) -> dict[str, Any]:

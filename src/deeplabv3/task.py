@@ -97,7 +97,7 @@ class DeepLabV3Task:
                          batch_size=c.batch_size, workers=c.workers)
 
     def evaluator(self) -> MeanIoU:
-        return MeanIoU(self.class_names, decode_label)
+        return MeanIoU(self.class_names, decode_label, self.config.ignore_label)
 
     def memory_flags(self) -> str:
         """The flags that make a training step smaller, with their values."""

@@ -1,6 +1,6 @@
 """What happens around the steps that `mindspore.train.Model` drives: logs, checkpoints, evaluation, stopping.
 
-Order matters and is fixed in `loop.fit`: `StepRecorder` first (it counts), `StopOnNonFinite` before `Checkpoints`.
+Order matters: `StepRecorder` first (it counts), `StopOnNonFinite` before `Checkpoints`, `RestartClock` last.
 """
 from __future__ import annotations
 
@@ -28,6 +28,18 @@ DATA_WAIT_WARNING = 0.2  # share of an epoch's time spent waiting for batches ab
 INTERVAL = 5.0 if sys.stdout.isatty() else 30.0  # seconds between two progress lines
 
 
+class Stopped(Exception):
+    """A signal ended the run before its last step; its checkpoint is written.
+
+    Attributes:
+        signal: its number. checkpoint: path of what was saved.
+    """
+
+    def __init__(self, number: int, path: Path | None):
+        super().__init__(f"stopped by signal {number}")
+        self.signal, self.checkpoint = number, path
+
+
 class StepRecorder(Callback):
     """Counts steps, measures time and data wait, writes the log lines and the metrics file.
 
@@ -47,12 +59,13 @@ class StepRecorder(Callback):
         self.metrics, self.log_steps = metrics, log_steps
         self.last: dict[str, float] = {}
         self.skipped = self.seen = 0
-        self.wait = self.busy = 0.0
+        self.wait = self.busy = self.step_wait = 0.0
         self.mark = self.epoch_mark = self.spoken = time.monotonic()
 
     def on_train_step_begin(self, run_context) -> None:
-        self.wait += time.monotonic() - self.mark
-        self.mark = time.monotonic()
+        now = time.monotonic()
+        self.step_wait, self.mark = now - self.mark, now
+        self.wait += self.step_wait
 
     def on_train_step_end(self, run_context) -> None:
         context = run_context.original_args()
@@ -63,7 +76,8 @@ class StepRecorder(Callback):
         self.last = dict(zip(self.names, values))
         self.skipped += not self.last["finite"]
         self.metrics.write("train", self.progress, self.last | {
-            "learning_rate": self.learning_rate(), "seconds": seconds, "data_wait": self._wait_share(),
+            "learning_rate": self.learning_rate(), "seconds": seconds,
+            "data_wait": self.step_wait / max(self.step_wait + seconds, 1e-9),
             "skipped_steps": self.skipped})
         self._say()
         self.mark = time.monotonic()
@@ -103,6 +117,21 @@ class StepRecorder(Callback):
                         "train from records", 100 * share)
         self.wait = self.busy = 0.0
         self.spoken = self.epoch_mark = time.monotonic()
+
+
+class RestartClock(Callback):
+    """The last callback: the time that checkpoints and evaluation took is no waiting for data, and no step's time."""
+
+    def __init__(self, recorder: StepRecorder):
+        super().__init__()
+        self.recorder = recorder
+
+    def on_train_step_end(self, run_context) -> None:
+        recorder, now = self.recorder, time.monotonic()
+        pause = now - recorder.mark
+        recorder.mark = now
+        recorder.epoch_mark += pause
+        recorder.progress.started += pause
 
 
 class StopOnNonFinite(Callback):
@@ -146,7 +175,7 @@ class StopOnNonFinite(Callback):
 
 
 class Checkpoints(Callback):
-    """Save every `save_steps` steps, at the end, and when a rank is asked to stop (SIGTERM).
+    """Save every `save_steps` steps, at the end, and when a rank is asked to stop (SIGTERM, Ctrl-C).
 
     A checkpoint that is due amid an accumulation waits for its update: until then the ranks hold different gradients.
     Rank 0 writes; all ranks take part, so that they stop at the same step.
@@ -157,15 +186,18 @@ class Checkpoints(Callback):
         super().__init__()
         self.folder, self.cell, self.progress, self.machine = folder, step_cell, progress, machine
         self.save_steps, self.describe = save_steps, describe
-        self.terminated = self.due = False
+        self.due = False
+        self.signal = 0  # that asked this process to stop
         self.saved: Path | None = None
-        signal.signal(signal.SIGTERM, self._terminate)
+        self.handlers = {n: signal.signal(n, self._terminate) for n in (signal.SIGTERM, signal.SIGINT)}
 
-    def _terminate(self, *_) -> None:
-        self.terminated = True
+    def _terminate(self, number: int, _) -> None:
+        """Stop after the step that is running; a second signal ends the process as signals do."""
+        self.signal = number
+        signal.signal(number, signal.SIG_DFL)
 
     def on_train_step_end(self, run_context) -> None:
-        stop = self.machine.any(self.terminated)
+        stop = self.machine.any(bool(self.signal))
         self.due |= stop or self.progress.finished or self.progress.crossed(self.save_steps)
         if not self.due or (self.progress.step % self.cell.accumulate_steps and not self.progress.finished):
             return
@@ -174,6 +206,10 @@ class Checkpoints(Callback):
         if stop:
             log.info("asked to stop: checkpoint %s is written; --resume goes on from it", self.saved)
             run_context.request_stop()
+
+    def on_train_end(self, run_context) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
 
     def save(self) -> Path:
         """Write a checkpoint of the current step, unless there is one, and return its path."""

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
-from src.contract import Evaluator, Record, Source
+from src.contract import Evaluator, InputError, Record, Source
 from src.data import order
 from src.engine.progress import clock
 
@@ -24,7 +24,11 @@ def evaluate(predictor: Callable, source: Source, evaluator: Evaluator, *, world
     waiting: list[Record] = []  # records that the predictor has taken and not answered yet: a few batches at most
     started = spoken = time.monotonic()
     for done, prediction in enumerate(predictor(_remembered(source.rows(ids), waiting)), 1):
-        evaluator.update(prediction, waiting.pop(0).target)
+        record = waiting.pop(0)
+        try:
+            evaluator.update(prediction, record.target)
+        except InputError as error:
+            raise InputError(f"{record.place}: {record.file_name}: {error}") from error
         if time.monotonic() - spoken > SPEAK_EVERY:
             spoken = time.monotonic()
             left = (spoken - started) / done * (len(ids) - done)

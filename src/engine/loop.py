@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from src.contract import Evaluator, InputError, Source, Task
 from src.data import order
 from src.data.pipeline import augmented_batch, training_batches
 from src.engine import checkpoint, runtime, weights
-from src.engine.callbacks import Checkpoints, Evaluation, StepRecorder, StopOnNonFinite
+from src.engine.callbacks import Checkpoints, Evaluation, RestartClock, StepRecorder, StopOnNonFinite, Stopped
 from src.engine.evaluate import evaluate
 from src.engine.metrics_log import MetricsLog
 from src.engine.optim import momentum_optimizer
@@ -71,7 +73,10 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, source: Sou
     Model(step_cell).train(steps // chunk, _batches(task, settings, machine, source, progress.step),
                            callbacks=callbacks, dataset_sink_mode=machine.data_sink, sink_size=chunk)
     metrics.close()
-    return callbacks[2].saved
+    checkpoints = next(c for c in callbacks if isinstance(c, Checkpoints))
+    if not progress.finished:
+        raise Stopped(checkpoints.signal or signal.SIGTERM, checkpoints.saved)
+    return checkpoints.saved
 
 
 def sink_chunk(steps: int, largest: int) -> int:
@@ -179,11 +184,21 @@ def _own_folder(path: Path, settings: Settings,
         except BlockingIOError:
             raise InputError(f"--output_dir={path}: another run is writing into this folder") from None
         folder = checkpoint.CheckpointFolder(path, settings.model, settings.keep_checkpoint_max)
-        if folder.existing() and not settings.resume:
-            raise InputError(f"--output_dir={path}: holds checkpoints of an earlier run; go on with --resume or name "
-                             "another folder")
+        _check_free(folder, settings)
         folder.clear_unfinished()
         yield folder
+
+
+def _check_free(folder: checkpoint.CheckpointFolder, settings: Settings) -> None:
+    """A folder belongs to one run: it is resumed, or another folder is taken."""
+    path, own = folder.folder, folder.existing()
+    others = [p.name for p in sorted(path.glob("*.ckpt"))
+              if re.fullmatch(r"[^.].*-\d+_\d+\.ckpt", p.name) and p not in own]
+    if others:
+        raise InputError(f"--output_dir={path}: holds checkpoints of another model ({others[0]}); name another folder")
+    if (own or (path / "metrics.jsonl").exists()) and not settings.resume:
+        raise InputError(f"--output_dir={path}: holds checkpoints or logs of an earlier run; go on with --resume or "
+                         "name another folder")
 
 
 def _position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, settings: Settings,
@@ -199,8 +214,19 @@ def _position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, setting
     if metadata["steps_per_epoch"] != per_epoch:
         raise InputError(f"{path}: was trained with {metadata['steps_per_epoch']} steps an epoch, the data and batch "
                          f"size now give {per_epoch}; resume with the same data, --batch_size and number of processes")
+    _check_settings(settings, metadata["config"], path)
     log.info("resuming from %s (step %d of %d)", path, metadata["step"], progress.total_steps)
     return Progress(per_epoch, progress.total_steps, metadata["step"]), path
+
+
+def _check_settings(settings: Settings, before: dict, path: Path) -> None:
+    """Refuse to go on with settings that would make another run of it."""
+    now = settings.model_dump(mode="json")
+    changed = [f"{k}={now[k]} (was {before[k]})" for k in before
+               if k in now and now[k] != before[k] and k not in settings.free_to_change]
+    if changed:
+        raise InputError(f"{path}: the run has other settings: {', '.join(changed)}. Resume with those of config.yaml "
+                         "beside the checkpoint; to train on in another way, start a new run with --pretrained")
 
 
 def _after_epochs(settings: Settings, step_cell: TrainStep, per_epoch: int) -> Progress:
@@ -254,12 +280,13 @@ class _Run:
                                sample_ids=self.sample_ids)
         checkpoints = Checkpoints(folder, self.step_cell, self.progress, describe=self.describe, machine=self.machine,
                                   save_steps=settings.steps_between_checkpoints(self.progress.steps_per_epoch))
-        if not settings.eval_interval:
-            return [recorder, stop, checkpoints]
-        source = task.source("val")
-        return [recorder, stop, checkpoints, Evaluation(
-            lambda: evaluate_split(task, network, source, self.machine).compute(), checkpoints, metrics,
-            metric=task.metric, interval=settings.eval_interval)]
+        callbacks = [recorder, stop, checkpoints]
+        if settings.eval_interval:
+            source = task.source("val")
+            callbacks.append(Evaluation(
+                lambda: evaluate_split(task, network, source, self.machine).compute(), checkpoints, metrics,
+                metric=task.metric, interval=settings.eval_interval))
+        return [*callbacks, RestartClock(recorder)]
 
 
 def needed_bytes(task: Task, network: nn.Cell) -> int:

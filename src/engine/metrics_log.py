@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,12 +32,14 @@ class MetricsLog:
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1, flush_secs=30)
 
     def write(self, kind: str, progress: Progress, numbers: Mapping[str, float]) -> None:
+        numbers = {name: value if math.isfinite(value) else None for name, value in numbers.items()}  # JSON has no NaN
         line = {"kind": kind, "step": progress.step, "epoch": progress.epoch, **numbers}
         self.file.write(json.dumps(line) + "\n")
         if kind == "eval":
             self.lines.append(line)
         for name, value in numbers.items():
-            self.board.add_scalar(f"{kind}/{name}", value, progress.step)
+            if value is not None:
+                self.board.add_scalar(f"{kind}/{name}", value, progress.step)
 
     def write_losses(self, line: str) -> None:
         """Append a line of losses, as the log has it, to `loss_{rank}.log`."""

@@ -1,7 +1,7 @@
 """The configuration keys of training, evaluation and export that do not depend on the model."""
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pydantic
 
@@ -10,6 +10,13 @@ from src.config import Config, option
 
 class Settings(Config):
     """Keys shared by all models."""
+
+    # Keys that a resumed run may have otherwise than before: where things lie, what is logged, saved and evaluated.
+    free_to_change: ClassVar = (
+        "device_id", "workers", "checkpoint", "result_path", "output_dir", "pretrained", "resume", "save_steps",
+        "keep_checkpoint_max", "eval_interval", "log_steps", "sink_size", "replay", "print_config", "is_distributed",
+        "data_file",
+        "data_root", "data_lst", "val_data_file", "val_data_lst", "eval_crop_size", "scales", "flip", "class_names")
 
     model: str = option("deeplab_v3_s16", "name of the model", group="common")
     device_target: Literal["Ascend", "CPU", "GPU"] = option("Ascend", "device to run on", group="common")

@@ -37,10 +37,10 @@ def read_tensors(path: str | Path) -> tuple[Tensors, Metadata]:
     """
     path = Path(path)
     suffix = ".pth" if path.suffix == ".pt" else path.suffix
-    if suffix not in _READERS:
-        raise InputError(f"{path}: suffix {path.suffix!r} is none of {', '.join(_READERS)}")
     if not path.is_file():
         raise InputError(f"{path}: {'is a folder, give a file in it' if path.is_dir() else 'no such file'}")
+    if suffix not in _READERS:
+        raise InputError(f"{path}: suffix {path.suffix!r} is none of {', '.join(_READERS)}")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; fetch it again")
     tensors, metadata = _READERS[suffix](path)

@@ -1,7 +1,7 @@
 """Mean intersection over union from a confusion matrix that is accumulated image by image."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -26,8 +26,9 @@ class MeanIoU:
     occur}, `images` and `confusion` (K x K lists). All in [0, 1].
     """
 
-    def __init__(self, class_names: Sequence[str], decode_truth):
-        self.class_names, self.decode_truth = tuple(class_names), decode_truth
+    def __init__(self, class_names: Sequence[str], decode_truth: Callable[[bytes], np.ndarray],
+                 ignore_label: int = 255):
+        self.class_names, self.decode_truth, self.ignore_label = tuple(class_names), decode_truth, ignore_label
         self.confusion = np.zeros((len(class_names), len(class_names)), np.int64)
         self.image_ids: set[int] = set()
 
@@ -35,7 +36,8 @@ class MeanIoU:
         """Count one image; `target` is the label file's bytes.
 
         Raises:
-            InputError: the image was counted before, or the sizes differ.
+            InputError: the image was counted before, the sizes differ, or the label holds a value that is neither a
+                class nor `ignore_label`: such pixels would silently not count.
         """
         truth = self.decode_truth(target)
         if prediction.image_id in self.image_ids:
@@ -43,6 +45,10 @@ class MeanIoU:
         if truth.shape != prediction.labels.shape:
             raise InputError(f"image {prediction.image_id}: predicted size {prediction.labels.shape}, "
                              f"label size {truth.shape}")
+        wrong = (truth >= len(self.class_names)) & (truth != self.ignore_label)
+        if wrong.any():
+            raise InputError(f"label value {truth[wrong][0]} is neither below num_classes={len(self.class_names)} nor "
+                             f"ignore_label={self.ignore_label}; evaluate with the classes that the network has")
         self.image_ids.add(prediction.image_id)
         self.confusion += confusion_matrix(truth, prediction.labels, len(self.class_names))
 

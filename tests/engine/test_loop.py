@@ -13,6 +13,7 @@ import pytest
 
 from src.contract import InputError
 from src.engine import checkpoint, loop
+from src.engine.callbacks import Stopped
 from tests.engine.tiny_task import CPU, Points, TinyTask, jitter, settings, weight
 
 
@@ -123,7 +124,7 @@ def test_lines_of_steps_that_are_done_again_are_replaced(finished, tmp_path):
 
 def test_results_of_an_earlier_run_stay_unless_it_is_resumed(finished):
     folder, *_ = finished
-    with pytest.raises(InputError, match="holds checkpoints of an earlier run; go on with --resume or name another"):
+    with pytest.raises(InputError, match="holds checkpoints or logs of an earlier run; go on with --resume or name another"):
         loop.train(TinyTask(), settings(folder), CPU)
 
 
@@ -147,9 +148,9 @@ def test_two_runs_cannot_write_into_one_folder(tmp_path):
 
 def test_half_written_files_of_a_killed_run_are_removed_and_others_stay(tmp_path):
     (tmp_path / ".unfinished-1-line-1_3.ckpt").write_bytes(b"half")
-    (tmp_path / "other-1_3.ckpt").write_bytes(b"of another model")
+    (tmp_path / "weights.ckpt").write_bytes(b"of no run")
     loop.train(TinyTask(), settings(tmp_path, keep_checkpoint_max=2), CPU)
-    assert sorted(p.name for p in tmp_path.glob("*.ckpt")) == ["line-2_4.ckpt", "line-2_5.ckpt", "other-1_3.ckpt"]
+    assert sorted(p.name for p in tmp_path.glob("*.ckpt")) == ["line-2_4.ckpt", "line-2_5.ckpt", "weights.ckpt"]
 
 
 def test_non_finite_loss_stops_with_everything_that_is_needed_to_repeat_it(tmp_path):
@@ -197,7 +198,10 @@ def test_sigterm_writes_a_checkpoint_and_the_run_goes_on_from_it(finished, tmp_p
 
     thread = threading.Thread(target=terminate)
     thread.start()
-    last = loop.train(TinyTask(), settings(tmp_path, epochs=2000, save_steps=100000, base_lr=1e-4), CPU)
+    with pytest.raises(Stopped) as stopped:
+        loop.train(TinyTask(), settings(tmp_path, epochs=2000, save_steps=100000, base_lr=1e-4), CPU)
+    assert stopped.value.signal == signal.SIGTERM
+    last = stopped.value.checkpoint
     thread.join()
     done = len(lines(tmp_path))
     assert 2 <= done < 10000
@@ -234,3 +238,16 @@ def test_a_run_goes_on_from_another_ones_optimizer_at_an_epoch(finished, tmp_pat
     assert weight(last) == weight(folder / "line-2_5.ckpt")
     with pytest.raises(InputError, match="pretrain_epoch_size=2: needs --pre_trained=CHECKPOINT, and less than the 2"):
         loop.train(TinyTask(), settings(tmp_path / "late", pretrained=pretrained, start_epoch=2), CPU)
+
+
+def test_a_folder_with_another_models_checkpoints_is_refused(tmp_path):
+    (tmp_path / "other-1_3.ckpt").write_bytes(b"of another model")
+    for resume in (False, True):
+        with pytest.raises(InputError, match="checkpoints of another model .other-1_3.ckpt.; name another folder"):
+            loop.train(TinyTask(), settings(tmp_path, resume=resume), CPU)
+
+
+def test_a_run_is_not_resumed_with_other_settings(finished):
+    folder, *_ = finished
+    with pytest.raises(InputError, match=r"the run has other settings: seed=9 \(was 1\)"):
+        loop.train(TinyTask(), settings(folder, resume=True, eval_interval=1, seed=9), CPU)

@@ -63,9 +63,9 @@ def test_two_ranks_equal_one_process_that_accumulates_their_batches(place):
     frozen = ("--norm=frozen", "--dropout=0", "--save_steps=100")
     launch(place, "--train_dir=two", *frozen)
     done = subprocess.run(
-        [sys.executable, SCRIPT.parents[1] / "train.py", "--config=quickstart", "--data_root=set", "--data_lst=train.txt",
-         "--batch_size=2", "--crop_size=33", "--epochs=2", "--accumulate_steps=2", "--train_dir=one", *frozen], cwd=place,
-        capture_output=True, text=True, timeout=600)
+        [sys.executable, SCRIPT.parents[1] / "train.py", "--config=quickstart", "--data_root=set",
+         "--data_lst=train.txt", "--batch_size=2", "--crop_size=33", "--epochs=2", "--accumulate_steps=2",
+         "--train_dir=one", *frozen], cwd=place, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     two, one = weights(place / "two" / "deeplab_v3_s16-2_2.ckpt"), weights(place / "one" / "deeplab_v3_s16-2_4.ckpt")
     for name, value in two.items():

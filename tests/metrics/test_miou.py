@@ -69,3 +69,12 @@ def test_nothing_to_count_is_zero_and_no_warning(recwarn):
     numbers = miou.compute()
     assert (numbers["miou"], numbers["pixel_accuracy"], numbers["mean_accuracy"]) == (0.0, 0.0, 0.0)
     assert not recwarn.list
+
+
+def test_a_label_value_that_is_no_class_is_refused_and_the_ignore_label_is_not():
+    evaluator = MeanIoU(("a", "b"), lambda data: np.array([[0, 77]], np.uint8))
+    with pytest.raises(InputError, match="label value 77 is neither below num_classes=2 nor ignore_label=255"):
+        evaluator.update(LabelMap(1, np.zeros((1, 2), np.uint8)), b"")
+    evaluator = MeanIoU(("a", "b"), lambda data: np.array([[0, 77]], np.uint8), ignore_label=77)
+    evaluator.update(LabelMap(1, np.zeros((1, 2), np.uint8)), b"")
+    assert evaluator.compute()["pixel_accuracy"] == 1.0
