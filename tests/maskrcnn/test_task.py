@@ -3,6 +3,7 @@ import src  # noqa: F401  isort: skip
 import json
 
 import cv2
+import mindspore as ms
 import numpy as np
 import pytest
 
@@ -25,6 +26,14 @@ TINY = {"device_target": "CPU", "img_width": 64, "img_height": 64, "backbone": "
         "num_expected_neg_stage2": 8, "num_expected_pos_stage2": 4, "test_max_per_img": 5, "test_score_thr": 0.0,
         "epochs": 1, "lr_epochs": 0, "warmup_steps": 2, "base_lr": 0.005}
 SHAPES = ("background", "disc", "triangle", "square", "ring", "star")
+
+
+@pytest.fixture
+def graph_mode():
+    before = ms.get_context("mode")
+    ms.set_context(mode=ms.GRAPH_MODE)
+    yield
+    ms.set_context(mode=before)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +132,7 @@ def test_memory_grows_with_what_it_is_made_of():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("graph_mode")
 def test_a_run_from_training_to_numbers(data, tmp_path):
     """Train, evaluate during training, start another task from the result: all but the predictors is taken over."""
     first = task(coco_root=str(data), output_dir=str(tmp_path / "a"), eval_interval=1, epochs=2)
