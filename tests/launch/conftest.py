@@ -13,6 +13,12 @@ ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = ROOT / "src" / "tools" / "launch.py"
 
 
+def _hear_signals() -> None:
+    """A launcher leaves signals ignored that it finds ignored; tests may run under nohup, which ignores SIGHUP."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGHUP else signal.default_int_handler)
+
+
 class Launchers:
     """Starts launchers in `folder`; every process of theirs has that folder in its command line."""
 
@@ -24,7 +30,8 @@ class Launchers:
         outer = {k: v for k, v in os.environ.items() if not k.startswith(("RANK_", "MS_", "DEVICE_", "WORKERS"))}
         command = [*prefix, sys.executable, str(LAUNCH), *map(str, words)]
         popen = subprocess.Popen(command, cwd=self.folder, env=outer | environment, text=True,
-                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+                                 preexec_fn=_hear_signals)
         self.started.append(popen)
         return popen
 
