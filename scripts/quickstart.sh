@@ -58,6 +58,8 @@ step 5 "evaluation (log: $run/eval_log)"
 checkpoint=$(newest_checkpoint "$run/ckpt")
 logged "$run/eval_log" python eval.py "${config[@]}" "${val[@]}" --ckpt_path="$checkpoint" --result_path="$run/metrics.json"
 step 6 "pictures and report"
-python src/tools/report.py --run_dir="$run" --checkpoint="$checkpoint" "${val[@]}" --least="$least" || status=$?
-echo "took $((SECONDS - started)) s after the installation; look at $run/report.html"
+python src/tools/report.py "${config[@]}" "${val[@]}" --run_dir="$run" --checkpoint="$checkpoint" --least="$least" ||
+    status=$?
+echo "took $((SECONDS - started)) s after the installation; everything is in $run"
+[[ ! -f $run/report.html ]] || echo "look at $run/report.html"
 exit "${status:-0}"
