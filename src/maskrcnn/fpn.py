@@ -33,12 +33,14 @@ class FPN(nn.Cell):
         self.nearest = upsample == "nearest"
         self.lateral = nn.CellList([conv2d(c, channels, 1, bias=True, init="xavier") for c in in_channels])
         self.output = nn.CellList([conv2d(channels, channels, 3, bias=True, init="xavier") for _ in in_channels])
+        # Not a slice with steps: in MindSpore 2.10 its gradient on a CPU now and then never returned, or raised.
+        self.every_second = nn.MaxPool2d(kernel_size=1, stride=2, pad_mode="valid")
 
     def construct(self, features):
         """(C2, C3, C4, C5) -> (P2, P3, P4, P5, P6); every size is half the one before, P6's is rounded up."""
         top = self.lateral[3](features[3])
         p5 = self.output[3](top)
-        outputs = (p5, p5[:, :, ::2, ::2])
+        outputs = (p5, self.every_second(p5))
         for level in (2, 1, 0):
             top = self.merge(self.lateral[level](features[level]), top)
             outputs = (self.output[level](top),) + outputs
