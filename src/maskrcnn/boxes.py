@@ -122,7 +122,7 @@ def suppress(boxes, threshold: float):
         images in one call would cost the square of their number and pass the limit.
     """
     b, n = boxes.shape[:2]
-    ranks = Tensor(np.arange(n, 0, -1, dtype=np.float32)[:, None])
+    ranks = Tensor(np.arange(n, 0, -1, dtype=np.float32)).reshape((n, 1))
     nms = ops.NMSWithMask(threshold)
     keep = ()
     for image in range(b):
