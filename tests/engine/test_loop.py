@@ -124,7 +124,7 @@ def test_lines_of_steps_that_are_done_again_are_replaced(finished, tmp_path):
 
 def test_results_of_an_earlier_run_stay_unless_it_is_resumed(finished):
     folder, *_ = finished
-    with pytest.raises(InputError, match="holds checkpoints or logs of an earlier run; go on with --resume or name another"):
+    with pytest.raises(InputError, match="or logs of an earlier run; go on with --resume or name another"):
         loop.train(TinyTask(), settings(folder), CPU)
 
 
