@@ -118,8 +118,10 @@ class ResNet(nn.Cell):
         self.out_channels = out_channels(depth)
         self.conv1 = conv2d(3, 64, 7, stride=2)
         self.bn1 = norm(64)
-        self.pad_stem = stem_pool == "pad"
-        self.pool = nn.MaxPool2d(kernel_size=3, stride=2, pad_mode="valid" if self.pad_stem else "same")
+        # After a ReLU a border of zeros never wins over a pixel, so it equals one of -inf. The primitive with fixed
+        # paddings: on a CPU, MindSpore 2.10's gradient of `ops.pad` is wrong from its second call on, and then hangs.
+        self.border = nn.Pad(((0, 0), (0, 0), (1, 1), (1, 1))) if stem_pool == "pad" else nn.Identity()
+        self.pool = nn.MaxPool2d(kernel_size=3, stride=2, pad_mode="valid" if stem_pool == "pad" else "same")
         block = Bottleneck if depth >= 50 else BasicBlock
         stages, channels = [], 64
         for width, (stride, rates) in zip(WIDTHS, dilation_plan(BLOCKS[depth], output_stride, dilation)):
@@ -131,10 +133,7 @@ class ResNet(nn.Cell):
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
 
     def construct(self, x):
-        x = ops.relu(self.bn1(self.conv1(x)))
-        if self.pad_stem:  # after a ReLU a border of zeros never wins over a pixel, so it equals a border of -inf
-            x = ops.pad(x, (1, 1, 1, 1))
-        c2 = self.layer1(self.pool(x))
+        c2 = self.layer1(self.pool(self.border(ops.relu(self.bn1(self.conv1(x))))))
         c3 = self.layer2(c2)
         c4 = self.layer3(c3)
         return c2, c3, c4, self.layer4(c4)

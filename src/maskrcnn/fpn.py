@@ -33,7 +33,7 @@ class FPN(nn.Cell):
         self.nearest = upsample == "nearest"
         self.lateral = nn.CellList([conv2d(c, channels, 1, bias=True, init="xavier") for c in in_channels])
         self.output = nn.CellList([conv2d(channels, channels, 3, bias=True, init="xavier") for _ in in_channels])
-        # Not a slice with steps: in MindSpore 2.10 its gradient on a CPU now and then never returned, or raised.
+        # Not a slice with steps, whose gradient MindSpore 2.10 does not compute on a CPU outside a graph.
         self.every_second = nn.MaxPool2d(kernel_size=1, stride=2, pad_mode="valid")
 
     def construct(self, features):

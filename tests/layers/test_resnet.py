@@ -78,3 +78,27 @@ def test_stem_pools_differ_for_even_sizes_alone():
 def test_wrong_options_are_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         ResNet(**{"depth": 18, "norm": NORM} | wrong)
+
+
+class StemPool(nn.Cell):
+    def __init__(self, network):
+        super().__init__()
+        self.border, self.pool = network.border, network.pool
+
+    def construct(self, x, weight):
+        return (self.pool(self.border(x)) * weight).sum()
+
+
+@pytest.mark.parametrize("stem_pool, winners", [("pad", [0, 1, 4, 5]), ("same", [10, 11, 14, 15])])
+def test_stem_pool_gives_the_gradient_to_the_largest_again_and_again(stem_pool, winners):
+    """Falling values win at the top left of their 3x3 window, rising ones at its bottom right."""
+    values = np.arange(16, dtype=np.float32) if stem_pool == "same" else np.arange(16, 0, -1, dtype=np.float32)
+    values = ms.Tensor(values.reshape(1, 1, 4, 4) + 1)
+    weight = ms.Tensor(np.arange(1, 5, dtype=np.float32).reshape(1, 1, 2, 2))
+    expected = np.zeros(16, np.float32)
+    expected[winners] = [1, 2, 3, 4]
+    ms.set_context(mode=ms.GRAPH_MODE)
+    gradient = ms.grad(StemPool(ResNet(18, norm=NORM, stem_pool=stem_pool)))
+    for _ in range(5):
+        np.testing.assert_array_equal(gradient(values, weight).asnumpy().reshape(-1), expected)
+    ms.set_context(mode=ms.PYNATIVE_MODE)
