@@ -1,6 +1,7 @@
 """Reading a whole source in parallel: hashes and checks before a build, records during it. No MindSpore here."""
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,8 @@ import numpy as np
 
 from src.contract import InputError, Record, Source
 from src.data.manifest import Shard, combined, record_digest
+
+log = logging.getLogger(__name__)
 
 Check = Callable[[Record], Mapping[int, int]]
 Progress = Callable[[str, int, int], None]
@@ -91,6 +94,41 @@ class Inspector:
         except InputError as error:
             counts, message = {}, str(error)
         return record_digest(record), size_of(record), counts, message
+
+
+class Subset:
+    """The records of a source at `sample_ids`, in that order (a `src.contract.Source`)."""
+
+    def __init__(self, source: Source, sample_ids: Sequence[int]):
+        self.name, self.source, self.sample_ids = source.name, source, list(sample_ids)
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    def rows(self, sample_ids: Sequence[int]) -> Iterator[Record]:
+        """Yield the records of `sample_ids`, which count within the subset."""
+        return self.source.rows([self.sample_ids[i] for i in sample_ids])
+
+
+def leave_out_bad(source: Source, check: Check, *, workers: int, known: Sequence[str] = ()) -> Source:
+    """Read and check every record of a source, say which are bad, and return the others: `--on_bad=skip`.
+
+    Args:
+        known: messages of records that the source itself left out.
+
+    Raises:
+        InputError: no good record is left.
+    """
+    inspector = Inspector(source, np.arange(len(source)), check=check, workers=workers, progress=lambda *_: None)
+    shard = inspector.shard(source.name, 0, len(source), None)
+    bad = [*known, *shard.bad]
+    if not shard.records:
+        raise InputError(f"{source.name}: no usable record is left\n{describe_bad(bad)}")
+    if bad:
+        log.warning("%s: %d of %d records are left out\n%s", source.name, len(bad), len(bad) + shard.records,
+                    describe_bad(bad))
+    skipped = set(shard.skipped)
+    return Subset(source, [i for i in range(len(source)) if i not in skipped]) if skipped else source
 
 
 def size_of(record: Record) -> int:

@@ -30,31 +30,30 @@ class _OrderedRows:
                        np.str_(f"{record.place}: {record.file_name}"), np.int32(sample_id), np.int32(epoch))
 
 
-def training_batches(source: Source, *, transform: Callable, columns: Sequence[str], seed: int, epochs: int,
-                     batch_size: int, world: int = 1, rank: int = 0, start_step: int = 0,
-                     workers: int = 2) -> ds.Dataset:
+def training_batches(source: Source, *, transform: Callable, columns: Sequence[str], batch_size: int, workers: int = 2,
+                     start_step: int = 0, **plan: int) -> ds.Dataset:
     """Return the batches of a whole run (of one rank), from batch `start_step` on, as one MindSpore dataset.
 
     Args:
         source: the split.
         transform: `(image bytes, target bytes, Generator) -> arrays`, the columns before `sample_id` and `epoch`.
         columns: names of all batch columns; the last two are `sample_id` and `epoch`, (B,) int32.
-        seed: of order and augmentation.
-        epochs: length of the whole run.
-        start_step: batches of the run that are done.
         workers: threads that augment, as many as there are cores at most. Their number changes nothing but the speed.
+        start_step: batches of the run that are done.
+        plan: `seed`, `epochs`, `world` and `rank` of the whole run, see `order.training_order`.
 
     Raises:
         InputError: fewer samples than one batch of every rank.
     """
-    if order.steps_per_epoch(len(source), batch_size, world) == 0:
-        raise InputError(f"{source.name} has {len(source)} samples, fewer than batch_size={batch_size} x {world} "
-                         "processes; lower --batch_size")
+    plan = {"world": 1, "rank": 0, "batch_size": batch_size} | plan
+    if order.steps_per_epoch(len(source), batch_size, plan["world"]) == 0:
+        raise InputError(f"{source.name} has {len(source)} samples, fewer than batch_size={batch_size} x "
+                         f"{plan['world']} processes; lower --batch_size")
     cv2.setNumThreads(0)  # the workers are the parallelism
-    rows = _OrderedRows(source, start_step, seed=seed, epochs=epochs, batch_size=batch_size, world=world, rank=rank)
+    rows = _OrderedRows(source, start_step, **plan)
     data = ds.GeneratorDataset(rows, ["image", "target", "place", "sample_id", "epoch"], num_parallel_workers=1,
                                shuffle=False, python_multiprocessing=False)
-    data = data.map(_Augment(transform, seed), ["image", "target", "place", "sample_id", "epoch"], list(columns),
+    data = data.map(_Augment(transform, plan["seed"]), ["image", "target", "place", "sample_id", "epoch"], list(columns),
                     num_parallel_workers=min(workers, os.cpu_count() or 1), python_multiprocessing=False)
     return data.batch(batch_size, drop_remainder=True)
 

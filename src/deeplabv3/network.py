@@ -10,7 +10,7 @@ from mindspore import ops
 from mindspore.common.initializer import HeNormal
 
 from src.layers.conv_norm import ConvNormAct, NormFactory, conv2d
-from src.layers.random import hash_uniform, sample_key
+from src.layers.random import SampleDropout
 from src.layers.resize import bilinear_resize
 from src.layers.resnet import ResNet
 
@@ -82,16 +82,15 @@ class DeepLabV3(nn.Cell):
         num_classes: K.
         aspp_rates: dilation of the ASPP's 3x3 branches.
         norm: `channels -> normalisation cell`.
-        dropout: share of the ASPP's output features that is dropped while training.
-        seed: of the dropout masks, which are functions of (seed, epoch, sample id).
+        dropout: of the ASPP's output features while training; none by default.
         resize_rule: of the final bilinear resize, see `layers.resize.bilinear_matrix`.
         head_conv: a 3x3 convolution, norm and ReLU before the classifier (torchvision).
         auxiliary: a second head on C4, for training alone.
     """
 
     def __init__(self, backbone: ResNet, *, num_classes: int, aspp_rates: tuple[int, ...], norm: NormFactory,
-                 dropout: float = 0.1, seed: int = 1, resize_rule: str = "align_corners",
-                 head_conv: bool = False, auxiliary: bool = False):
+                 dropout: SampleDropout | None = None, resize_rule: str = "align_corners", head_conv: bool = False,
+                 auxiliary: bool = False):
         super().__init__()
         self.backbone = backbone
         self.aspp = ASPP(backbone.out_channels[-1], rates=aspp_rates, norm=norm)
@@ -99,7 +98,7 @@ class DeepLabV3(nn.Cell):
         self.classifier = nn.Conv2d(ASPP_CHANNELS, num_classes, 1, has_bias=True, pad_mode="valid",
                                     weight_init=HeNormal(mode="fan_in", nonlinearity="linear"), bias_init="zeros")
         self.auxiliary = FCNHead(backbone.out_channels[2], num_classes, norm=norm) if auxiliary else None
-        self.dropout, self.seed, self.resize_rule = dropout, seed, resize_rule
+        self.dropout, self.resize_rule = dropout or SampleDropout(0.0), resize_rule
 
     def construct(self, image):
         features = self.backbone(image)[-1]
@@ -107,21 +106,12 @@ class DeepLabV3(nn.Cell):
 
     def train_logits(self, c5, image, sample_id, epoch):
         """C5 -> logits (B, K, H, W) with dropout."""
-        features = self.drop(self.aspp(c5), sample_id, epoch)
+        features = self.dropout(self.aspp(c5), sample_id, epoch)
         return self.resize(self.classifier(self.head(features)), image)
 
     def auxiliary_logits(self, c4, image):
         """C4 -> logits (B, K, H, W) of the auxiliary head."""
         return self.resize(self.auxiliary(c4), image)
-
-    def drop(self, x, sample_id, epoch):
-        """Dropout of (B, C, h, w) by a mask that depends on (seed, epoch, sample id) alone."""
-        if self.dropout == 0:
-            return x
-        batch, channels, height, width = x.shape
-        noise = hash_uniform(sample_key(self.seed, epoch, sample_id), channels * height * width)
-        keep = (noise >= self.dropout).astype(x.dtype) * (1.0 / (1.0 - self.dropout))
-        return x * keep.reshape(x.shape)
 
     def resize(self, logits, image):
         return bilinear_resize(logits, image.shape[2:], rule=self.resize_rule)

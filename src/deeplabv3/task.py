@@ -9,8 +9,9 @@ import numpy as np
 from mindspore import ops
 
 from src.contract import InputError, Source
+from src.data.checks import leave_out_bad
 from src.data.decode import decode_label
-from src.data.voc import ListSource
+from src.data.voc import ListSource, RecordCheck
 from src.deeplabv3.config import DeepLabV3Config
 from src.deeplabv3.loss import DeepLabV3Loss
 from src.deeplabv3.memory import activation_bytes
@@ -18,6 +19,7 @@ from src.deeplabv3.network import DeepLabV3
 from src.deeplabv3.predict import Predictor
 from src.deeplabv3.recipe import InputRecipe, TrainTransform
 from src.layers.conv_norm import norm_factory
+from src.layers.random import SampleDropout
 from src.layers.resnet import ResNet
 from src.metrics.miou import MeanIoU
 
@@ -68,7 +70,10 @@ class DeepLabV3Task:
             from src.data.mindrecord import RecordSource
 
             return RecordSource(file)
-        return ListSource(c.data_root, lst)
+        source = ListSource(c.data_root, lst, on_bad=c.on_bad)
+        if c.on_bad == "error":
+            return source
+        return leave_out_bad(source, RecordCheck(c.num_classes, c.ignore_label), workers=c.workers, known=source.bad)
 
     def train_transform(self) -> Callable:
         c = self.config
@@ -80,8 +85,9 @@ class DeepLabV3Task:
         norm = norm_factory("frozen" if c.freeze_bn else c.norm, eps=c.bn_eps, momentum=c.bn_momentum)
         backbone = ResNet(int(c.backbone.removeprefix("resnet")), norm=norm, output_stride=c.output_stride,
                           dilation=c.dilation, stem_pool=c.stem_pool)
-        return DeepLabV3(backbone, num_classes=c.num_classes, aspp_rates=c.aspp_rates, norm=norm, dropout=c.dropout,
-                         seed=c.seed, resize_rule="align_corners" if c.resize_align_corners else "half_pixel",
+        return DeepLabV3(backbone, num_classes=c.num_classes, aspp_rates=c.aspp_rates, norm=norm,
+                         dropout=SampleDropout(c.dropout, seed=c.seed),
+                         resize_rule="align_corners" if c.resize_align_corners else "half_pixel",
                          head_conv=c.head_conv3x3, auxiliary=c.auxiliary)
 
     def training_cell(self, network: DeepLabV3) -> nn.Cell:

@@ -24,6 +24,8 @@ class Settings(Config):
     seed: int = option(1, "seed of initial weights, order, augmentation and noise", group="common", ge=0)
     batch_size: int = option(32, "images per batch and process", group="common", ge=1)
     workers: int = option(2, "threads that decode and augment", group="common", ge=1)
+    on_bad: Literal["error", "skip"] = option("error", "bad images of lists and annotation files: error stops, skip "
+                                              "leaves them out and lists them", group="common")
     checkpoint: str = option("", "checkpoint to evaluate, export or predict with", group="eval",
                              aliases=("ckpt_path", "ckpt_file", "checkpoint_path"))
     result_path: str = option("./eval_result.json", "file that eval.py writes its numbers to", group="eval")

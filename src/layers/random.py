@@ -5,6 +5,7 @@ would draw other numbers. A hash of (seed, epoch, sample id, position) draws the
 """
 from __future__ import annotations
 
+import mindspore.nn as nn
 import numpy as np
 from mindspore import Tensor, ops
 
@@ -43,3 +44,24 @@ def hash_uniform(key, count: int, stream: int = 0):
     offsets = Tensor(offsets.astype(np.uint32).view(np.int32))
     bits = mix(mix(offsets)[None, :] + key[:, None])
     return _shift_right(bits, 8).astype(np.float32) * (1.0 / (1 << 24))
+
+
+class SampleDropout(nn.Cell):
+    """Dropout of (B, C, h, w) by a mask that depends on (seed, epoch, sample id) alone.
+
+    Args:
+        share: of the features that is dropped; the others are scaled by 1 / (1 - share).
+        seed: of the masks.
+    """
+
+    def __init__(self, share: float, *, seed: int = 1):
+        super().__init__()
+        self.share, self.seed = share, seed
+
+    def construct(self, x, sample_id, epoch):
+        if self.share == 0:
+            return x
+        batch, channels, height, width = x.shape
+        noise = hash_uniform(sample_key(self.seed, epoch, sample_id), channels * height * width)
+        keep = (noise >= self.share).astype(x.dtype) * (1.0 / (1.0 - self.share))
+        return x * keep.reshape(x.shape)

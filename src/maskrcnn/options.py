@@ -54,7 +54,6 @@ class MaskRCNNOptions(Settings):
     data_file: str = option("", "records to train on instead: path, first shard or manifest", group="common",
                             aliases=("mindrecord_dir",))
     val_data_file: str = option("", "records that training evaluates on, or to evaluate", group="common")
-    on_bad: Literal["error", "skip"] = option("error", "skip: leave bad images out and list them", group="common")
     coco_classes: tuple[str, ...] = option((), "names by class index, background first; by default those of the data",
                                            group="common")
     num_classes: int = option(0, "number of classes, background included; 0: as many as the data has", group="common",

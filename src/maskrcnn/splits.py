@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from src.contract import InputError, Source
+from src.data.checks import leave_out_bad
 from src.data.coco import CocoSource, coco_layout, image_folder_of
-from src.data.coco_check import class_table, read_annotations
+from src.data.coco_check import RecordCheck, class_table, read_annotations
 from src.data.instances import categories_of, class_names
 from src.data.txt import TxtSource
 
@@ -26,9 +27,11 @@ def open_split(c: Any, split: str) -> Source:
 
         return RecordSource(records)
     if c.dataset == "other":
-        return TxtSource(_text_file(c, split), c.image_dir or ".", class_names=c.names, on_bad=c.on_bad)
-    ann_file, image_dir = _annotations(c, split)
-    return CocoSource(ann_file, image_dir, class_names=c.coco_classes, class_map=c.class_map, on_bad=c.on_bad)
+        source = TxtSource(_text_file(c, split), c.image_dir or ".", class_names=c.names, on_bad=c.on_bad)
+    else:
+        ann_file, image_dir = _annotations(c, split)
+        source = CocoSource(ann_file, image_dir, class_names=c.coco_classes, class_map=c.class_map, on_bad=c.on_bad)
+    return leave_out_bad(source, RecordCheck(), workers=c.workers, known=source.bad) if c.on_bad == "skip" else source
 
 
 def category_names(c: Any, split: str) -> tuple[str, ...]:

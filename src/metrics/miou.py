@@ -49,6 +49,9 @@ class MeanIoU:
         if wrong.any():
             raise InputError(f"label value {truth[wrong][0]} is neither below num_classes={len(self.class_names)} nor "
                              f"ignore_label={self.ignore_label}; evaluate with the classes that the network has")
+        if prediction.labels.max(initial=0) >= len(self.class_names):
+            raise InputError(f"image {prediction.image_id}: predicted class {prediction.labels.max()} of "
+                             f"{len(self.class_names)}; score with the classes of the network that predicted")
         self.image_ids.add(prediction.image_id)
         self.confusion += confusion_matrix(truth, prediction.labels, len(self.class_names))
 

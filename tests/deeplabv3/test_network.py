@@ -88,8 +88,8 @@ def test_aspp_concatenates_branches_and_the_image_feature_everywhere(eager):
 def mask(network, samples, epochs) -> np.ndarray:
     """True where features are kept: (B, 256, 9, 9)."""
     ones = Tensor(np.ones((len(samples), 256, 9, 9), np.float32))
-    dropped = network.drop(ones, Tensor(np.array(samples, np.int32)), Tensor(np.array(epochs, np.int32))).asnumpy()
-    assert set(np.unique(dropped)) == {0.0, np.float32(1 / (1 - network.dropout))}
+    dropped = network.dropout(ones, Tensor(np.array(samples, np.int32)), Tensor(np.array(epochs, np.int32))).asnumpy()
+    assert set(np.unique(dropped)) == {0.0, np.float32(1 / (1 - network.dropout.share))}
     return dropped > 0
 
 
@@ -109,7 +109,7 @@ def test_dropout_0_and_inference_drop_nothing(eager, tiny):
     with no_init_parameters():
         network = tiny_task(dropout=0).network()
     x = Tensor(np.ones((1, 256, 2, 2), np.float32))
-    assert network.drop(x, None, None) is x
+    assert network.dropout(x, None, None) is x
     task, network = tiny
     image = tiny_batch()[0]
     network.set_train(False)

@@ -179,3 +179,16 @@ def test_the_published_recipe_is_refused_before_compiling_with_the_flags_to_lowe
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert re.search(r"error: a training step needs about \d+\.\d GiB of memory, \d+\.\d GiB are free; lower "
                      "--batch_size=32, --crop_size=513 or --backbone=resnet101", done.stderr)
+
+
+def test_damaged_images_of_a_list_stop_a_run_or_are_left_out_and_listed(tmp_path, caplog):
+    path = write_data(tmp_path, 4)
+    image = tmp_path / "images/1.jpg"
+    image.write_bytes(image.read_bytes()[:100])
+    (tmp_path / "labels/2.png").unlink()
+    with pytest.raises(InputError, match="list.txt:3: label .* does not exist"):
+        tiny_task(data_root=str(tmp_path), data_lst=str(path)).source("train")
+    source = tiny_task(data_root=str(tmp_path), data_lst=str(path), on_bad="skip").source("train")
+    assert [record.image_id for record in source.rows([1, 0])] == [4, 1] and len(source) == 2
+    assert "2 of 4 records are left out" in caplog.text
+    assert "list.txt:3: label" in caplog.text and "list.txt:2: images/1.jpg: image is a damaged" in caplog.text

@@ -78,3 +78,9 @@ def test_a_label_value_that_is_no_class_is_refused_and_the_ignore_label_is_not()
     evaluator = MeanIoU(("a", "b"), lambda data: np.array([[0, 77]], np.uint8), ignore_label=77)
     evaluator.update(LabelMap(1, np.zeros((1, 2), np.uint8)), b"")
     assert evaluator.compute()["pixel_accuracy"] == 1.0
+
+
+def test_a_predicted_class_beyond_the_names_is_refused():
+    evaluator = MeanIoU(("a", "b"), lambda data: np.zeros((1, 2), np.uint8))
+    with pytest.raises(InputError, match="image 4: predicted class 5 of 2"):
+        evaluator.update(LabelMap(4, np.array([[0, 5]], np.uint8)), b"")
