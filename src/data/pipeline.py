@@ -53,8 +53,9 @@ def training_batches(source: Source, *, transform: Callable, columns: Sequence[s
     rows = _OrderedRows(source, start_step, **plan)
     data = ds.GeneratorDataset(rows, ["image", "target", "place", "sample_id", "epoch"], num_parallel_workers=1,
                                shuffle=False, python_multiprocessing=False)
-    data = data.map(_Augment(transform, plan["seed"]), ["image", "target", "place", "sample_id", "epoch"], list(columns),
-                    num_parallel_workers=min(workers, os.cpu_count() or 1), python_multiprocessing=False)
+    data = data.map(_Augment(transform, plan["seed"]), ["image", "target", "place", "sample_id", "epoch"],
+                    list(columns), num_parallel_workers=min(workers, os.cpu_count() or 1),
+                    python_multiprocessing=False)
     return data.batch(batch_size, drop_remainder=True)
 
 
