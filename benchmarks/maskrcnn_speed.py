@@ -1,0 +1,208 @@
+"""Mask R-CNN ResNet-50-FPN against torchvision's on a CPU: one training step, one inference.
+
+    python benchmarks/maskrcnn_speed.py --peer_python=PEERS/bin/python
+
+`PEERS` is a virtual environment with requirements/peers.txt; the peer runs there, without our CPU switch. Batch 2,
+384 x 640, 2 threads, 3 objects an image, 91 classes, batch normalisation, nothing frozen. Both sides have the same
+random weights, images and objects, and do the same amount of work:
+
+- training: 2000 boxes a level, 2000 proposals an image, 256 anchors, 512 RoIs of which `--positives` are positive and
+  train the masks (torchvision: `box_positive_fraction`; both: positive from an IoU of 0.1 on, so that three objects
+  have that many);
+- inference: 1000 boxes a level, 1000 proposals, 100 detections an image (the class layer's weights are enlarged, so
+  that scores pass torchvision's threshold of 0.05), masks in the image: torchvision's as arrays, ours as RLE.
+
+Each worker reports what it counted. A ratio below 1 means that ours is faster.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from benchmarks import interleave  # noqa: E402
+
+BATCH, HEIGHT, WIDTH, CLASSES, OBJECTS, SLOTS, CROP = 2, 384, 640, 91, 3, 128, 112
+ROIS, POSITIVE_IOU, LEARNING_RATE = 512, 0.1, 1e-4
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peer_python", help="python of the environment with torchvision")
+    parser.add_argument("--mode", default="both", choices=("train", "infer", "both"))
+    parser.add_argument("--positives", type=int, default=128, help="positive RoIs an image in training")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--result_path", default="", help="JSON file for the numbers")
+    parser.add_argument("--weights", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=("mindseg", "torchvision"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        return (ours if args.worker == "mindseg" else torchvision_peer)(args.weights, args.mode, args.positives)
+    if not args.peer_python:
+        parser.error("--peer_python is missing: python of an environment with requirements/peers.txt")
+    results = {}
+    for mode in ("train", "infer") if args.mode == "both" else (args.mode,):
+        results[mode] = run(args, mode)
+        interleave.show(f"Mask R-CNN R50-FPN {mode}", results[mode])
+    if args.result_path:
+        Path(args.result_path).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+def run(args: argparse.Namespace, mode: str) -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        def worker(name: str, python: str) -> interleave.Worker:
+            command = [python, __file__, f"--worker={name}", f"--mode={mode}", f"--positives={args.positives}",
+                       f"--weights={folder}/weights.pth"]
+            return interleave.Worker(name, command, {"OMP_NUM_THREADS": "2"})
+
+        peer = worker("torchvision", args.peer_python)  # first: it writes the weights
+        mindseg = worker("mindseg", sys.executable)
+        result = interleave.compare(mindseg, peer, args.rounds)
+        mindseg.stop()
+        peer.stop()
+    return result
+
+
+def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Images (B, 3, H, W) in 0..1, boxes (B, 3, 4), labels (B, 3) and masks (B, 3, H, W) of ellipses."""
+    rng = np.random.default_rng(0)
+    images = rng.random((BATCH, 3, HEIGHT, WIDTH), np.float32)
+    corner = rng.uniform(0, (WIDTH - 220, HEIGHT - 180), (BATCH, OBJECTS, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform((60, 50), (220, 180), corner.shape)], -1).astype(np.float32)
+    y, x = np.mgrid[:HEIGHT, :WIDTH] + 0.5
+    x1, y1, x2, y2 = (boxes[..., i, None, None] for i in range(4))
+    distance = ((x - (x1 + x2) / 2) / (x2 - x1) * 2) ** 2 + ((y - (y1 + y2) / 2) / (y2 - y1) * 2) ** 2
+    return images, boxes, rng.integers(1, CLASSES, boxes.shape[:2]), (distance <= 1).astype(np.uint8)
+
+
+def ours(weights: str, mode: str, positives: int) -> None:
+    import src  # noqa: F401  the CPU switch
+    import mindspore as ms
+
+    from src.engine.weights import load_weights, read_weights
+    from src.maskrcnn.build import Conventions, build_network
+    from src.maskrcnn.predict import to_instances
+
+    ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_device("CPU")
+    conventions = Conventions.of_family(read_weights(weights).report.conventions, bn_eps=1e-5)
+    network = build_network(conventions, num_classes=CLASSES, norm="batch")
+    load_weights(network, weights)
+    columns = [ms.Tensor(column) for column in columns_of_scene()]
+    if mode == "train":
+        return _serve(training(network, conventions, positives, columns))
+    network.set_train(False)
+
+    def infer() -> dict[str, float]:
+        arrays = tuple(array.asnumpy() for array in network(*columns[:2]))
+        found = [to_instances(i, tuple(array[i] for array in arrays), image_size=(HEIGHT, WIDTH), paste_pad=1,
+                              original_size=(HEIGHT, WIDTH)) for i in range(BATCH)]
+        return {"detections": sum(len(one.scores) for one in found), "sum of scores": float(arrays[2].sum())}
+
+    _serve(infer)
+
+
+def columns_of_scene() -> list[np.ndarray]:
+    """The columns of a training batch: see `src/maskrcnn/__init__.py`."""
+    from src.maskrcnn.mask_crops import crop_mask
+
+    images, boxes, labels, masks = scene()
+    gt_boxes, gt_labels = np.zeros((BATCH, SLOTS, 4), np.float32), np.zeros((BATCH, SLOTS), np.int32)
+    valid, crops = np.zeros((BATCH, SLOTS), bool), np.zeros((BATCH, SLOTS, CROP, CROP), np.uint8)
+    gt_boxes[:, :OBJECTS], gt_labels[:, :OBJECTS], valid[:, :OBJECTS] = boxes, labels, True
+    for image, slot in np.ndindex(BATCH, OBJECTS):
+        crops[image, slot] = crop_mask(masks[image, slot], boxes[image, slot], CROP)
+    images = (images - np.float32(MEAN).reshape(3, 1, 1)) / np.float32(STD).reshape(3, 1, 1)
+    size = np.tile(np.float32([HEIGHT, WIDTH]), (BATCH, 1))
+    return [images, size, gt_boxes, gt_labels, valid, np.zeros_like(valid), crops, valid,
+            np.arange(BATCH, dtype=np.int32), np.zeros(BATCH, np.int32)]
+
+
+def training(network, conventions, positives: int, columns: list):
+    from src.engine.optim import momentum_optimizer
+    from src.engine.train_step import TrainStep
+    from src.maskrcnn.build import build_losses
+
+    losses = build_losses(network, conventions, rois={
+        "negative_iou": POSITIVE_IOU, "positive_iou": POSITIVE_IOU, "max_positive": positives, "samples": ROIS},
+        mask_rois=positives, box_beta=1 / 9)
+    rates = np.full(1000, LEARNING_RATE, np.float32)
+    optimizer = momentum_optimizer(network.trainable_params(), rates, momentum=0.9, weight_decay=1e-4)
+    step = TrainStep(losses, optimizer).set_train()
+
+    def train() -> dict[str, float]:
+        return {"loss": float(step(*columns)[0].asnumpy())}
+
+    return train
+
+
+def torchvision_peer(weights: str, mode: str, positives: int) -> None:
+    os.environ.pop("ONEDNN_MAX_CPU_ISA", None)
+    import torch
+    from torchvision.models.detection import maskrcnn_resnet50_fpn
+
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    network = maskrcnn_resnet50_fpn(
+        weights=None, weights_backbone=None, num_classes=CLASSES, min_size=HEIGHT, max_size=WIDTH,
+        box_batch_size_per_image=ROIS, box_positive_fraction=positives / ROIS, box_fg_iou_thresh=POSITIVE_IOU,
+        box_bg_iou_thresh=POSITIVE_IOU)
+    images, boxes, labels, masks = (torch.from_numpy(array) for array in scene())
+    liven(network, (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1))
+    torch.save(network.state_dict(), weights)
+    images = list(images)
+    targets = [{"boxes": boxes[i], "labels": labels[i], "masks": masks[i]} for i in range(BATCH)]
+    optimizer = torch.optim.SGD(network.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=1e-4)
+    counted = {}
+    network.roi_heads.mask_head.register_forward_hook(lambda _, x, y: counted.update({"mask RoIs": len(x[0])}))
+    network.roi_heads.box_head.register_forward_hook(lambda _, x, y: counted.update({"box RoIs": len(x[0])}))
+
+    def train() -> dict[str, float]:
+        optimizer.zero_grad()
+        loss = sum(network(images, targets).values())
+        loss.backward()
+        optimizer.step()
+        return {"loss": loss.item(), **counted}
+
+    def infer() -> dict[str, float]:
+        with torch.inference_mode():
+            found = network(images)
+        return {"detections": sum(len(one["scores"]) for one in found),
+                "sum of scores": sum(float(one["scores"].sum()) for one in found), **counted}
+
+    network.train(mode == "train")
+    _serve(train if mode == "train" else infer)
+
+
+def liven(network, images) -> None:
+    """Make random weights behave like trained ones: statistics of their own features, scores that differ."""
+    import torch
+
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        network.backbone(images)
+        network.roi_heads.box_predictor.cls_score.weight *= 12
+        network.roi_heads.box_predictor.cls_score.bias[0] += 2
+    for norm in norms:
+        norm.momentum = 0.1
+
+
+def _serve(work) -> None:
+    started = time.perf_counter()
+    facts = work()
+    interleave.serve(work, **{"first call s": time.perf_counter() - started}, **facts)
+
+
+if __name__ == "__main__":
+    main()
