@@ -30,11 +30,9 @@ def main() -> int:
     machine = runtime.start(settings.device_target, device_id=settings.device_id)
     task = tasks.create(settings)
     network = task.network()
-    try:
-        report = load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing)
-    except InputError as error:
-        raise InputError(f"{error}\nWhere the checkpoint says what it was trained for, leave out --model, --backbone, "
-                         "--num_classes and --norm") from error
+    report = load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing,
+                          remedy="Leave out --model, --backbone, --num_classes and --norm where the checkpoint says "
+                                 "what it was trained for")
     log.info(report.summary())
     evaluator = loop.evaluate_split(task, network, task.source("val"), machine)
     numbers = evaluator.compute()

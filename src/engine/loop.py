@@ -30,6 +30,8 @@ from src.engine.settings import Settings
 from src.engine.train_step import LossScale, TrainStep
 
 log = logging.getLogger(__name__)
+FITTING = ("The network has to be the one that the weights are of: leave out flags and preset keys that shape it, such "
+           "as --backbone and --norm. Only the classifier may differ: --num_classes and --filter_weight replace it")
 
 
 def train(task: Task, settings: Settings, machine: runtime.Runtime) -> Path:
@@ -94,7 +96,8 @@ def load_pretrained(task: Task, settings: Settings, network: nn.Cell) -> None:
     """Start from `pretrained`: a backbone, or all of the network but classifier layers of another number of classes."""
     report = weights.load_weights(network, settings.pretrained, classifier=task.classifier,
                                   replace_classifier=settings.filter_weight or "mismatched",
-                                  expect_missing=task.may_be_missing, expect_unexpected=task.may_be_missing)
+                                  expect_missing=task.may_be_missing, expect_unexpected=task.may_be_missing,
+                                  remedy=FITTING)
     log.info("%s", report.summary())
     for what, names in (("not in the file", report.missing), ("not in the network", report.left_over)):
         if names:

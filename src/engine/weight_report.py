@@ -69,19 +69,23 @@ class LoadReport:
     def _remark(self, name: str) -> str:
         return " (as expected)" if matches(name, self.expected) else ""
 
-    def check(self) -> None:
-        """Raise InputError if a name is left over, missing or of another shape, and not expected to be."""
+    def check(self, remedy: str = "") -> None:
+        """Raise InputError if a name is left over, missing or of another shape, and not expected to be.
+
+        Args:
+            remedy: what the user can do about it, in the flags of the program at hand.
+        """
         problems = []
-        for what, names, flag in (("left over", self.left_over, "unexpected"), ("missing", self.missing, "missing")):
+        for what, names in (("left over", self.left_over), ("missing", self.missing)):
             unexpected = [name for name in names if not matches(name, self.expected)]
             if unexpected:
-                problems.append(f"{_some(unexpected)} {what} (name them as expect_{flag} if that is meant)")
+                problems.append(f"{_some(unexpected)} {what}")
         if self.mismatched:
             shapes = _some([f"{name} {theirs} for {ours}" for name, theirs, ours in self.mismatched])
-            problems.append(f"{shapes} of another shape (if just the number of classes differs, replace the classifier "
-                            "with --filter_weight=True)")
+            problems.append(f"{shapes} of another shape")
         if problems:
-            raise InputError(f"{self.place} ({self.family}) does not fit: {'; '.join(problems)}")
+            raise InputError(f"{self.place} ({self.family}) does not fit: {'; '.join(problems)}"
+                             + (f". {remedy}" if remedy else ""))
 
 
 def _some(names: Iterable[str], limit: int = 8) -> str:

@@ -104,11 +104,11 @@ def _conventions(path: str | Path, table: Family, stored: Mapping[str, np.ndarra
 
 def load_weights(network: Any, path: str | Path, *, family: str = "auto", expect_missing: Sequence[str] = (),
                  expect_unexpected: Sequence[str] = (), classifier: Sequence[str] = (),
-                 replace_classifier: bool | str = False) -> LoadReport:
+                 replace_classifier: bool | str = False, remedy: str = "") -> LoadReport:
     """Load a weights file into a network's parameters: all of it as it should be, or nothing.
 
-    Classification weights go into a network's `backbone.`; that the rest of the network is missing, and their own
-    classifier left over, is then expected.
+    Classification weights go into a network's `backbone.`, and their own classifier is left over. That the rest of the
+    network is missing is expected where the classifier may be replaced: where training starts.
 
     Args:
         network: an `nn.Cell` with our parameter names.
@@ -118,6 +118,7 @@ def load_weights(network: Any, path: str | Path, *, family: str = "auto", expect
         classifier: globs of the layers whose shapes follow the number of classes.
         replace_classifier: True leaves the layers of `classifier` as they are; "mismatched" does so if the number of
             classes differs.
+        remedy: see `LoadReport.check`.
 
     Raises:
         InputError: a name is left over, missing or of another shape, and was not named as expected.
@@ -131,7 +132,8 @@ def load_weights(network: Any, path: str | Path, *, family: str = "auto", expect
         if BACKBONE + "conv1.weight" in parameters:
             tensors = {_inside(name): array for name, array in tensors.items()}
             mapped = {_inside(name): source for name, source in mapped.items()}
-            expected += [name for name in parameters if not name.startswith(BACKBONE)]
+            if replace_classifier:
+                expected += [name for name in parameters if not name.startswith(BACKBONE)]
     mismatched = [(name, array.shape, tuple(parameters[name].shape)) for name, array in tensors.items()
                   if name in parameters and array.shape != tuple(parameters[name].shape)]
     differs = any(names.matches(name, classifier) for name, *_ in mismatched)
@@ -146,7 +148,7 @@ def load_weights(network: Any, path: str | Path, *, family: str = "auto", expect
         left_over=[*weights.report.left_over, *(mapped[name] for name in surplus)],
         missing=[name for name in parameters if name not in tensors and name not in replaced],
         mismatched=[entry for entry in mismatched if entry[0] not in replaced])
-    report.check()
+    report.check(remedy)
     _set(parameters, {name: tensors[name] for name in loaded})
     return report
 

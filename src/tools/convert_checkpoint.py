@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     back = args.family in PUBLISHERS
     weights = read_weights(args.source, "auto" if back else args.family)
     report = dataclasses.replace(weights.report, expected=[*args.expect_missing, *args.expect_unexpected])
-    report.check()
+    report.check("If that is meant, name what is missing with --expect_missing=GLOB and what is left over with "
+                 "--expect_unexpected=GLOB")
     print(report)
     if back:
         table, differences = write_published(weights, out, args.family)

@@ -74,6 +74,7 @@ def test_a_missing_tensor_is_an_error_unless_expected(tmp_path, resnet):
     refused = convert(tmp_path, "odd.npz", "--to", "out.npz")
     assert refused.returncode == 2
     assert "1: extra.weight left over" in refused.stderr and "1: layer4.1.bn1.beta missing" in refused.stderr
+    assert "--expect_missing=GLOB" in refused.stderr and "--expect_unexpected=GLOB" in refused.stderr
     assert not (tmp_path / "out.npz").exists()
     done = convert(tmp_path, "odd.npz", "--to", "out.npz", "--expect_missing=*bn1.beta", "--expect_unexpected=extra.*")
     assert done.returncode == 0, done.stderr
