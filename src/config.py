@@ -25,17 +25,18 @@ from src.contract import InputError
 log = logging.getLogger(__name__)
 
 
-def option(default: Any, text: str, *, group: str = "train", aliases: Sequence[str] = (), **limits: Any) -> Any:
+def option(default: Any, text: str, *, group: str | Sequence[str] = "train", aliases: Sequence[str] = (), **limits: Any) -> Any:
     """Declare one configuration key.
 
     Args:
         default: the value where neither preset nor flag says otherwise.
         text: one line for `--help`, with the unit.
-        group: the entry script that has it as a flag ("train", "eval", "export"), or "common" for all of them.
+        group: the entry script that has it as a flag ("train", "eval", "export"), several of them, or "common" for all.
         aliases: other accepted spellings of flag and key.
         limits: pydantic's constraints: `ge`, `gt`, `le`, `lt`, `min_length`, ...
     """
-    return pydantic.Field(default, description=text, json_schema_extra={"group": group, "aliases": list(aliases)},
+    groups = [group] if isinstance(group, str) else list(group)
+    return pydantic.Field(default, description=text, json_schema_extra={"groups": groups, "aliases": list(aliases)},
                           **limits)
 
 
@@ -182,10 +183,11 @@ def parse(cls: type[Config], argv: Sequence[str], *, program: str, groups: Seque
     for name, field in cls.model_fields.items():
         extra = field.json_schema_extra
         spellings = [f"--{n}" for n in (name, *extra["aliases"])]
-        if extra["group"] in groups:
+        if set(extra["groups"]) & set(groups):
             _add_option(parser, name, spellings, field)
         else:
-            elsewhere |= {s: f"is a flag of {extra['group']}.py, not of {program}" for s in spellings}
+            scripts = " and ".join(f"{group}.py" for group in extra["groups"])
+            elsewhere |= {s: f"is a flag of {scripts}, not of {program}" for s in spellings}
     for name in (*cls.derived, *cls.retired):
         parser.add_argument(f"--{name}", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.elsewhere = elsewhere

@@ -130,6 +130,12 @@ class Task(Protocol):
     def preprocess(self) -> dict:
         """The deterministic input recipe as data (see `src/exporting/preprocess_spec.py`)."""
 
+    def serving_cell(self, network: Any) -> Any:
+        """The cell that export freezes: the inputs of `preprocess()` -> its outputs, nothing left to suppress."""
+
+    def serving_inputs(self, image: Any) -> tuple[Any, ...]:
+        """(H, W, 3) uint8 RGB -> the inputs of the exported model for it, float32, without their batch axis."""
+
     def results(self, evaluator: Evaluator) -> dict[str, Any]:
         """Single predictions that belong beside the numbers: {name: JSON content of a file}, empty without any."""
 

@@ -13,16 +13,18 @@ _DEEPLABV3 = ("src.deeplabv3.config", "DeepLabV3Config", "src.deeplabv3.task", "
 _MASKRCNN = ("src.maskrcnn.config", "MaskRCNNConfig", "src.maskrcnn.task", "MaskRCNNTask")
 MODELS = {"deeplab_v3_s16": _DEEPLABV3, "deeplab_v3_s8": _DEEPLABV3, "mask_rcnn_r50": _MASKRCNN}
 DEFAULT = "deeplab_v3_s16"
+_CHECKPOINT_FLAGS = ("--checkpoint", "--ckpt_path", "--ckpt_file", "--checkpoint_path")
 
 
 def parse_settings(argv: Sequence[str], *, program: str, groups: Sequence[str]):
     """The configuration of the model that a command line names, without importing MindSpore.
 
     Args:
-        argv: the words after the program's name. The model is `--model`, or the `model` of the preset, or the default.
+        argv: the words after the program's name. The model is `--model`, or that of the checkpoint, or the default.
         program, groups: see `config.parse`.
     """
-    module, cls = _row(_model_name(argv))[:2]
+    model = _flag(argv, "--model") or ("" if "train" in groups else _model_of_weights(argv)) or DEFAULT
+    module, cls = _row(model)[:2]
     module = importlib.import_module(module)
     return parse(getattr(module, cls), argv, program=program, groups=("common", *groups), presets=module.PRESETS)
 
@@ -65,10 +67,24 @@ def _row(model: str) -> tuple[str, str, str, str]:
     return MODELS[model]
 
 
-def _model_name(argv: Sequence[str]) -> str:
+def _model_of_weights(argv: Sequence[str]) -> str:
+    """The model that the checkpoint of a command line holds; empty without a checkpoint, or where it does not say.
+
+    Evaluation and export need no `--model`; a preset that is named says for itself what it is for.
+    """
+    path = _flag(argv, *_CHECKPOINT_FLAGS)
+    if not Path(path).is_file() or _flag(argv, "--config"):
+        return ""  # who opens the file says what is wrong with it
+    from src.engine.weights import read_weights
+
+    report = read_weights(path).report
+    return report.conventions.get("model", "mask_rcnn_r50" if "rpn.conv.weight" in report.mapped else "")
+
+
+def _flag(argv: Sequence[str], *names: str) -> str:
+    """The value of the first of these flags on a command line, or an empty string."""
     for word, following in zip(argv, [*argv[1:], ""]):
-        if word.startswith("--model="):
-            return word.removeprefix("--model=")
-        if word == "--model":
-            return following
-    return DEFAULT
+        name, _, value = word.partition("=")
+        if name in names:
+            return value or following
+    return ""

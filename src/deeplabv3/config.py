@@ -64,6 +64,11 @@ class DeepLabV3Config(Settings):
     crop_size: int = option(513, "side of the training crop and of the evaluation canvas at scale 1, pixels",
                             group="common", ge=33)
     eval_crop_size: int = option(0, "side of the evaluation canvas where it is not crop_size", group="common", ge=0)
+    input_size: int = option(0, "side of the exported model's input, pixels; 0: the evaluation canvas", group="export",
+                             ge=0)
+    output: Literal["scores", "labels"] = option(
+        "scores", "what the exported model returns: class probabilities, or the index of the best class",
+        group="export")
     base_lr: float = option(0.08, "learning rate at the start, after warm-up", gt=0)
     save_steps: int = option(410, "steps between two checkpoints; the last step is always saved", ge=1)
     min_scale: float = option(0.5, "smallest random scale in training", gt=0)
@@ -81,6 +86,8 @@ class DeepLabV3Config(Settings):
         if self.ignore_label < self.num_classes:
             raise ValueError(f"ignore_label={self.ignore_label} is a class index (num_classes={self.num_classes})")
         canvas = self.eval_crop_size or self.crop_size
+        if 0 < self.input_size < 33:
+            raise ValueError(f"input_size={self.input_size}: no side may be below 33")
         if canvas < 33 or any(int((canvas - 1) * s) + 1 < 33 for s in self.scales):
             raise ValueError(f"a canvas of {canvas} pixels at scales={self.scales}: no side may be below 33")
         return self
@@ -94,6 +101,11 @@ class DeepLabV3Config(Settings):
         if isinstance(values.get("aspp_rates"), Mapping):
             values["aspp_rates"] = values["aspp_rates"][str(MODELS[values.get("model", self.model)])]
         return values
+
+    @property
+    def exported_side(self) -> int:
+        """Side of the exported model's input."""
+        return self.input_size or self.eval_crop_size or self.crop_size
 
     @property
     def output_stride(self) -> int:

@@ -33,7 +33,7 @@ class ImagePooling(nn.Cell):
 
     def construct(self, x):
         x = self.conv(x.mean((2, 3), keep_dims=True))
-        if x.shape[0] * self.ranks == 1 and self.has_running_statistics:
+        if self.training and x.shape[0] * self.ranks == 1 and self.has_running_statistics:
             x = ops.batch_norm(x, self.bn.moving_mean, self.bn.moving_variance, self.bn.gamma, self.bn.beta,
                                training=False, eps=self.bn.eps)
         else:

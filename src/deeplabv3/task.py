@@ -12,6 +12,7 @@ from src.contract import InputError, Source
 from src.data.checks import leave_out_bad
 from src.data.decode import decode_label
 from src.data.voc import ListSource, RecordCheck
+from src.deeplabv3 import serving
 from src.deeplabv3.config import DeepLabV3Config
 from src.deeplabv3.loss import DeepLabV3Loss
 from src.deeplabv3.memory import activation_bytes
@@ -101,6 +102,15 @@ class DeepLabV3Task:
         return Predictor(self.scores.of, recipe=self.recipe,
                          crop_size=c.eval_crop_size or c.crop_size, scales=c.scales, flip=c.flip,
                          batch_size=c.batch_size, workers=c.workers)
+
+    def preprocess(self) -> dict:
+        return serving.preprocess(self.config)
+
+    def serving_cell(self, network: DeepLabV3) -> nn.Cell:
+        return serving.serving_cell(self.config, network)
+
+    def serving_inputs(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
+        return self.recipe.fit(image, self.config.exported_side)[:1]
 
     def evaluator(self) -> MeanIoU:
         return MeanIoU(self.class_names, decode_label, self.config.ignore_label)

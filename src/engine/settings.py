@@ -1,11 +1,15 @@
 """The configuration keys of training, evaluation and export that do not depend on the model."""
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
 from src.config import Config, option
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
 
 
 class Settings(Config):
@@ -26,7 +30,7 @@ class Settings(Config):
     workers: int = option(2, "threads that decode and augment", group="common", ge=1)
     on_bad: Literal["error", "skip"] = option("error", "bad images of lists and annotation files: error stops, skip "
                                               "leaves them out and lists them", group="common")
-    checkpoint: str = option("", "checkpoint to evaluate, export or predict with", group="eval",
+    checkpoint: str = option("", "checkpoint to evaluate, export or predict with", group=("eval", "export"),
                              aliases=("ckpt_path", "ckpt_file", "checkpoint_path"))
     result_path: str = option("./eval_result.json", "file that eval.py writes its numbers to", group="eval")
 
@@ -68,6 +72,23 @@ class Settings(Config):
     sink_size: int = option(100, "steps that run on an Ascend device without the host in between", ge=1)
     replay: str = option("", "repeat the step that a non-finite loss stopped at, from the file that it left")
     print_config: bool = option(False, "print the resolved configuration and stop", group="common")
+
+    file_name: str = option("", "path of the exported files without suffix; by default the checkpoint's name in the "
+                                "working folder", group="export")
+    file_format: tuple[Annotated[Literal["MINDIR", "AIR", "ONNX"], pydantic.BeforeValidator(_upper)], ...] = option(
+        ("MINDIR",), "MINDIR, AIR or ONNX; repeat the flag for several", group="export", min_length=1)
+    export_batch_size: int = option(0, "images per batch of the exported model; 0: batch_size where it is given, "
+                                       "else 1", group="export", ge=0)
+    precision: Literal["float32", "float16"] = option(
+        "float32", "of the scores and masks that the exported model returns", group="export",
+        aliases=("output_precision",))
+    sample_images: str = option("", "image or folder of images that exported files are checked with; by default some "
+                                    "of the practice set", group="export")
+
+    @property
+    def exported_batch(self) -> int:
+        """Images per batch of the exported model."""
+        return self.export_batch_size or (self.batch_size if "batch_size" in self.model_fields_set else 1)
 
     def steps_between_checkpoints(self, per_epoch: int) -> int:
         """Batches between two checkpoints, for epochs of `per_epoch` batches."""

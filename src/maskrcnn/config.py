@@ -14,8 +14,9 @@ import pydantic
 
 from src.config import build
 from src.contract import InputError
+from src.data.coco_classes import COCO_CLASSES
 from src.maskrcnn.options import STRIDES, MaskRCNNOptions
-from src.maskrcnn.splits import category_names
+from src.maskrcnn.splits import category_names, names_data
 
 log = logging.getLogger(__name__)
 PRESETS = Path(__file__).parent / "configs"
@@ -160,7 +161,9 @@ class MaskRCNNConfig(MaskRCNNOptions):
             log.info("norm=%s: %s", values["norm"], "the weights bring statistics" if loaded else "no weights to load")
         if self.freeze_at < 0:
             values["freeze_at"] = 2 if loaded else 0
-        if self.coco_classes or (self.num_classes and (self.dataset == "other" or self.class_map == "id")):
+        if not self.coco_classes and self.class_map == "order" and self.num_classes == 81 and not names_data(self):
+            values |= {"coco_classes": COCO_CLASSES}
+        elif self.coco_classes or (self.num_classes and (self.dataset == "other" or self.class_map == "id")):
             values["num_classes"] = len(self.names)
         else:
             names = category_names(self, "val" if self.checkpoint else "train")

@@ -7,6 +7,7 @@ from typing import Any
 from src.contract import InputError, Source
 from src.data.checks import leave_out_bad
 from src.data.coco import CocoSource, coco_layout, image_folder_of
+from src.data.coco_classes import COCO_CATEGORIES, COCO_CLASSES
 from src.data.coco_check import RecordCheck, class_table, read_annotations
 from src.data.instances import categories_of, class_names
 from src.data.txt import TxtSource
@@ -50,6 +51,25 @@ def category_names(c: Any, split: str) -> tuple[str, ...]:
                          "are; give it (background included), or --coco_classes=background,NAME,...")
     ann_file, _ = _annotations(c, split)
     return class_names(class_table(read_annotations(ann_file)["categories"], ann_file, class_map=c.class_map))
+
+
+def category_ids(c: Any) -> list[int]:
+    """The category id of each class of a `completed` configuration, 0 for the background.
+
+    From coco_root's annotations where it is given, else COCO's where the classes are COCO's, else the class indices.
+    """
+    if c.class_map == "order" and c.coco_root and c.dataset == "coco":
+        path = coco_layout(c.coco_root, c.val_data_type, c.instance_set)[0]
+        table = class_table(read_annotations(path)["categories"], path, class_names=c.coco_classes)
+        return [0, *(category.category_id for category in table)]
+    if c.class_map == "order" and c.names == COCO_CLASSES:
+        return [0, *COCO_CATEGORIES]
+    return list(range(c.num_classes))
+
+
+def names_data(c: Any) -> bool:
+    """Whether a configuration says where its data is."""
+    return any((c.coco_root, c.ann_file, c.data_file, c.val_data_file, c.anno_path, c.val_anno_path))
 
 
 def _records(c: Any, split: str) -> str:

@@ -1,12 +1,14 @@
 """Mask R-CNN as the entry scripts see it (`contract.Task`). Configuration stops here: blocks get plain arguments."""
 from __future__ import annotations
 
+import dataclasses
+
 import mindspore as ms
 import mindspore.nn as nn
 import numpy as np
 
 from src.contract import Source
-from src.maskrcnn import COLUMNS, LOSS_NAMES
+from src.maskrcnn import COLUMNS, LOSS_NAMES, serving
 from src.maskrcnn.build import Conventions, Widths, build_losses, build_network
 from src.maskrcnn.config import MaskRCNNConfig, feature_shapes
 from src.maskrcnn.memory import activation_bytes
@@ -86,6 +88,21 @@ class MaskRCNNTask:
 
         return Predictor(detect, recipe=self.recipe, batch_size=c.test_batch_size, workers=c.workers,
                          paste_pad=c.mask_paste_pad, threshold=c.mask_thr_binary, with_masks=c.dataset != "other")
+
+    def preprocess(self) -> dict:
+        return serving.preprocess(self.config, self.serving_recipe)
+
+    def serving_cell(self, network: MaskRCNN) -> nn.Cell:
+        return serving.Detector(network, getattr(ms, self.config.precision))
+
+    def serving_inputs(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
+        pixels, size = self.serving_recipe.prepare(image)
+        return pixels, np.array(size, np.float32)
+
+    @property
+    def serving_recipe(self) -> InputRecipe:
+        """An exported model has one canvas, a landscape one; portrait images are scaled down until they fit."""
+        return dataclasses.replace(self.recipe, rule="canvas")
 
     def evaluator(self) -> CocoMAP:
         return CocoMAP()

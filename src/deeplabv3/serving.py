@@ -1,0 +1,64 @@
+"""DeepLabV3 as it is exported: the graph from image tensor to result, and its input recipe as data."""
+from __future__ import annotations
+
+from typing import Any
+
+import mindspore as ms
+import mindspore.nn as nn
+from mindspore import ops
+
+from src.deeplabv3.config import DeepLabV3Config
+from src.deeplabv3.network import DeepLabV3
+from src.exporting.preprocess_spec import DECODE, tensor
+
+
+class Scores(nn.Cell):
+    """Image (B, 3, S, S) -> class probabilities (B, K, S, S) of type `dtype`."""
+
+    def __init__(self, network: DeepLabV3, dtype: ms.Type = ms.float32):
+        super().__init__(auto_prefix=False)
+        self.network, self.dtype = network, dtype
+
+    def construct(self, image):
+        return ops.softmax(self.network(image).astype(ms.float32), 1).astype(self.dtype)
+
+
+class Labels(nn.Cell):
+    """Image (B, 3, S, S) -> index of the best class (B, S, S) int32."""
+
+    def __init__(self, network: DeepLabV3):
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.best = ops.Argmax(axis=1, output_type=ms.int32)
+
+    def construct(self, image):
+        return self.best(self.network(image))
+
+
+def serving_cell(config: DeepLabV3Config, network: DeepLabV3) -> nn.Cell:
+    """The cell that export freezes."""
+    if config.output == "labels":
+        return Labels(network)
+    return Scores(network, getattr(ms, config.precision))
+
+
+def preprocess(config: DeepLabV3Config) -> dict[str, Any]:
+    """See `src/exporting/preprocess_spec.py`."""
+    c, batch, side = config, config.exported_batch, config.exported_side
+    if c.output == "labels":
+        output = tensor("labels", (batch, side, side), "int32", "index of the best class of every input pixel")
+    else:
+        output = tensor("scores", (batch, c.num_classes, side, side), c.precision,
+                        "class probabilities of every input pixel")
+    return {
+        "task": "semantic", "class_names": list(c.names),
+        "inputs": [tensor("image", (batch, 3, side, side), "float32", "normalised image, top left on the canvas",
+                          layout="NCHW")],
+        "outputs": [output],
+        "decode": {"colour_order": c.colour_order, **DECODE},
+        "resize": {"rule": "long_side", "size": [side, side], "rounding": "floor", "interpolation": "bilinear"},
+        "pad": {"position": "bottom_right", "value": "zero_after_normalisation"},
+        "normalise": {"mean": list(c.image_mean), "std": list(c.image_std), "in_model": False},
+        "postprocess": {"done_in_model": ["argmax"] if c.output == "labels" else ["softmax"],
+                        "resize_back": "nearest" if c.output == "labels" else "bilinear"},
+    }

@@ -1,0 +1,52 @@
+"""Writing MindIR and AIR files with MindSpore, and running a MindIR file."""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import mindspore as ms
+import mindspore.nn as nn
+import numpy as np
+
+from src.contract import InputError
+
+SUFFIXES = {"MINDIR": ".mindir", "AIR": ".air", "ONNX": ".onnx"}
+
+
+def write(cell: nn.Cell, inputs: Sequence[np.ndarray], path: Path, kind: str) -> None:
+    """Compile a cell for inputs of these shapes and write it to `path`, readable and writable by its owner.
+
+    Args:
+        cell: in evaluation mode.
+        inputs: arrays of the shapes and types that the file will take.
+        path: ends with the suffix of `kind`.
+        kind: "MINDIR" or "AIR".
+
+    Raises:
+        InputError: AIR without an Ascend device.
+    """
+    if kind == "AIR" and ms.get_context("device_target") != "Ascend":
+        raise InputError("--file_format=AIR: MindSpore writes AIR on an Ascend device only. Run this line there with "
+                         "--device_target=Ascend, or export MINDIR (Ascend, MindSpore Lite) or ONNX (ONNX Runtime, "
+                         "OpenVINO, ATC) here")
+    ms.export(cell, *map(ms.Tensor, inputs), file_name=str(path.with_suffix("")), file_format=kind)
+    os.chmod(path, 0o644)  # MindSpore leaves it unwritable
+
+
+def load(path: Path) -> Callable[..., tuple[np.ndarray, ...]]:
+    """A MindIR file as a function of arrays."""
+    try:
+        cell = nn.GraphCell(ms.load(str(path)))
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{path}: not a readable MindIR file ({str(error).splitlines()[0]})") from error
+    return as_function(cell)
+
+
+def as_function(cell: nn.Cell) -> Callable[..., tuple[np.ndarray, ...]]:
+    """A cell from arrays to a tuple of arrays."""
+    def run(*inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        outputs = cell(*map(ms.Tensor, inputs))
+        return tuple(o.asnumpy() for o in (outputs if isinstance(outputs, (tuple, list)) else (outputs,)))
+
+    return run

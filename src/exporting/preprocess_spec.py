@@ -1,0 +1,102 @@
+"""`preprocess.json`: all that a program needs to run an exported model, as data beside it.
+
+A task's `preprocess()` gives what depends on the model, `complete` adds where it comes from. The keys:
+
+    format, version     "mindseg.preprocess", 1
+    task                "semantic" or "instance"
+    model, family       the model's name, and whose weights they were
+    checkpoint          {file, sha256}
+    class_names         index 0 first
+    category_ids        instance: the category id that a result file has for each label; 0 for the background
+    conventions         keys of the configuration that the weights were trained with (`Config.conventions`)
+    files               {"MINDIR": "x.mindir", "ONNX": "x.onnx"}
+    inputs, outputs     [{name, shape, dtype, meaning}]: in the order of the model; an input also has its layout
+    decode              colour_order of the input's channels, what becomes of orientation, gray, 16 bits and alpha
+    resize              rule "long_side", "canvas" or "stretch", size (H, W), rounding of the sides "round" (half up) or
+                        "floor", interpolation
+    pad                 position and value of what is not image
+    normalise           mean and std in `colour_order` on the 0..255 scale; whether the model does it itself
+    postprocess         done_in_model, and what is left: resize_back (semantic), mask_threshold and paste_pad (instance)
+
+Rules of `resize`, for an image of (h, w) and a size (H, W):
+
+    long_side   the long side becomes H, the short one int(H * short / long), 1 at least
+    canvas      both sides times min(min(H, W) / min(h, w), max(H, W) / max(h, w)), rounded; if a side is then above
+                H or W, both again times what makes it fit, rounded
+    stretch     (H, W)
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from src.contract import InputError
+
+FILE_NAME = "preprocess.json"
+FORMAT, VERSION = "mindseg.preprocess", 1
+DECODE = {"exif_orientation": "ignored", "gray": "three equal channels", "bits16": "upper byte", "alpha": "dropped"}
+
+
+def tensor(name: str, shape: tuple[int, ...], dtype: str, meaning: str, **more: str) -> dict[str, Any]:
+    """An entry of `inputs` or `outputs`."""
+    return {"name": name, "shape": list(shape), "dtype": dtype, **more, "meaning": meaning}
+
+
+def complete(recipe: Mapping[str, Any], *, model: str, family: str, checkpoint: Path,
+             conventions: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's `preprocess()` with where the model comes from; `files` is still empty."""
+    digest = hashlib.sha256()
+    with open(checkpoint, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return {"format": FORMAT, "version": VERSION, "model": model, "family": family,
+            "checkpoint": {"file": checkpoint.name, "sha256": digest.hexdigest()}, **recipe, "conventions": dict(conventions),
+            "files": {}}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a preprocess.json.
+
+    Raises:
+        InputError: missing, no JSON, or not written by export.
+    """
+    try:
+        spec = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; export.py writes it beside the model") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not readable as JSON ({error}); export the model again") from error
+    if not isinstance(spec, dict) or spec.get("format") != FORMAT or spec.get("version") != VERSION:
+        raise InputError(f"{path}: not a {FORMAT} file of version {VERSION}; export the model again")
+    return spec
+
+
+def merge(spec: Mapping[str, Any], folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
+    """`spec` with `files`, and with those that the folder's preprocess.json already names.
+
+    Raises:
+        InputError: the folder belongs to another checkpoint, or holds other files exported with other settings.
+    """
+    path, kept = folder / FILE_NAME, {}
+    if path.exists():
+        before = read(path)
+        if before["checkpoint"]["sha256"] != spec["checkpoint"]["sha256"]:
+            raise InputError(f"{path}: belongs to models of {before['checkpoint']['file']}; give --file_name another "
+                             "folder, one preprocess.json describes one checkpoint")
+        kept = {kind: name for kind, name in before["files"].items() if kind not in files and (folder / name).exists()}
+        if kept and {**before, "files": {}} != {**spec, "files": {}}:
+            raise InputError(f"{path}: {', '.join(kept.values())} was exported with other settings; export all formats "
+                             "at once, or give --file_name another folder")
+    return {**spec, "files": {**kept, **files}}
+
+
+def write(spec: Mapping[str, Any], path: Path) -> None:
+    """Write the file, whole or not at all."""
+    unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
+    unfinished.write_text(json.dumps(spec, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.chmod(0o644)
+    os.replace(unfinished, path)

@@ -1,0 +1,55 @@
+"""Mask R-CNN as it is exported: the graph from image tensor to detections with masks, and its recipe as data."""
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import mindspore as ms
+import mindspore.nn as nn
+
+from src.exporting.preprocess_spec import DECODE, tensor
+from src.maskrcnn.config import MaskRCNNConfig
+from src.maskrcnn.network import MaskRCNN
+from src.maskrcnn.recipe import InputRecipe
+from src.maskrcnn.splits import category_ids
+
+log = logging.getLogger(__name__)
+
+
+class Detector(nn.Cell):
+    """The inference network with scores and masks of type `dtype`; boxes stay float32, whose steps are below a pixel."""
+
+    def __init__(self, network: MaskRCNN, dtype: ms.Type = ms.float32):
+        super().__init__(auto_prefix=False)
+        self.network, self.dtype = network, dtype
+
+    def construct(self, image, image_size):
+        boxes, labels, scores, valid, masks = self.network(image, image_size)
+        return boxes, labels, scores.astype(self.dtype), valid, masks.astype(self.dtype)
+
+
+def preprocess(config: MaskRCNNConfig, recipe: InputRecipe) -> dict[str, Any]:
+    """See `src/exporting/preprocess_spec.py`. `recipe` has one canvas for all images."""
+    c, batch = config, config.exported_batch
+    side, detections = 2 * c.roi_layer.mask_out_size, c.test_max_per_img
+    padding = "black_before_normalisation" if c.pad_before_normalise else "zero_after_normalisation"
+    return {
+        "task": "instance", "class_names": list(c.names), "category_ids": category_ids(c),
+        "inputs": [tensor("image", (batch, 3, *recipe.canvas((1, 1))), "float32",
+                          "normalised image, top left on the canvas", layout="NCHW"),
+                   tensor("image_size", (batch, 2), "float32", "height and width of the part of the input that is image")],
+        "outputs": [
+            tensor("boxes", (batch, detections, 4), "float32", "x1, y1, x2, y2 in pixels of the input, half-open; best "
+                                                               "score first"),
+            tensor("labels", (batch, detections), "int32", "class index, 0 where not valid"),
+            tensor("scores", (batch, detections), c.precision, "0 where not valid"),
+            tensor("valid", (batch, detections), "bool", "which slots hold a detection"),
+            tensor("masks", (batch, detections, side, side), c.precision, "probabilities in the frame of the box")],
+        "decode": {"colour_order": c.colour_order, **DECODE},
+        "resize": {"rule": "canvas" if c.keep_ratio else "stretch", "size": list(recipe.size),
+                   "rounding": c.resize_rounding, "interpolation": "bilinear"},
+        "pad": {"position": "bottom_right", "value": padding},
+        "normalise": {"mean": list(c.image_mean), "std": list(c.image_std), "in_model": False},
+        "postprocess": {"done_in_model": ["score_threshold", "nms", "sigmoid"], "score_threshold": c.test_score_thr,
+                        "mask_threshold": c.mask_thr_binary, "paste_pad": c.mask_paste_pad},
+    }
