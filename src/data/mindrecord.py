@@ -164,7 +164,8 @@ class RecordSource:
         self._columns = next((c for c in (RECORD_COLUMNS, ZOO_COLUMNS) if set(c) <= present), None)
         if self._columns is None:
             raise InputError(f"{self.files[0]}: columns {sorted(present)}, expected {list(RECORD_COLUMNS)} or "
-                             f"{list(ZOO_COLUMNS)}; build the records with src/tools/build_seg_data.py")
+                             f"{list(ZOO_COLUMNS)}; build the records with src/tools/build_coco_data.py (instances) "
+                             "or src/tools/build_seg_data.py (label maps)")
         if not len(self):
             raise InputError(f"{self.name}: holds no records; build them again")
 

@@ -149,6 +149,8 @@ class MaskRCNNOptions(Settings):
     test_score_thr: float = option(0.05, "detections have to exceed this score", group="common", ge=0, le=1)
     test_iou_thr: float = option(0.5, "IoU of the suppression of detections", group="common", ge=0, le=1)
     test_max_per_img: int = option(100, "detections an image", group="common", ge=1, le=2000)
+    eval_max_detections: int = option(100, "best detections of an image that count in AP; COCO's numbers have 100",
+                                      group="common", ge=1)
     mask_thr_binary: float = option(0.5, "probability from which a pixel is the object's", group="common", ge=0, le=1)
     mask_paste_pad: int | None = option(None, "pasting as published weights' evaluations do: 0 or 1", group="common")
 
