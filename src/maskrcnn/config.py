@@ -83,7 +83,8 @@ class MaskRCNNConfig(MaskRCNNOptions):
     free_to_change: ClassVar = (
         *MaskRCNNOptions.free_to_change, "coco_root", "train_data_type", "val_data_type", "instance_set", "image_dir",
         "anno_path", "ann_file", "val_anno_path", "val_ann_file", "coco_classes", "save_checkpoint",
-        "save_checkpoint_epochs", "test_score_thr", "test_iou_thr", "test_max_per_img", "test_batch_size")
+        "save_checkpoint_epochs", "test_score_thr", "test_iou_thr", "test_max_per_img", "test_batch_size",
+        "eval_max_detections")
     weight_keys: ClassVar = (
         "backbone", "stem_pool", "bn_eps", "colour_order", "image_mean", "image_std", "pad_before_normalise", "norm",
         "box_offset", "anchor_scales", "anchor_ratios", "anchor_strides", "anchor_centre", "fpn_upsample",

@@ -1,6 +1,7 @@
 """Which files a configuration's "train" and "val" splits come from. No MindSpore, unless records are read."""
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from src.data.coco_classes import COCO_CATEGORIES, COCO_CLASSES
 from src.data.coco_check import RecordCheck, class_table, read_annotations
 from src.data.instances import categories_of, class_names
 from src.data.txt import TxtSource
+
+log = logging.getLogger(__name__)
 
 
 def open_split(c: Any, split: str) -> Source:
@@ -32,7 +35,16 @@ def open_split(c: Any, split: str) -> Source:
     else:
         ann_file, image_dir = _annotations(c, split)
         source = CocoSource(ann_file, image_dir, class_names=c.coco_classes, class_map=c.class_map, on_bad=c.on_bad)
+        _say_unlisted(source)
     return leave_out_bad(source, RecordCheck(), workers=c.workers, known=source.bad) if c.on_bad == "skip" else source
+
+
+def _say_unlisted(source: CocoSource) -> None:
+    names = source.unlisted()
+    if names:
+        log.warning("%s: %d files of %s are in no record: the annotation file does not name them, or left out above "
+                    "(%s%s)", source.name, len(names), source.image_dir, ", ".join(names[:5]),
+                    ", ..." if len(names) > 5 else "")
 
 
 def category_names(c: Any, split: str) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ class MaskRCNNTask:
         return dataclasses.replace(self.recipe, rule="canvas")
 
     def evaluator(self) -> CocoMAP:
-        return CocoMAP()
+        return CocoMAP(self.config.eval_max_detections)
 
     def results(self, evaluator: CocoMAP) -> dict[str, list]:
         """Detections in COCO's results format: {"bbox": boxes, "segm": masks}."""
@@ -114,8 +114,8 @@ class MaskRCNNTask:
 
     def describe(self, numbers: dict) -> str:
         """COCO's lines for boxes and masks, AP by class, and which images did not count."""
-        parts = [f"Evaluate annotation type *{kind}*\n{summary(numbers[kind])}" for kind in ("bbox", "segm")
-                 if numbers[kind]]
+        parts = [f"Evaluate annotation type *{kind}*\n{summary(numbers[kind], self.config.eval_max_detections)}"
+                 for kind in ("bbox", "segm") if numbers[kind]]
         rows = [f"{'class':<20} {'objects':>8} {'box AP':>7} {'mask AP':>7}"]
         rows += [f"{name:<20} {row['instances']:8d} {_percent(row['bbox'])} {_percent(row['segm'])}"
                  for name, row in numbers["classes"].items()]
