@@ -1,0 +1,27 @@
+// From the network's outputs to the content of one image's result file.
+#ifndef MINDSEG_ENCODE_H_
+#define MINDSEG_ENCODE_H_
+
+#include <string>
+#include <vector>
+
+#include "model.h"
+#include "recipe.h"
+
+namespace mindseg {
+
+// One image on its way through the network.
+struct Placement {
+  std::string name;
+  Size original;
+  Size valid;    // of the image in the network's input
+  int slot = 0;  // in the batch
+};
+
+// A label map as PNG bytes, or detections as JSON. `specs` describe `outputs`. Throws ImageError where the network returned
+// something that is no result.
+std::string encode_result(const Recipe &recipe, const std::vector<TensorSpec> &specs, const std::vector<Buffer> &outputs,
+                          const Placement &placement);
+
+}  // namespace mindseg
+#endif  // MINDSEG_ENCODE_H_

@@ -1,0 +1,73 @@
+// preprocess.json: how an image becomes the network's input, and what its outputs mean.
+#ifndef MINDSEG_RECIPE_H_
+#define MINDSEG_RECIPE_H_
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend.h"
+
+namespace mindseg {
+
+enum class Task { kSemantic, kInstance };
+
+// kLongSide: the long side becomes `resize_size`, the short one is rounded down. kFit: long and short side reach those
+// of `resize_size`, then the whole is scaled down until it fits. kStretch: exactly `resize_size`.
+enum class ResizeRule { kLongSide, kFit, kStretch };
+
+struct Size {
+  int height = 0;
+  int width = 0;
+  bool operator==(const Size &other) const { return height == other.height && width == other.width; }
+  bool operator!=(const Size &other) const { return !(*this == other); }
+};
+
+struct TensorSpec {
+  std::string name;
+  std::vector<int64_t> shape;
+  mindseg_dtype dtype = MINDSEG_FLOAT32;
+
+  int64_t elements() const;
+  size_t bytes() const;
+};
+
+size_t bytes_of(mindseg_dtype dtype);
+std::string to_string(mindseg_dtype dtype);
+std::string to_string(const std::vector<int64_t> &shape);
+
+struct Recipe {
+  Task task = Task::kSemantic;
+  std::string model;
+  std::string checkpoint_sha256;
+  std::vector<std::string> class_names;
+  std::vector<int64_t> category_ids;  // instance: what the results call each class
+  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> outputs;
+  int batch = 1;
+  Size canvas;        // of the network's input
+  bool nhwc = false;  // layout of the image input; NCHW otherwise
+  bool bgr = false;
+  ResizeRule rule = ResizeRule::kLongSide;
+  Size resize_size;
+  bool round_half_up = false;  // scaled sides are rounded down otherwise
+  bool pad_black = false;      // padding is black instead of 0 after normalisation
+  bool normalise_in_model = false;
+  std::array<double, 3> mean{};  // in the input's colour order, on the 0..255 scale
+  std::array<double, 3> deviation{};
+  double mask_threshold = 0.5;
+  std::optional<int> paste_pad;
+
+  // The output that preprocess.json gives this name; throws Failure without one.
+  const TensorSpec &output(const std::string &name) const;
+  bool has_output(const std::string &name) const;
+};
+
+// Reads and checks the file. Throws Failure that names the file and the key.
+Recipe read_recipe(const std::filesystem::path &path);
+
+}  // namespace mindseg
+#endif  // MINDSEG_RECIPE_H_

@@ -1,0 +1,156 @@
+// Runs MINDIR, AIR and OM files on an Ascend 310 or 310P with MindSpore's C++ API.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend.h"
+#include "backend_error.h"
+#include "include/api/context.h"
+#include "include/api/model.h"
+#include "include/api/serialization.h"
+#include "include/api/types.h"
+
+namespace ms = mindspore;
+
+namespace {
+
+mindseg_dtype dtype_of(ms::DataType type) {
+  switch (type) {
+    case ms::DataType::kNumberTypeFloat32:
+      return MINDSEG_FLOAT32;
+    case ms::DataType::kNumberTypeFloat16:
+      return MINDSEG_FLOAT16;
+    case ms::DataType::kNumberTypeInt32:
+      return MINDSEG_INT32;
+    case ms::DataType::kNumberTypeInt64:
+      return MINDSEG_INT64;
+    case ms::DataType::kNumberTypeUInt8:
+      return MINDSEG_UINT8;
+    case ms::DataType::kNumberTypeBool:
+      return MINDSEG_BOOL;
+    default:
+      return MINDSEG_OTHER;
+  }
+}
+
+ms::ModelType type_of(const std::string &path) {
+  const auto ends_with = [&path](const std::string &suffix) {
+    return path.size() >= suffix.size() && path.compare(path.size() - suffix.size(), suffix.size(), suffix) == 0;
+  };
+  if (ends_with(".om")) return ms::kOM;
+  return ends_with(".air") ? ms::kAIR : ms::kMindIR;
+}
+
+std::shared_ptr<ms::Context> context_for(const mindseg_options &options) {
+  auto context = std::make_shared<ms::Context>();
+  if (std::string(options.device_type) == "CPU") {
+    auto cpu = std::make_shared<ms::CPUDeviceInfo>();
+    context->MutableDeviceInfo().push_back(cpu);
+  } else {
+    auto ascend = std::make_shared<ms::AscendDeviceInfo>();
+    ascend->SetDeviceID(static_cast<uint32_t>(options.device_id));
+    context->MutableDeviceInfo().push_back(ascend);
+  }
+  return context;
+}
+
+std::string reason(const ms::Status &status) {
+  const std::string text = status.GetErrDescription();
+  return text.empty() ? status.ToString() : text;
+}
+
+[[noreturn]] void refuse(const mindseg_options &options, const ms::Status &status) {
+  const std::string device = options.device_type;
+  if (device == "CPU") {
+    throw mindseg::Refused("MindSpore's C++ library does not run it on a CPU (" + reason(status) +
+                           "); on a CPU give the .onnx of the same export, which needs the PyPI wheel openvino; for Ascend "
+                           "310 install MindSpore Lite, set MS_LITE_HOME and give --device_type=Ascend");
+  }
+  throw mindseg::Refused("MindSpore does not run it on Ascend device " + std::to_string(options.device_id) + " (" +
+                         reason(status) + "); install CANN and the MindSpore Lite package for Ascend 310/310P, set "
+                         "MS_LITE_HOME, source CANN's set_env.sh, and see npu-smi info for the device; on a CPU give the .onnx "
+                         "with --device_type=CPU");
+}
+
+}  // namespace
+
+struct mindseg_model {
+  struct Port {
+    std::string name;
+    mindseg_dtype dtype;
+    std::vector<int64_t> shape;
+  };
+
+  explicit mindseg_model(const mindseg_options &options) {
+    const auto context = context_for(options);
+    const ms::Status built = build(options.model_path, context);
+    if (built != ms::kSuccess) refuse(options, built);
+    for (const auto &tensor : model.GetInputs()) inputs.push_back(port_of(tensor));
+    for (const auto &tensor : model.GetOutputs()) outputs.push_back(port_of(tensor));
+  }
+
+  // MINDIR goes through the call that both the Lite and the cloud library have; AIR and OM through the cloud library's.
+  ms::Status build(const std::string &path, const std::shared_ptr<ms::Context> &context) {
+    const ms::ModelType type = type_of(path);
+    if (type == ms::kMindIR) return model.Build(path, type, context);
+    ms::Graph graph;
+    const ms::Status loaded = ms::Serialization::Load(path, type, &graph);
+    return loaded == ms::kSuccess ? model.Build(ms::GraphCell(graph), context) : loaded;
+  }
+
+  static Port port_of(const ms::MSTensor &tensor) {
+    return {tensor.Name(), dtype_of(tensor.DataType()), tensor.Shape()};
+  }
+
+  void run(const void *const *in, void *const *out) {
+    std::vector<ms::MSTensor> tensors = model.GetInputs();
+    for (size_t i = 0; i < tensors.size(); ++i) std::memcpy(tensors[i].MutableData(), in[i], tensors[i].DataSize());
+    std::vector<ms::MSTensor> results;
+    const ms::Status status = model.Predict(tensors, &results);
+    if (status != ms::kSuccess) throw std::runtime_error("MindSpore stopped in the model (" + reason(status) + ")");
+    if (results.size() != outputs.size()) throw std::runtime_error("MindSpore returned another number of outputs");
+    for (size_t i = 0; i < results.size(); ++i) {
+      if (results[i].Shape() != outputs[i].shape) throw std::runtime_error("MindSpore returned another shape");
+      std::memcpy(out[i], results[i].Data().get(), results[i].DataSize());
+    }
+  }
+
+  const std::vector<Port> &ports(mindseg_direction direction) const {
+    return direction == MINDSEG_INPUT ? inputs : outputs;
+  }
+
+  ms::Model model;
+  std::vector<Port> inputs;
+  std::vector<Port> outputs;
+};
+
+int mindseg_version(void) { return MINDSEG_BACKEND_VERSION; }
+
+int mindseg_open(const mindseg_options *options, mindseg_model **model, char *error, size_t error_size) {
+  *model = nullptr;
+  return mindseg::guarded(error, error_size, [&] { *model = new mindseg_model(*options); });
+}
+
+int mindseg_count(const mindseg_model *model, mindseg_direction direction) {
+  return static_cast<int>(model->ports(direction).size());
+}
+
+void mindseg_info(const mindseg_model *model, mindseg_direction direction, int index, mindseg_tensor_info *info) {
+  const auto &port = model->ports(direction)[static_cast<size_t>(index)];
+  info->name = port.name.c_str();
+  info->dtype = port.shape.size() > MINDSEG_MAX_RANK ? MINDSEG_OTHER : port.dtype;
+  info->rank = static_cast<int>(std::min<size_t>(port.shape.size(), MINDSEG_MAX_RANK));
+  std::copy_n(port.shape.begin(), info->rank, info->shape);
+}
+
+// The API promises nothing about threads in one model.
+int mindseg_slots(const mindseg_model *) { return 1; }
+
+int mindseg_run(mindseg_model *model, int, const void *const *inputs, void *const *outputs, char *error,
+                size_t error_size) {
+  return mindseg::guarded(error, error_size, [&] { model->run(inputs, outputs); });
+}
+
+void mindseg_close(mindseg_model *model) { delete model; }

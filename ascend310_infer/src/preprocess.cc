@@ -1,0 +1,133 @@
+#include "preprocess.h"
+
+#include <algorithm>
+#include <fstream>
+#include <opencv2/imgcodecs.hpp>
+#include <opencv2/imgproc.hpp>
+#include <string>
+
+#include "failure.h"
+
+namespace fs = std::filesystem;
+
+namespace mindseg {
+namespace {
+
+std::vector<unsigned char> read_bytes(const fs::path &path) {
+  std::error_code error;
+  const auto status = fs::status(path, error);
+  if (!fs::exists(status)) throw ImageError("no such file");
+  if (fs::is_directory(status)) throw ImageError("a folder, not an image");
+  if (!fs::is_regular_file(status)) throw ImageError("not a regular file");
+  std::ifstream file(path, std::ios::binary);
+  const auto size = fs::file_size(path, error);
+  if (!file || error) throw ImageError("cannot be read");
+  std::vector<unsigned char> bytes(size);
+  if (!file.read(reinterpret_cast<char *>(bytes.data()), static_cast<std::streamsize>(size))) {
+    throw ImageError("cannot be read to its end");
+  }
+  if (bytes.empty()) throw ImageError("is empty (0 bytes)");
+  return bytes;
+}
+
+int scaled(int side, double factor, bool round_half_up) {
+  return std::max(static_cast<int>(side * factor + (round_half_up ? 0.5 : 0.0)), 1);
+}
+
+// Long and short side reach those of the canvas; what still overhangs, a portrait image on a landscape canvas, shrinks until
+// it fits. Two steps, each with its rounding, as published; the image itself is resampled once.
+Size fit(const Recipe &recipe, Size size) {
+  const Size limit = recipe.resize_size;
+  const double factor =
+      std::min(static_cast<double>(std::min(limit.height, limit.width)) / std::min(size.height, size.width),
+               static_cast<double>(std::max(limit.height, limit.width)) / std::max(size.height, size.width));
+  Size out{scaled(size.height, factor, recipe.round_half_up), scaled(size.width, factor, recipe.round_half_up)};
+  if (out.height > limit.height || out.width > limit.width) {
+    const double again =
+        std::min(static_cast<double>(limit.height) / out.height, static_cast<double>(limit.width) / out.width);
+    out = {scaled(out.height, again, recipe.round_half_up), scaled(out.width, again, recipe.round_half_up)};
+  }
+  return out;
+}
+
+Size fit_long_side(Size size, int side) {
+  const auto shortened = [side](int shorter, int longer) {
+    return std::max(static_cast<int>(static_cast<double>(int64_t{side} * shorter) / longer), 1);
+  };
+  if (size.height >= size.width) return {side, shortened(size.width, size.height)};
+  return {shortened(size.height, size.width), side};
+}
+
+}  // namespace
+
+cv::Mat decode_image(const fs::path &path) {
+  const std::vector<unsigned char> bytes = read_bytes(path);
+  cv::Mat image;
+  try {
+    image = cv::imdecode(bytes, cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION);
+  } catch (const cv::Exception &error) {
+    throw ImageError("cannot be decoded (" + error.err + "); restore it or scale it down");
+  } catch (const std::bad_alloc &) {
+    throw ImageError("is too large for the memory; scale it down");
+  }
+  if (image.empty()) throw ImageError("is not an image, or damaged or truncated; restore it or leave it out");
+  return image;
+}
+
+Size fitted(const Recipe &recipe, Size size) {
+  switch (recipe.rule) {
+    case ResizeRule::kLongSide:
+      return fit_long_side(size, recipe.resize_size.height);
+    case ResizeRule::kFit:
+      return fit(recipe, size);
+    case ResizeRule::kStretch:
+      break;
+  }
+  return recipe.resize_size;
+}
+
+Preprocessor::Preprocessor(const Recipe &recipe) : recipe_(recipe), float_tables_(3), byte_tables_(3) {
+  for (size_t channel = 0; channel < 3; ++channel) {
+    for (size_t value = 0; value < 256; ++value) {
+      const double normal = (static_cast<double>(value) - recipe.mean[channel]) / recipe.deviation[channel];
+      float_tables_[channel][value] = static_cast<float>(recipe.normalise_in_model ? static_cast<double>(value) : normal);
+      byte_tables_[channel][value] = static_cast<unsigned char>(value);
+    }
+  }
+}
+
+Size Preprocessor::operator()(const cv::Mat &bgr, std::byte *input) const {
+  const Size size = fitted(recipe_, {bgr.rows, bgr.cols});
+  cv::Mat resized = bgr;
+  if (size != Size{bgr.rows, bgr.cols}) {
+    cv::resize(bgr, resized, {size.width, size.height}, 0, 0, cv::INTER_LINEAR);
+  }
+  if (recipe_.inputs[0].dtype == MINDSEG_UINT8) {
+    fill(resized, reinterpret_cast<unsigned char *>(input), byte_tables_);
+  } else {
+    fill(resized, reinterpret_cast<float *>(input), float_tables_);
+  }
+  return size;
+}
+
+template <typename Value>
+void Preprocessor::fill(const cv::Mat &bgr, Value *input, const std::vector<std::array<Value, 256>> &tables) const {
+  const size_t height = recipe_.canvas.height, width = recipe_.canvas.width;
+  const size_t pixel = recipe_.nhwc ? 3 : 1, row = width * pixel, plane = recipe_.nhwc ? 1 : height * width;
+  for (size_t channel = 0; channel < 3; ++channel) {
+    const size_t source = recipe_.bgr ? channel : 2 - channel;
+    const auto &table = tables[channel];
+    const Value padding = recipe_.pad_black ? table[0] : Value{0};
+    for (size_t y = 0; y < height; ++y) {
+      Value *out = input + channel * plane + y * row;
+      size_t x = 0;
+      if (y < static_cast<size_t>(bgr.rows)) {
+        const unsigned char *pixels = bgr.ptr<unsigned char>(static_cast<int>(y)) + source;
+        for (; x < static_cast<size_t>(bgr.cols); ++x) out[x * pixel] = table[pixels[3 * x]];
+      }
+      for (; x < width; ++x) out[x * pixel] = padding;
+    }
+  }
+}
+
+}  // namespace mindseg
