@@ -241,8 +241,10 @@ class Evaluation(Callback):
     def catch_up(self) -> None:
         """Make up for the evaluation that a run was killed in, when it goes on from the checkpoint of that step."""
         progress = self.checkpoints.progress
+        if not (progress.step and progress.step % progress.steps_per_epoch == 0 and self._wanted()):
+            return
         done = any(line["step"] == progress.step for line in self.metrics.lines)
-        if progress.step and progress.step % progress.steps_per_epoch == 0 and self._wanted() and not done:
+        if self.checkpoints.machine.any(not done):  # a rank may have been killed between the others' notes and its own
             self._run()
 
     def _wanted(self) -> bool:

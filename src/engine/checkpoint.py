@@ -6,7 +6,8 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import mindspore as ms
@@ -21,10 +22,23 @@ NOT_SAVED = ("learning_rate",)  # the schedule is a function of the configuratio
 def save(path: Path, cell: nn.Cell, metadata: Mapping) -> None:
     """Write all parameters of `cell` and `metadata` (JSON) to `path`: the file is complete or not there."""
     data = [{"name": p.name, "data": p} for p in cell.get_parameters() if p.name not in NOT_SAVED]
-    unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
-    try:
+    with _unfinished(path) as unfinished:
         ms.save_checkpoint(data, str(unfinished), append_dict={"metadata": json.dumps(dict(metadata))})
         os.chmod(unfinished, 0o644)
+
+
+def copy(path: Path, to: Path) -> None:
+    """Copy a checkpoint so that `to` is complete or unchanged."""
+    with _unfinished(to) as unfinished:
+        shutil.copyfile(path, unfinished)
+
+
+@contextmanager
+def _unfinished(path: Path) -> Iterator[Path]:
+    """A name to write to; what is there at the end becomes `path`. Where that fails, nothing is left of it."""
+    unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
+    try:
+        yield unfinished
         _sync(unfinished)
         os.replace(unfinished, path)
     except (OSError, RuntimeError) as error:
@@ -32,14 +46,6 @@ def save(path: Path, cell: nn.Cell, metadata: Mapping) -> None:
             left.unlink()
         raise InputError(f"{path}: the checkpoint could not be written ({_first_line(error)}); is the disk full? "
                          "Earlier checkpoints are untouched") from error
-
-
-def copy(path: Path, to: Path) -> None:
-    """Copy a checkpoint so that `to` is complete or unchanged."""
-    unfinished = to.with_name(f".unfinished-{os.getpid()}-{to.name}")
-    shutil.copyfile(path, unfinished)
-    _sync(unfinished)
-    os.replace(unfinished, to)
 
 
 def load(path: Path) -> tuple[dict[str, ms.Parameter], dict]:

@@ -54,7 +54,8 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, source: Sou
     per_epoch = order.steps_per_epoch(len(source), settings.batch_size, machine.world)
     step_cell = build_step(task, settings, machine, network, per_epoch)
     progress, last = _position(folder, step_cell, settings, per_epoch)
-    machine.agree("the step to start from", progress.step)
+    machine.agree(runtime.common(settings.model_dump(mode="json"))
+                  | {"samples": len(source), "step to start from": progress.step})
     runtime.check_memory(needed_bytes(task, network), settings.device_target, task.memory_flags())
     if machine.rank == 0:
         (folder.folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
@@ -279,7 +280,7 @@ class _Run:
         task, settings = self.task, self.settings
         recorder = StepRecorder(self.progress, loss_names=task.loss_names, learning_rate=self.learning_rate,
                                 metrics=metrics, log_steps=settings.log_steps)
-        stop = StopOnNonFinite(recorder, self.step_cell, folder.folder, describe=self.describe,
+        stop = StopOnNonFinite(recorder, self.step_cell, metrics.path.parent, describe=self.describe,
                                sample_ids=self.sample_ids)
         checkpoints = Checkpoints(folder, self.step_cell, self.progress, describe=self.describe, machine=self.machine,
                                   save_steps=settings.steps_between_checkpoints(self.progress.steps_per_epoch))

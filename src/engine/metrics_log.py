@@ -4,12 +4,19 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
+from src.contract import InputError
 from src.engine.progress import Progress
+
+FLUSH = 30.0  # seconds after which what TensorBoard shows is on disk
 
 
 class MetricsLog:
@@ -20,7 +27,7 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, first_step: int = 0, *, rank: int = 0):
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "tensorboard").mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
         kept = [line for line in read(self.path) if line["step"] <= first_step]
         unfinished = self.path.with_suffix(".unfinished")
@@ -29,30 +36,57 @@ class MetricsLog:
         self.lines = [line for line in kept if line["kind"] == "eval"]
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
         self.losses = (folder / f"loss_{rank}.log").open("a", encoding="utf-8", buffering=1)
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1, flush_secs=30)
+        # Not SummaryWriter: its thread dies on a full disk, and then the run waits for it for ever.
+        self.board = EventsWriter(str(folder / "tensorboard" / "events"), f".{os.getpid()}")
+        self._show(Event(step=first_step + 1, session_log=SessionLog(status=SessionLog.START)))
+        self.flushed = time.monotonic()
+
+    def _show(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self.board.write_event(event)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"{self.path.parent}: the logs could not be written ({error.strerror}); make room and go "
+                             "on with --resume. Checkpoints are untouched") from error
 
     def write(self, kind: str, progress: Progress, numbers: Mapping[str, float]) -> None:
+        """Add a line.
+
+        Raises:
+            InputError: the disk is full, or gone.
+        """
         numbers = {name: value if math.isfinite(value) else None for name, value in numbers.items()}  # JSON has no NaN
         line = {"kind": kind, "step": progress.step, "epoch": progress.epoch, **numbers}
-        self.file.write(json.dumps(line) + "\n")
         if kind == "eval":
             self.lines.append(line)
-        for name, value in numbers.items():
-            if value is not None:
-                self.board.add_scalar(f"{kind}/{name}", value, progress.step)
+        shown = [scalar(f"{kind}/{name}", value).value[0] for name, value in numbers.items() if value is not None]
+        with self._writing():
+            self.file.write(json.dumps(line) + "\n")
+            event = Event(step=progress.step)
+            event.summary.value.extend(shown)
+            self._show(event)
+            if time.monotonic() - self.flushed > FLUSH:
+                self.board.flush()
+                self.flushed = time.monotonic()
 
     def write_losses(self, line: str) -> None:
         """Append a line of losses, as the log has it, to `loss_{rank}.log`."""
-        self.losses.write(line + "\n")
+        with self._writing():
+            self.losses.write(line + "\n")
 
     def best(self, kind: str, name: str) -> float:
         """The largest value so far, -inf without any."""
         return max((line[name] for line in self.lines if line["kind"] == kind and name in line), default=float("-inf"))
 
     def close(self) -> None:
-        self.file.close()
-        self.losses.close()
-        self.board.close()
+        with self._writing():
+            self.board.close()
+            self.file.close()
+            self.losses.close()
 
 
 def read(path: Path) -> list[dict]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ import psutil
 from mindspore import ops
 
 from src.contract import InputError
+
+EACH_HOSTS = ("device_id", "workers", "checkpoint", "result_path", "output_dir", "pretrained", "replay", "log_steps",
+              "data_file", "data_root", "data_lst", "val_data_file", "val_data_lst", "coco_root", "ann_file",
+              "image_dir", "anno_path", "val_anno_path")
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,19 @@ class Runtime:
         padded[self.rank, :len(data)] = data
         return [pickle.loads(row[:size].tobytes()) for row, size in zip(_sum(padded).astype(np.uint8), sizes)]
 
-    def agree(self, what: str, value: Any) -> None:
-        """Raise InputError unless `value` is equal on all ranks; `what` names it."""
-        values = self.gather(value)
-        if any(v != values[0] for v in values):
-            raise InputError(f"the ranks differ in {what}: {values}; they have to see the same files and flags")
+    def agree(self, values: Mapping[str, Any]) -> None:
+        """Raise InputError unless all ranks pass the same; the message has what differs."""
+        ranks = self.gather(dict(values))
+        differing = [f"{name}={ranks[0].get(name)!r} on rank 0, {name}={other.get(name)!r} on rank {rank}"
+                     for name in values for rank, other in enumerate(ranks) if other.get(name) != ranks[0].get(name)]
+        if differing:
+            raise InputError(f"the ranks differ: {'; '.join(differing[:5])}. Start every host with the same flags, on "
+                             "the same data and a folder that all of them see")
+
+
+def common(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a configuration has to be equal on all ranks: all but paths and what is each host's own affair."""
+    return {name: value for name, value in values.items() if name not in EACH_HOSTS}
 
 
 class _Sum(nn.Cell):

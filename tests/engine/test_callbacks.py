@@ -1,8 +1,12 @@
 """What callbacks do beside a run that goes well, which `test_loop.py` shows."""
 import logging
+import resource
+import struct
 
 import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from src.contract import InputError
 from src.engine.callbacks import StepRecorder
 from src.engine.metrics_log import MetricsLog, read
 from src.engine.progress import Progress, clock
@@ -57,6 +61,39 @@ def test_numbers_are_json_lines_that_a_resumed_run_continues(tmp_path):
     resumed.close()
     assert [(line["kind"], line["step"], line["epoch"]) for line in read(tmp_path / "metrics.jsonl")] == [
         ("train", 1, 1), ("train", 2, 1), ("eval", 2, 1), ("train", 3, 2)]
+
+
+def events(folder) -> list[Event]:
+    """What a TensorBoard file holds: records of (length, checksum, Event, checksum)."""
+    data, found = next((folder / "tensorboard").iterdir()).read_bytes(), []
+    while data:
+        end = 12 + struct.unpack("<Q", data[:8])[0]
+        found.append(Event.FromString(data[12:end]))
+        data = data[end + 4:]
+    return found
+
+
+def test_tensorboard_gets_the_finite_numbers_and_the_step_to_start_from(tmp_path):
+    metrics = MetricsLog(tmp_path, first_step=3)
+    metrics.write("train", Progress(2, 8, 4), {"loss": 0.5, "rate": float("nan"), "norm": 2.0})
+    metrics.close()
+    version, start, line = events(tmp_path)
+    assert version.file_version == "brain.Event:2" and start.step == 4 and start.session_log.status == SessionLog.START
+    assert line.step == 4 and line.wall_time > 1.7e9
+    assert [(v.tag, v.simple_value) for v in line.summary.value] == [("train/loss", 0.5), ("train/norm", 2.0)]
+
+
+def test_a_full_disk_is_an_error_at_once(tmp_path):
+    metrics = MetricsLog(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(InputError, match=f"{tmp_path}: the logs could not be written .*make room"):
+            for step in range(1, 100):
+                metrics.write("train", Progress(2, 800, step), {"loss": 0.5})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [line["step"] for line in read(tmp_path / "metrics.jsonl")] == list(range(1, step))
 
 
 def test_the_best_of_a_new_run_is_below_everything(tmp_path):
