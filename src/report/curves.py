@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-_COLOURS = ("#2f6fde", "#e2574c", "#2a9d6f", "#b06fd8", "#e0902f", "#5b6b7a")
+_COLOURS = ("#2f6fde", "#e2574c", "#2a9d6f", "#b06fd8", "#e0902f", "#5b6b7a", "#1f9ab0", "#9a7b4f")
 
 
 def smooth(values: Sequence[float], window: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 INK, PAPER, GRAY, WRONG = (34, 34, 38), (255, 255, 255), (120, 120, 128), (228, 42, 60)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _GAP = 8  # pixels between the parts of a picture
+_NAMED = 20  # objects of an image that get a tag with their name; more of them would hide each other
 
 
 def palette(class_names: Sequence[str]) -> np.ndarray:
@@ -62,7 +63,7 @@ def errors(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, num_clas
 def instances(image: np.ndarray, boxes: np.ndarray, labels: Sequence[int], *, class_names: Sequence[str],
               scores: Sequence[float] | None = None, masks: Sequence[np.ndarray] = (),
               alpha: float = 0.5) -> np.ndarray:
-    """Draw instances over an image, the first on top.
+    """Draw instances over an image, the first on top; up to 20 of them with their names.
 
     Args:
         boxes: (N, 4) xyxy, half-open, pixels of the image.
@@ -82,7 +83,8 @@ def instances(image: np.ndarray, boxes: np.ndarray, labels: Sequence[int], *, cl
         x1, y1, x2, y2 = (round(float(v)) for v in boxes[k])
         cv2.rectangle(out, (x1, y1), (max(x2 - 1, x1), max(y2 - 1, y1)), colours[k].tolist(), 1)
         text = class_names[labels[k]] + ("" if scores is None else f" {scores[k]:.2f}")
-        _tag(out, text, (x1, y1), colours[k].tolist())
+        if len(boxes) <= _NAMED:
+            _tag(out, text, (x1, y1), colours[k].tolist())
     return out
 
 

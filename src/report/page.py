@@ -40,8 +40,9 @@ class Page:
     Attributes:
         title: of the page.
         metric: the key of `numbers` that stands at the top.
-        numbers: `Evaluator.compute()`: single numbers become a table, {class: value or None} become bars, and
-            `confusion`, K x K counts with truth in rows, a matrix in percent of each row.
+        numbers: `Evaluator.compute()`: single numbers become a table, {name: value or None} become bars,
+            {name: {column: value or None}} another table, and `confusion`, K x K counts with truth in rows, a matrix in
+            percent of each row.
         colours: {class: (red, green, blue)} of the bars.
         facts: what was run: name -> text.
         pictures: in their order.
@@ -65,7 +66,7 @@ def render(page: Page) -> str:
     sections.append("<h2>Numbers</h2>" + _table({k: _number(v) for k, v in single.items()}))
     for name, values in page.numbers.items():
         if isinstance(values, Mapping):
-            sections.append(f"<h2>{_text(name)} by class</h2>" + _bars(values, page.colours))
+            sections.append(_mapping(name, values, page.colours))
     sections += [_picture(picture) for picture in page.pictures]
     if page.numbers.get("confusion") and len(page.numbers["confusion"]) <= 30:
         sections.append(_confusion(page.numbers["confusion"], list(page.colours)))
@@ -84,6 +85,22 @@ def _number(value: float) -> str:
 
 def _table(rows: Mapping[str, str]) -> str:
     return "<table>" + "".join(f"<tr><th>{_text(k)}</th><td>{_text(v)}</td></tr>" for k, v in rows.items()) + "</table>"
+
+
+def _mapping(name: str, values: Mapping, colours: Mapping[str, Sequence[int]]) -> str:
+    if any(isinstance(value, Mapping) for value in values.values()):
+        return f"<h2>{_text(name)}</h2>" + _columns(values)
+    by_class = " by class" if set(values) <= set(colours) else ""
+    return f"<h2>{_text(name)}{by_class}</h2>" + _bars(values, colours)
+
+
+def _columns(rows: Mapping[str, Mapping[str, float | None]]) -> str:
+    names = list(dict.fromkeys(column for row in rows.values() for column in row))
+    lines = ["<tr><th></th>" + "".join(f"<th>{_text(name)}</th>" for name in names) + "</tr>"]
+    for title, row in rows.items():
+        cells = ("-" if row.get(name) is None else _number(row[name]) for name in names)
+        lines.append(f"<tr><th>{_text(title)}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return f"<table>{''.join(lines)}</table>"
 
 
 def _bars(values: Mapping[str, float | None], colours: Mapping[str, Sequence[int]]) -> str:

@@ -16,9 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from src import tasks
 from src.config import Parser, add_flag, entry_point
-from src.contract import Evaluator, InputError, LabelMap, Record
-from src.data.decode import decode_image, decode_label
-from src.report import draw, page
+from src.contract import Evaluator, InputError, LabelMap
+from src.report import draw, page, rows
 
 log = logging.getLogger(__name__)
 SIDE = 230  # pixels of a picture's long side
@@ -40,7 +39,8 @@ class Examined:
         self.whole.update(prediction, target)
         single: Evaluator = self.task.evaluator()
         single.update(prediction, target)
-        self.scores.append(single.compute()[self.task.metric])
+        numbers = single.compute()
+        self.scores.append(numbers[self.task.metric] if numbers.get("instances", 1) else None)
 
     def spread(self, count: int) -> list[int]:
         """Sample ids from all over the split."""
@@ -53,18 +53,16 @@ class Examined:
         return sorted(scored, key=lambda k: self.scores[k])[:count]
 
     def picture(self, sample_ids: list[int]) -> bytes:
-        """JPEG of some images: each a row of image, truth, prediction and errors. They are predicted anew."""
+        """JPEG of some images: each a row of image, truth and prediction. They are predicted anew."""
         task, records = self.task, list(self.source.rows(sample_ids))
-        colours = draw.palette(task.class_names)
-        rows = [_row(record, prediction, colours) for record, prediction in zip(records, self.predictor(records))]
+        predictions = list(self.predictor(records))
+        pictures = [rows.row(*pair, task.class_names, SIDE) for pair in zip(records, predictions)]
         scores = ["-" if self.scores[k] is None else f"{self.scores[k]:.3f}" for k in sample_ids]
         captions = [f"{record.file_name}   {task.metric} {score}" for record, score in zip(records, scores)]
-        grid = draw.grid(rows, draw.SEMANTIC_TITLES, captions, side=SIDE)
-        return draw.jpeg(draw.below(grid, draw.legend(task.class_names, colours, grid.shape[1])))
-
-
-def _row(record: Record, prediction: LabelMap, colours) -> list:
-    return draw.semantic_row(decode_image(record.image), decode_label(record.target), prediction.labels, colours, SIDE)
+        grid = draw.grid(pictures, rows.titles(predictions[0]), captions, side=SIDE)
+        if isinstance(predictions[0], LabelMap):  # instances have their names beside them
+            grid = draw.below(grid, draw.legend(task.class_names, draw.palette(task.class_names), grid.shape[1]))
+        return draw.jpeg(grid)
 
 
 def parse_args(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -72,8 +70,10 @@ def parse_args(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = Parser(description=__doc__, add_help=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_flag(parser, "run_dir", "", "folder for metrics.json, report.html and the pictures")
     add_flag(parser, "count", 8, "images shown from all over the split, and as many of the worst")
-    add_flag(parser, "least", 0.0, "exit with status 1 where the metric is below")
+    add_flag(parser, "least", "", "exit with status 1 where a number of metrics.json is below a mark: "
+             "miou=0.6, or bbox.AP50=0.5,segm.AP50=0.5")
     args, rest = parser.parse_known_args(argv)
+    args.least = _marks(args.least)
     if {"-h", "--help"} & set(rest):
         parser.print_help()
     elif not args.run_dir:
@@ -89,10 +89,36 @@ def main() -> int:
     settings = tasks.with_conventions(settings)
     found = examine(settings)
     write_report(Path(args.run_dir), found, settings, args.count)
-    metric, value = found.task.metric, found.whole.compute()[found.task.metric]
-    mark = f" (the mark is {args.least:.2f}: {'reached' if value >= args.least else 'MISSED'})" if args.least else ""
-    print(f"held-out {metric}: {value:.4f}{mark}", flush=True)
-    return 0 if value >= args.least else 1
+    return 0 if all([reached(found.whole.compute(), name, mark) for name, mark in args.least.items()]) else 1
+
+
+def _marks(text: str) -> dict[str, float]:
+    """'a.b=0.5,c=0.6' -> {'a.b': 0.5, 'c': 0.6}"""
+    marks = {}
+    for part in filter(None, text.split(",")):
+        name, _, mark = part.partition("=")
+        try:
+            marks[name] = float(mark)
+        except ValueError:
+            raise InputError(f"--least={text}: {part!r} is not NAME=NUMBER, e.g. miou=0.6") from None
+    return marks
+
+
+def reached(numbers: dict, name: str, mark: float) -> bool:
+    """Whether a number, "a.b" for one inside another, reaches its mark; prints both.
+
+    Raises:
+        InputError: there is no such number.
+    """
+    value = numbers
+    for key in name.split("."):
+        if not isinstance(value, dict) or key not in value:
+            raise InputError(f"--least={name}: not a number of this evaluation, which has {', '.join(numbers)}")
+        value = value[key]
+    enough = value is not None and value >= mark
+    shown = "-" if value is None else f"{value:.4f}"
+    print(f"held-out {name}: {shown} (the mark is {mark:.2f}: {'reached' if enough else 'MISSED'})", flush=True)
+    return enough
 
 
 def examine(settings) -> Examined:

@@ -80,6 +80,13 @@ def test_an_instance_in_the_corner_keeps_its_tag_inside():
     assert tag[:, :40].any() and tag.sum() > 60
 
 
+def test_many_instances_have_no_tags():
+    box = np.array([[30.0, 20, 34, 24]])
+    few, many = (draw.instances(gray(40, 60), np.repeat(box, n, 0), [1] * n, class_names=NAMES) for n in (20, 21))
+    assert (few != 100).any(-1).sum() > 200
+    assert (many != 100).any(-1).sum() == 12    # the outline of 4 x 4 pixels
+
+
 def test_no_instances_is_the_image():
     assert (draw.instances(gray(5, 5), np.zeros((0, 4)), [], class_names=NAMES) == 100).all()
 

@@ -58,3 +58,12 @@ def test_numbers_bars_and_confusion_are_there():
 def test_a_page_without_classes_or_pictures():
     text = page(numbers={"miou": None}, colours={}, pictures=[])
     assert "<img" not in text and '<span class="headline">-</span>' in text
+
+
+def test_numbers_that_are_not_by_class_and_tables_of_classes():
+    text = page(numbers={"miou": 0.5, "bbox": {"AP": 0.25, "AP50": None},
+                         "classes": {"a<b": {"bbox": 0.125, "instances": 3}, "unseen": {"bbox": None, "instances": 0}}})
+    assert "<h2>bbox</h2>" in text and "25.0 %" in text
+    assert "<tr><th></th><th>bbox</th><th>instances</th></tr>" in text
+    assert "<tr><th>a&lt;b</th><td>0.1250</td><td>3</td></tr>" in text
+    assert "<tr><th>unseen</th><td>-</td><td>0</td></tr>" in text
