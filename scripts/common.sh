@@ -146,6 +146,21 @@ missing_packages() {
     done
 }
 
+# install_packages: install the missing system packages, as root or by sudo without a password; name them otherwise.
+install_packages() {
+    local missing as_root=()
+    missing=$(missing_packages | tr '\n' ' ')
+    [[ -n $missing ]] || return 0
+    ((EUID == 0)) || as_root=(sudo -n)
+    if ! command -v apt-get >/dev/null || { ((EUID)) && ! sudo -n true 2>/dev/null; }; then
+        die "missing system packages (Debian's names): $missing"
+    fi
+    echo "installing the missing system packages: $missing"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+    # shellcheck disable=SC2086  # a list of words
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+}
+
 library_is_there() {
     local cache
     cache=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null || true)
