@@ -1,0 +1,39 @@
+"""Write a checkpoint as MindIR, AIR or ONNX: `python export.py --ckpt_file=... --file_format=MINDIR` (see README.md)."""
+import logging
+import sys
+from pathlib import Path
+
+from src import tasks
+from src.config import entry_point
+from src.contract import InputError
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    settings = tasks.parse_settings(sys.argv[1:], program="export.py", groups=("export",))
+    if settings.print_config:
+        print(settings.to_yaml(), end="")
+        return 0
+    if not settings.checkpoint:
+        raise InputError("--ckpt_file is missing: the checkpoint to export")
+    settings = tasks.with_conventions(settings)
+    from src.engine import runtime
+    from src.engine.weights import load_weights
+    from src.exporting import flow, preprocess_spec
+
+    checkpoint = Path(settings.checkpoint)
+    files = flow.targets(settings.file_name, checkpoint, settings.file_format)
+    runtime.start(settings.device_target, device_id=settings.device_id)
+    task = tasks.create(settings)
+    network = task.network()
+    report = load_weights(network, checkpoint, expect_unexpected=task.may_be_missing)
+    log.info(report.summary())
+    spec = preprocess_spec.complete(task.preprocess(), model=settings.model, family=report.family, checkpoint=checkpoint,
+                                    conventions=settings.conventions())
+    flow.export(task, network, spec, files, sample_images=settings.sample_images)
+    return 0
+
+
+if __name__ == "__main__":
+    entry_point(main)

@@ -1,0 +1,97 @@
+"""How far the results of an exported file are from the checkpoint's, and how far they may be."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# Smallest share of equal pixels in label maps and of equal mask pixels; largest difference in pixels and in scores.
+LABELS_EQUAL, MASKS_EQUAL, BOX_PIXELS, SCORE = 0.9999, 0.9990, 0.1, 1e-3
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The largest differences over some images; `None` where a task has no such thing.
+
+    Attributes:
+        labels_equal: smallest share of equal pixels of a label map.
+        scores: largest difference of a score.
+        boxes: largest difference of a box edge, input pixels.
+        masks_equal: smallest share of equal mask pixels.
+        unmatched: detections that only one side has.
+        detections: detections of the checkpoint, over all images.
+    """
+
+    labels_equal: float | None = None
+    scores: float | None = None
+    boxes: float | None = None
+    masks_equal: float | None = None
+    unmatched: int | None = None
+    detections: int | None = None
+
+    @property
+    def acceptable(self) -> bool:
+        return ((self.labels_equal is None or self.labels_equal >= LABELS_EQUAL)
+                and (self.scores is None or self.scores <= SCORE) and (self.boxes is None or self.boxes <= BOX_PIXELS)
+                and (self.masks_equal is None or self.masks_equal >= MASKS_EQUAL) and not self.unmatched)
+
+    def __str__(self) -> str:
+        parts = [("label pixels equal", self.labels_equal, "{:.4%}"), ("scores", self.scores, "{:.1e}"),
+                 ("boxes", self.boxes, "{:.4f} px"), ("mask pixels equal", self.masks_equal, "{:.4%}"),
+                 ("detections", self.detections, "{}"), ("unmatched", self.unmatched, "{}")]
+        return ", ".join(f"{name} {form.format(value)}" for name, value, form in parts if value is not None)
+
+
+def worst(differences: list[Difference]) -> Difference:
+    """The largest differences of several; detections are summed."""
+    def over(name, choose):
+        values = [getattr(d, name) for d in differences if getattr(d, name) is not None]
+        return choose(values) if values else None
+
+    return Difference(over("labels_equal", min), over("scores", max), over("boxes", max), over("masks_equal", min),
+                      over("unmatched", sum), over("detections", sum))
+
+
+def compare(reference: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...], spec: Mapping[str, Any]) -> Difference:
+    """Compare the outputs for one batch of the model that `spec` describes (see `preprocess_spec`)."""
+    names = [entry["name"] for entry in spec["outputs"]]
+    if names == ["labels"]:
+        return Difference(labels_equal=float((reference[0] == other[0]).mean()))
+    if names == ["scores"]:
+        a, b = (array[0].astype(np.float32) for array in (reference, other))
+        return Difference(labels_equal=float((a.argmax(1) == b.argmax(1)).mean()), scores=float(np.abs(a - b).max()))
+    least = spec["postprocess"]["score_threshold"]
+    return worst([compare_detections(tuple(o[i] for o in reference), tuple(o[i] for o in other), least)
+                  for i in range(len(reference[0]))])
+
+
+def compare_detections(reference: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...],
+                       score_threshold: float) -> Difference:
+    """Compare boxes (D, 4), labels, scores, valid (D,) and masks (D, S, S) of one image.
+
+    Each of the checkpoint's detections is compared with the nearest of the same class, wherever it ranks: scores that
+    are equal to rounding may change places. One that is missing counts unless its score lies within the tolerance of
+    what is shown at all: `score_threshold`, or the least score of D detections.
+    """
+    left, right = (tuple(array[o[3].astype(bool)] for array in o) for o in (reference, other))
+    full = len(left[0]) == len(reference[0])
+    border = max(score_threshold, float(left[2].min()) if full else 0.0) + SCORE
+    pairs, free = [], set(range(len(right[0])))
+    for i in range(len(left[0])):
+        near = [j for j in free if right[1][j] == left[1][i] and _distance(left, i, right, j) <= 10 * BOX_PIXELS]
+        if near:
+            best = min(near, key=lambda j: _distance(left, i, right, j))
+            free.remove(best)
+            pairs.append((i, best))
+    lost = set(range(len(left[0]))) - {i for i, _ in pairs}
+    unmatched = sum(left[2][i] > border for i in lost) + sum(right[2][j] > border for j in free)
+    boxes = max((_distance(left, i, right, j) for i, j in pairs), default=0.0)
+    scores = max((abs(float(left[2][i]) - float(right[2][j])) for i, j in pairs), default=0.0)
+    masks = min((float(((left[4][i] > 0.5) == (right[4][j] > 0.5)).mean()) for i, j in pairs), default=1.0)
+    return Difference(scores=scores, boxes=boxes, masks_equal=masks, unmatched=int(unmatched), detections=len(left[0]))
+
+
+def _distance(left: tuple[np.ndarray, ...], i: int, right: tuple[np.ndarray, ...], j: int) -> float:
+    return float(np.abs(left[0][i] - right[0][j]).max())

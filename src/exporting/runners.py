@@ -1,0 +1,73 @@
+"""Exported files as functions of arrays: MindIR through MindSpore, ONNX through ONNX Runtime or OpenVINO, in float32."""
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from src.contract import InputError
+
+Run = Callable[..., tuple[np.ndarray, ...]]
+RUNTIMES = {".mindir": ("MindSpore",), ".onnx": ("ONNX Runtime", "OpenVINO")}
+_MODULES = {"MindSpore": "mindspore", "ONNX Runtime": "onnxruntime", "OpenVINO": "openvino"}
+
+
+def runtimes_for(path: Path) -> list[str]:
+    """Names of the installed runtimes that take this file."""
+    return [name for name in RUNTIMES.get(path.suffix, ()) if importlib.util.find_spec(_MODULES[name])]
+
+
+def load(path: Path, runtime: str = "", *, threads: int = 0) -> Run:
+    """A function from the model's inputs to its outputs, in their order in preprocess.json.
+
+    Args:
+        path: a .mindir or .onnx file.
+        runtime: a name of `RUNTIMES`, by default the first that is installed.
+        threads: 0 for all processors.
+
+    Raises:
+        InputError: no such file, none of its runtimes is installed, or the runtime refuses the file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    installed = runtimes_for(path)
+    if not installed or (runtime and runtime not in installed):
+        wanted = runtime or " or ".join(RUNTIMES.get(path.suffix, ())) or "a runtime"
+        raise InputError(f"{path}: needs {wanted}; pip install -r requirements/export.txt")
+    runtime = runtime or installed[0]
+    if runtime == "MindSpore":
+        from src.exporting import mindir
+
+        return mindir.load(path)
+    try:
+        return (_onnx_runtime if runtime == "ONNX Runtime" else _openvino)(path, threads)
+    except Exception as error:  # each runtime has its own classes, all of them below Exception
+        raise InputError(f"{path}: {runtime} does not take it ({str(error).strip().splitlines()[0]})") from error
+
+
+def _onnx_runtime(path: Path, threads: int) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+    return lambda *inputs: tuple(session.run(None, dict(zip(names, inputs))))
+
+
+def _openvino(path: Path, threads: int) -> Run:
+    import openvino
+
+    core = openvino.Core()
+    options = {"INFERENCE_PRECISION_HINT": "f32"}  # its default is bfloat16 where the processor has it
+    if threads:
+        options["INFERENCE_NUM_THREADS"] = threads
+    model = core.compile_model(core.read_model(path), "CPU", options)
+
+    def run(*inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        results = model(list(inputs))
+        return tuple(results[output].copy() for output in model.outputs)
+
+    return run
