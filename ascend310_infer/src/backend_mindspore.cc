@@ -91,13 +91,18 @@ struct mindseg_model {
     for (const auto &tensor : model.GetOutputs()) outputs.push_back(port_of(tensor));
   }
 
-  // MINDIR goes through the call that both the Lite and the cloud library have; AIR and OM through the cloud library's.
   ms::Status build(const std::string &path, const std::shared_ptr<ms::Context> &context) {
-    const ms::ModelType type = type_of(path);
-    if (type == ms::kMindIR) return model.Build(path, type, context);
+#ifdef MINDSPORE_IS_LITE
+    return model.Build(path, type_of(path), context);  // the only way in Lite, and one that the other library lacks
+#else
     ms::Graph graph;
-    const ms::Status loaded = ms::Serialization::Load(path, type, &graph);
-    return loaded == ms::kSuccess ? model.Build(ms::GraphCell(graph), context) : loaded;
+    const ms::Status loaded = ms::Serialization::Load(path, type_of(path), &graph);
+    if (loaded != ms::kSuccess) {
+      throw std::runtime_error("MindSpore cannot load it (" + reason(loaded) + "); export it with a MindSpore that fits the "
+                               "installed library's version, or give the .om that atc makes");
+    }
+    return model.Build(ms::GraphCell(graph), context);
+#endif
   }
 
   static Port port_of(const ms::MSTensor &tensor) {

@@ -30,6 +30,26 @@ std::vector<unsigned char> read_bytes(const fs::path &path) {
   return bytes;
 }
 
+// Whether a JPEG has its end marker. Older decoders fill what a cut file lacks with gray and only warn.
+bool jpeg_is_whole(const std::vector<unsigned char> &bytes) {
+  constexpr unsigned char kStartOfImage = 0xD8, kEndOfImage = 0xD9, kFill = 0xFF;
+  for (size_t at = 2; at + 1 < bytes.size();) {
+    const unsigned char marker = bytes[at + 1];
+    if (bytes[at] != 0xFF || marker == kFill) {
+      ++at;  // pixel data, or filling before a marker
+    } else if (marker == kEndOfImage) {
+      return true;
+    } else if (marker == 0 || marker == 1 || (marker >= 0xD0 && marker <= kStartOfImage)) {
+      at += 2;  // an escaped 0xFF, or a marker without a segment
+    } else if (at + 3 < bytes.size()) {
+      at += 2 + (bytes[at + 2] << 8 | bytes[at + 3]);
+    } else {
+      return false;
+    }
+  }
+  return false;
+}
+
 int scaled(int side, double factor, bool round_half_up) {
   return std::max(static_cast<int>(side * factor + (round_half_up ? 0.5 : 0.0)), 1);
 }
@@ -70,7 +90,10 @@ cv::Mat decode_image(const fs::path &path) {
   } catch (const std::bad_alloc &) {
     throw ImageError("is too large for the memory; scale it down");
   }
-  if (image.empty()) throw ImageError("is not an image, or damaged or truncated; restore it or leave it out");
+  const bool is_jpeg = bytes.size() > 2 && bytes[0] == 0xFF && bytes[1] == 0xD8;
+  if (image.empty() || (is_jpeg && !jpeg_is_whole(bytes))) {
+    throw ImageError("is not an image, or damaged or truncated; restore it or leave it out");
+  }
   return image;
 }
 
