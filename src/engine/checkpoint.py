@@ -132,6 +132,7 @@ class CheckpointFolder:
         for ending in ("ckpt", "tmp"):
             for path in self.folder.glob(f".unfinished-*.{ending}"):
                 path.unlink()
+                log.warning("%s: its process was killed while it wrote; removed", path)
 
 
 def _sync(path: Path) -> None:

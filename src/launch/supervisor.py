@@ -16,6 +16,7 @@ import ctypes
 import logging
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 POLL = 0.1            # seconds between two looks at the ranks
 FAILURE_GRACE = 10.0  # seconds that ranks have to end after one of them failed
 TAIL = 20             # lines of a failed rank's log that are shown
+FULL = 1 << 16        # bytes: where less is free, a disk counts as full
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ class Supervisor:
             if code and not self.outcome:
                 self.failed = process
                 where = f"{process.name} on {self.plan.job.server.server_id}"
-                self._stop(Outcome(code if code > 0 else 128 - code, f"{where} {describe_exit(code)}", retry=code != 2))
+                retry = code != 2 and not disk_is_full(process)
+                self._stop(Outcome(code if code > 0 else 128 - code, f"{where} {describe_exit(code)}", retry=retry))
 
     def _look_at_hosts(self) -> None:
         for host, message in self.line.poll():
@@ -195,23 +198,22 @@ def start(process: Process, *, append: bool) -> subprocess.Popen:
     """Start one process, its output going to its log.
 
     Raises:
-        InputError: the log is there already (and `append` is false), or the program cannot be started.
+        InputError: the log is there already (and `append` is false), cannot be written, or the program cannot be
+            started.
     """
-    process.log.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        output = process.log.open("ab" if append else "xb")
-    except FileExistsError:
-        raise InputError(f"{process.log}: exists already, from another run in this folder") from None
     inherited = {k: v for k, v in os.environ.items() if k not in environment.CLEARED}
-    with output:
-        output.write(f"# {time.strftime('%F %T')} {process.name}: {shlex.join(process.command)}\n".encode())
-        output.flush()
-        try:
+    try:
+        process.log.parent.mkdir(parents=True, exist_ok=True)
+        with process.log.open("ab" if append else "xb") as output:
+            output.write(f"# {time.strftime('%F %T')} {process.name}: {shlex.join(process.command)}\n".encode())
+            output.flush()
             return subprocess.Popen(process.command, env=inherited | process.environment, stdin=subprocess.DEVNULL,
                                     stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
                                     preexec_fn=_tie_to_launcher(process.cores))
-        except OSError as error:
-            raise InputError(f"{process.command[0]}: {error.strerror}") from error
+    except FileExistsError:
+        raise InputError(f"{process.log}: exists already, from another run in this folder") from None
+    except OSError as error:
+        raise InputError(f"{error.filename or process.log}: {error.strerror}") from error
 
 
 def _tie_to_launcher(cores: tuple[int, ...]) -> Callable[[], None]:
@@ -255,3 +257,10 @@ def show_tail(process: Process) -> None:
     log.info("last lines of %s, %s:", process.name, process.log)
     for line in telling[-TAIL:]:
         log.info("  | %s", line)
+    if disk_is_full(process):
+        log.info("the disk of %s is full: the log may lack its end", process.log.parent)
+
+
+def disk_is_full(process: Process) -> bool:
+    """Whether nothing more can be written where the rank's log is."""
+    return shutil.disk_usage(process.log.parent).free < FULL

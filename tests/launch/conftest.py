@@ -1,6 +1,7 @@
 """Real launchers with real ranks: start one, see what is left of it."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,3 +84,40 @@ def table_file(tmp_path):
                                     "status": "completed"}))
         return path
     return write
+
+
+@pytest.fixture
+def small_disk(launchers):
+    """The folder `disk`, a file system of 128 KiB."""
+    path = launchers.folder / "disk"
+    path.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", path]).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.fixture
+def namespaces():
+    """Two network namespaces that reach each other; yields {address: name}."""
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("needs root and iproute2")
+    tag = str(os.getpid())
+    names = [f"a{tag}", f"b{tag}"]
+
+    def ip(*words):
+        return subprocess.run(["ip", *words], capture_output=True, text=True)
+
+    if ip("netns", "add", names[0]).returncode:
+        pytest.skip("this machine allows no network namespaces")
+    ip("netns", "add", names[1])
+    ip("link", "add", f"v{names[0]}", "type", "veth", "peer", "name", f"v{names[1]}")
+    addresses = {"10.77.0.1": names[0], "10.77.0.2": names[1]}
+    for address, name in addresses.items():
+        ip("link", "set", f"v{name}", "netns", name)
+        ip("-n", name, "addr", "add", f"{address}/24", "dev", f"v{name}")
+        ip("-n", name, "link", "set", f"v{name}", "up")
+        ip("-n", name, "link", "set", "lo", "up")
+    yield addresses
+    for name in names:
+        ip("netns", "del", name)

@@ -1,7 +1,6 @@
 """MindSpore's own collectives on CPU ranks that our launcher started, on one host and on two network namespaces."""
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -65,32 +64,6 @@ def test_a_stopped_launcher_leaves_no_rank_and_no_scheduler(launchers, script, n
 def schedulers():
     listed = subprocess.run(["ps", "-wweo", "pid=,args="], capture_output=True, text=True).stdout
     return sorted(line.split()[0] for line in listed.splitlines() if re.search(r"-c import mindspore .*init\(\)", line))
-
-
-@pytest.fixture
-def namespaces():
-    """Two network namespaces that reach each other; yields {address: name}."""
-    if os.geteuid() != 0 or not shutil.which("ip"):
-        pytest.skip("needs root and iproute2")
-    tag = str(os.getpid())
-    names = [f"a{tag}", f"b{tag}"]
-
-    def ip(*words):
-        return subprocess.run(["ip", *words], capture_output=True, text=True)
-
-    if ip("netns", "add", names[0]).returncode:
-        pytest.skip("this machine allows no network namespaces")
-    ip("netns", "add", names[1])
-    ip("link", "add", f"v{names[0]}", "type", "veth", "peer", "name", f"v{names[1]}")
-    addresses = {"10.77.0.1": names[0], "10.77.0.2": names[1]}
-    for address, name in addresses.items():
-        ip("link", "set", f"v{name}", "netns", name)
-        ip("-n", name, "addr", "add", f"{address}/24", "dev", f"v{name}")
-        ip("-n", name, "link", "set", f"v{name}", "up")
-        ip("-n", name, "link", "set", "lo", "up")
-    yield addresses
-    for name in names:
-        ip("netns", "del", name)
 
 
 @pytest.fixture

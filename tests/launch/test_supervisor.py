@@ -138,6 +138,16 @@ def test_cores_are_shared_out(launchers, two):
     assert f"cores {available[half:2 * half]}\n" in logs(launchers.folder)[1]
 
 
+def test_a_full_disk_under_the_logs_is_named_and_not_tried_again(launchers, two, small_disk):
+    words = *two, "--folder=disk/{rank}{number}", "--max_restarts=3", "rank.py"
+    status, output = launchers.run(*words, "pid", "0:until=pid1", "0:fill", "sleep=60")
+    assert status == 1 and f"the disk of {small_disk}/0 is full: the log may lack its end" in output
+    assert "restart" not in output
+    status, output = launchers.run(*words, "--resume")
+    assert status == 2 and f"error: {small_disk}/0/log: No space left on device" in output
+    assert launchers.left() == []
+
+
 def test_a_script_that_is_not_there(launchers, two):
     status, output = launchers.run(*two, "absent.py")
     assert status == 2 and output.startswith("error: absent.py: no such script")
