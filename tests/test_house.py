@@ -12,6 +12,7 @@ MODULES = sorted((ROOT / "src").rglob("*.py"))
 SHARED = ("data", "layers", "engine", "metrics", "exporting", "report", "launch")
 MODELS = ("deeplabv3", "maskrcnn")
 MAY_IMPORT = {"": (), "contract": (), "config": ("contract",), "tasks": ("contract", "config", "engine", *MODELS),
+              "prediction": ("contract", "config", "tasks", *SHARED),
               **{room: ("contract", "config", *SHARED) for room in (*MODELS, *SHARED)}}
 PURE = ["src.contract", "src.config", "src.tasks", "src.data.image_ops", "src.data.order", "src.data.voc",
         "src.data.sample_set", "src.data.decode", "src.engine.schedules", "src.engine.settings", "src.engine.progress",
@@ -66,7 +67,7 @@ def test_the_rule_itself(own, other, expected):
 
 
 def test_entry_scripts_know_no_model():
-    for name in ("train.py", "eval.py"):
+    for name in ("train.py", "eval.py", "export.py"):
         path = ROOT / name
         assert {room(m) for m in imports(path) if m.startswith("src.")}.isdisjoint(MODELS)
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 60
@@ -106,7 +107,7 @@ def test_importing_any_module_parses_no_arguments_and_touches_no_device(tmp_path
 
 
 TOOLS = [path for path in (ROOT / "src/tools").glob("*.py")
-         if "__main__" in path.read_text(encoding="utf-8")] + [ROOT / "train.py", ROOT / "eval.py"]
+         if "__main__" in path.read_text(encoding="utf-8")] + [ROOT / name for name in ("train.py", "eval.py", "export.py")]
 
 
 @pytest.mark.parametrize("path", TOOLS, ids=lambda path: path.name)
@@ -127,8 +128,8 @@ def test_every_module_says_what_it_is_and_is_of_readable_size(path):
     assert not re.search(r"\b(TODO|FIXME|XXX)\b|except\s*:", text)
 
 
-def requirements() -> set[str]:
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+def requirements(name: str) -> set[str]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     pins = [re.fullmatch(r"([A-Za-z0-9-]+)==[0-9.]+(; python_version .*)?", line) for line in lines if line[:1] != "#"]
     assert all(pins), "a requirement without an exact version"
     return {pin.group(1).lower() for pin in pins}
@@ -138,4 +139,4 @@ def test_each_requirement_is_used_and_each_import_required():
     files = [*MODULES, *ROOT.glob("*.py")]
     tops = {module.split(".")[0] for path in files for module in imports(path)} - {"src", "__future__"}
     used = {DISTRIBUTIONS.get(top, top.lower()) for top in tops if top not in sys.stdlib_module_names}
-    assert used == requirements()
+    assert used == requirements("requirements.txt") | requirements("requirements/export.txt")

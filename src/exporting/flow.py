@@ -1,6 +1,7 @@
 """Export from beginning to end: write the files aside, run them against the checkpoint, and only then give them names."""
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import tempfile
@@ -50,6 +51,8 @@ def export(task: Task, network: Any, spec: dict[str, Any], files: dict[str, Path
     _refuse_taken(files, folder)
     if "AIR" in files:
         mindir.refuse_air()
+    if "ONNX" in files and not importlib.util.find_spec("onnx"):
+        raise InputError("--file_format=ONNX: the package onnx is missing; pip install -r requirements/export.txt")
     batches = _batches(task, _pictures(sample_images), spec["inputs"][0]["shape"][0])
     run = mindir.as_function(task.serving_cell(network).set_train(False))
     expected = [run(*batch) for batch in batches]
