@@ -4,11 +4,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import mindspore.nn as nn
+import numpy as np
 from mindspore import ops
 from mindspore.common.initializer import HeNormal, XavierUniform
 
 NormFactory = Callable[[int], nn.Cell]
 NORMS = ("batch", "frozen", "group", "sync")
+# MindSpore refuses an epsilon of 0, which published Mask R-CNN weights want. Beside a variance this one vanishes.
+LEAST_EPS = float(np.finfo(np.float32).tiny)
 
 
 def norm_factory(kind: str, *, eps: float = 1e-5, momentum: float = 0.9, groups: int = 32) -> NormFactory:
@@ -19,7 +22,10 @@ def norm_factory(kind: str, *, eps: float = 1e-5, momentum: float = 0.9, groups:
     - frozen: running statistics always, never updated; scale and shift stay trainable (`freeze_bn`).
     - group: group normalisation, independent of the batch.
     - sync: batch statistics over the batches of all ranks.
+
+    `eps` is added to the variance; 0 is taken as the smallest float32.
     """
+    eps = max(eps, LEAST_EPS)
     if kind == "group":
         return lambda channels: nn.GroupNorm(groups, channels, eps=eps, gamma_init="ones", beta_init="zeros")
     if kind == "sync":

@@ -47,6 +47,14 @@ def test_group_normalisation_does_not_see_the_batch():
     np.testing.assert_allclose(norm(Tensor(x)).asnumpy()[1:2], norm(Tensor(x[1:2])).asnumpy(), atol=1e-5)
 
 
+def test_no_epsilon():
+    """As published Mask R-CNN weights want it; MindSpore itself refuses 0."""
+    norm = norm_factory("frozen", eps=0.0)(2)
+    norm.moving_variance.set_data(Tensor(np.array([4, 1e-12], np.float32)))
+    y = norm(Tensor(np.array([3, 1e-6], np.float32).reshape(1, 2, 1, 1))).asnumpy().ravel()
+    assert y.tolist() == pytest.approx([1.5, 1.0])
+
+
 def test_unknown_norm():
     with pytest.raises(ValueError, match="norm='layer': expected one of batch, frozen, group, sync"):
         norm_factory("layer")
