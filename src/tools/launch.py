@@ -15,6 +15,7 @@ from pathlib import Path
 if __name__ == "__main__":  # works from any folder, as a file too
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from src import tasks
 from src.config import Parser, add_flag, entry_point
 from src.contract import InputError
 from src.launch.environment import timeouts
@@ -69,14 +70,27 @@ def sort_flags(options: list[str], words: list[str]) -> tuple[list[str], list[st
     """
     if Path(find_command(words)[1]).parent != ROOT:
         return options, words
-    ours = [word for word in words if word.startswith("--") and word[2:].partition("=")[0] in SHARED]
-    words = [word for word in words if word not in ours]
+    ours, theirs = [], []
+    for before, word in zip(["", *words], words):
+        value_of_ours = not word.startswith("-") and before.startswith("--") and before[2:] in SHARED
+        (ours if value_of_ours or _is_shared(word) else theirs).append(word)
+    words = theirs
     options = [*options, *ours]
     told = [word.partition("=")[2] or following for word, following in zip(words, [*words[1:], ""])
             if word.partition("=")[0] == "--device_target"]
     if told:
         return [*options, f"--device_target={told[-1]}"], words
     return options, [*words, f"--device_target={build_parser().parse_args(options).device_target}"]
+
+
+def _is_shared(word: str) -> bool:
+    return word.startswith("--") and word[2:].partition("=")[0] in SHARED
+
+
+def check_flags(words: list[str]) -> None:
+    """Let train.py's own flags be read here too, before processes are started and folders made for a mistyped one."""
+    if Path(find_command(words)[1]) == ROOT / "train.py":
+        tasks.parse_settings(words[1:], program="train.py", groups=("train",))
 
 
 def find_command(words: list[str]) -> tuple[str, ...]:
@@ -140,6 +154,7 @@ def main() -> int:
     options, words = sort_flags(options, words) if words else (options, words)
     args = build_parser().parse_args(options)
     job = build_job(args, find_command(words), os.environ)
+    check_flags(words)
     if args.dry_run:
         print(describe(make_plan(job, port=args.port or choose_port(job), number=next_number(job))))
         return 0

@@ -62,3 +62,17 @@ def test_table_and_environment_contradict(dry, table_file, environment, message)
 def test_wrong_words(dry, words, message):
     status, output = dry(*words)
     assert status == 2 and message in output
+
+
+@pytest.mark.parametrize("words", [["--max_restarts=3", "--port=9000"], ["--max_restarts", "3", "--port", "9000"]])
+def test_flags_of_the_launcher_may_stand_among_those_of_train_py(dry, words):
+    status, output = dry("train.py", "--epochs", "2", *words, "--train_dir=out", DEVICE_TARGET="CPU", WORKERS="2")
+    assert status == 0, output
+    assert "scheduler 127.0.0.1:9000" in output and "restarts" not in output
+    assert "train.py --epochs 2 --train_dir=out --device_target=CPU\n" in output
+
+
+def test_a_mistyped_flag_of_train_py_starts_nothing(launchers):
+    status, output = launchers.run("train.py", "--epohcs=2", DEVICE_TARGET="CPU", WORKERS="2")
+    assert status == 2 and "train.py: error: unknown flag --epohcs; did you mean --epochs?" in output
+    assert list(launchers.folder.glob("train_parallel*")) == []
