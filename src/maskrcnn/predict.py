@@ -105,9 +105,10 @@ def encode_region(region: np.ndarray, top: int, left: int, size: tuple[int, int]
     Runs go down the columns, so only the region's own columns are looked at.
     """
     height, width = size
-    columns = np.zeros((region.shape[1], height), np.uint8)
+    pixels = np.zeros(region.shape[1] * height + 2, bool)  # an empty one before and after
+    columns = pixels[1:-1].reshape(region.shape[1], height)
     columns[:, top:top + region.shape[0]] = region.T
-    edges = np.flatnonzero(np.diff(columns.reshape(-1), prepend=0, append=0)) + left * height
+    edges = np.flatnonzero(pixels[1:] != pixels[:-1]) + left * height
     runs = np.diff(edges, prepend=0, append=height * width).tolist()
     if not runs[-1]:
         runs.pop()
