@@ -6,7 +6,7 @@ table's own paths are no defaults. Pure: no MindSpore.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -93,7 +93,7 @@ class MaskRCNNConfig(MaskRCNNOptions):
     network_keys: ClassVar = (
         *weight_keys, "num_classes", "coco_classes", "class_map", "img_width", "img_height", "keep_ratio",
         "resize_rule", "resize_rounding", "mask_paste_pad", "rpn_proposal_min_bbox_size", "rpn_min_bbox_min_size",
-        "detection_min_size", "test_max_per_img")
+        "detection_min_size", "test_max_per_img", "freeze_at")
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> MaskRCNNConfig:
@@ -149,6 +149,10 @@ class MaskRCNNConfig(MaskRCNNOptions):
             values["img_height"], values["img_width"] = values["resize_size"]
         return values
 
+    def adopting(self, conventions: Mapping[str, Any], keys: Sequence[str]) -> MaskRCNNConfig:
+        """See `Config`. A run that goes on after `start_epoch` also freezes what it froze: its optimizer has the rest."""
+        return super().adopting(conventions, (*keys, "freeze_at") if self.start_epoch else keys)
+
     def completed(self) -> MaskRCNNConfig:
         """This configuration with what follows from weights and data: normalisation, frozen parts, classes.
 
@@ -164,7 +168,8 @@ class MaskRCNNConfig(MaskRCNNOptions):
             values["freeze_at"] = 2 if loaded else 0
         if not self.coco_classes and self.class_map == "order" and self.num_classes == 81 and not names_data(self):
             values |= {"coco_classes": COCO_CLASSES}
-        elif self.coco_classes or (self.num_classes and (self.dataset == "other" or self.class_map == "id")):
+        elif self.coco_classes or (self.num_classes and (self.dataset == "other" or self.class_map == "id"
+                                                         or not names_data(self))):
             values["num_classes"] = len(self.names)
         else:
             names = category_names(self, "val" if self.checkpoint else "train")

@@ -261,3 +261,13 @@ def test_the_coco_preset_is_the_table():
     same = {canonical(k): v for k, (v, *_) in KEYS.items() if k not in ("coco_classes",)}
     assert {k: getattr(c, k) for k in same} == same
     assert len(c.coco_classes) == 81 and c.coco_classes[80] == "toothbrush" and c.lr_type == "cos"
+
+
+@pytest.mark.parametrize("start_epoch, expected", [(2, 0), (0, 2)])
+def test_a_run_that_goes_on_freezes_what_it_froze(start_epoch, expected):
+    own = {key: value for key, value in SMALL.items() if key not in ("freeze_at", "norm")}
+    before = MaskRCNNConfig(**own).completed()
+    assert before.freeze_at == 0
+    after = MaskRCNNConfig(**own, pretrained="earlier.ckpt", start_epoch=start_epoch)
+    after = after.adopting(after.translate(before.conventions()), after.weight_keys)
+    assert after.completed().freeze_at == expected

@@ -9,6 +9,8 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "scripts/quickstart.sh"
 FILES = ("metrics.json", "predictions.jpg", "worst.jpg", "curve.png", "report.html", "train_log", "eval_log")
+MODELS = {"deeplabv3": ("deeplab_v3_s16-1_*.ckpt", ["miou"]),
+          "maskrcnn": ("mask_rcnn_r50-1_*.ckpt", ["bbox.AP50", "segm.AP50"])}
 
 
 def start(*flags: str, **variables: str) -> subprocess.CompletedProcess:
@@ -18,22 +20,27 @@ def start(*flags: str, **variables: str) -> subprocess.CompletedProcess:
 
 def test_an_unknown_model_is_refused_with_the_known_ones():
     ran = start("--model=yolo")
-    assert ran.returncode == 2 and "deeplabv3" in ran.stderr.splitlines()[0]
+    assert ran.returncode == 2 and "deeplabv3 maskrcnn" in ran.stderr.splitlines()[0]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="needs the virtual environment that the tests run in")
-def test_one_epoch_leaves_every_file_and_misses_the_mark(tmp_path):
+def test_one_epoch_of_both_leaves_every_file_and_misses_the_marks(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     (run / "earlier").write_text("result")
-    ran = start("--epochs=1", "--model", "deeplabv3", RUN_DIR=str(run), VIRTUAL_ENV=sys.prefix)
+    ran = start("--epochs=1", RUN_DIR=str(run), VIRTUAL_ENV=sys.prefix)
     assert ran.returncode == 1, ran.stderr[-3000:]
-    assert "MISSED" in ran.stdout
     assert [p.name for p in run.iterdir()] == ["earlier"]
-    left = tmp_path / "run_2"
-    assert all((left / name).stat().st_size > 100 for name in FILES)
-    assert len(list((left / "ckpt").glob("deeplab_v3_s16-1_*.ckpt"))) == 1
-    numbers = json.loads((left / "metrics.json").read_text())
-    assert numbers["images"] == 60 and f"{numbers['miou']:.4f}" in (left / "report.html").read_text()
-    assert f"held-out miou: {numbers['miou']:.4f}" in ran.stdout
+    for model, (checkpoint, marks) in MODELS.items():
+        left = tmp_path / "run_2" / model
+        assert all((left / name).stat().st_size > 100 for name in FILES)
+        assert len(list((left / "ckpt").glob(checkpoint))) == 1
+        numbers = json.loads((left / "metrics.json").read_text())
+        assert numbers["images"] == 60
+        for mark in marks:
+            value = numbers
+            for key in mark.split("."):
+                value = value[key]
+            line = next(line for line in ran.stdout.splitlines() if line.startswith(f"held-out {mark}: {value:.4f}"))
+            assert "MISSED" in line
