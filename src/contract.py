@@ -125,6 +125,9 @@ class Task(Protocol):
     def predictor(self, network: Any) -> Callable:
         """`iterable of records -> iterator of predictions`, batching inside; every record yields exactly one."""
 
+    def served_predictor(self, run: Callable, shape: tuple[int, ...]) -> Callable:
+        """`predictor` of an exported model: `run` from its inputs to its outputs, `shape` (B, 3, H, W) of the first."""
+
     def evaluator(self) -> Evaluator: ...
 
     def preprocess(self) -> dict:

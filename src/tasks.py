@@ -23,7 +23,7 @@ def parse_settings(argv: Sequence[str], *, program: str, groups: Sequence[str]):
         argv: the words after the program's name. The model is `--model`, or that of the checkpoint, or the default.
         program, groups: see `config.parse`.
     """
-    model = _flag(argv, "--model") or ("" if "train" in groups else _model_of_weights(argv)) or DEFAULT
+    model = _flag(argv, "--model") or ("" if "train" in groups else _model_of_command(argv)) or DEFAULT
     module, cls = _row(model)[:2]
     module = importlib.import_module(module)
     return parse(getattr(module, cls), argv, program=program, groups=("common", *groups), presets=module.PRESETS)
@@ -42,8 +42,7 @@ def settings_of(checkpoint: str, **changes):
     _, metadata = load(Path(checkpoint))
     if "config" not in metadata:
         raise InputError(f"{checkpoint}: holds no configuration: not a checkpoint that train.py wrote")
-    module, cls = _row(metadata["config"]["model"])[:2]
-    return build(getattr(importlib.import_module(module), cls), metadata["config"] | changes)
+    return build(config_class(metadata["config"]["model"]), metadata["config"] | changes)
 
 
 def with_conventions(settings):
@@ -67,7 +66,21 @@ def _row(model: str) -> tuple[str, str, str, str]:
     return MODELS[model]
 
 
-def _model_of_weights(argv: Sequence[str]) -> str:
+def config_class(model: str) -> type:
+    """The configuration class of a model, without importing MindSpore."""
+    module, cls = _row(model)[:2]
+    return getattr(importlib.import_module(module), cls)
+
+
+def model_of_weights(path: str | Path) -> str:
+    """The model that a weights file holds; empty where it does not say."""
+    from src.engine.weights import read_weights
+
+    report = read_weights(path).report
+    return report.conventions.get("model", "mask_rcnn_r50" if "rpn.conv.weight" in report.mapped else "")
+
+
+def _model_of_command(argv: Sequence[str]) -> str:
     """The model that the checkpoint of a command line holds; empty without a checkpoint, or where it does not say.
 
     Evaluation and export need no `--model`; a preset that is named says for itself what it is for.
@@ -75,10 +88,7 @@ def _model_of_weights(argv: Sequence[str]) -> str:
     path = _flag(argv, *_CHECKPOINT_FLAGS)
     if not Path(path).is_file() or _flag(argv, "--config"):
         return ""  # who opens the file says what is wrong with it
-    from src.engine.weights import read_weights
-
-    report = read_weights(path).report
-    return report.conventions.get("model", "mask_rcnn_r50" if "rpn.conv.weight" in report.mapped else "")
+    return model_of_weights(path)
 
 
 def _flag(argv: Sequence[str], *names: str) -> str:

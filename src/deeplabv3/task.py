@@ -103,6 +103,16 @@ class DeepLabV3Task:
                          crop_size=c.eval_crop_size or c.crop_size, scales=c.scales, flip=c.flip,
                          batch_size=c.batch_size, workers=c.workers)
 
+    def served_predictor(self, run: Callable, shape: tuple[int, ...]) -> Predictor:
+        def probabilities(batch: np.ndarray) -> np.ndarray:
+            output = run(batch)[0]
+            if output.ndim == 3:  # label maps: as sure as can be
+                return np.moveaxis(np.eye(self.config.num_classes, dtype=np.float32)[output], -1, 1)
+            return output.astype(np.float32)
+
+        return Predictor(probabilities, recipe=self.recipe, crop_size=shape[-1], scales=(1.0,), flip=False,
+                         batch_size=shape[0], workers=self.config.workers)
+
     def preprocess(self) -> dict:
         return serving.preprocess(self.config)
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import mindspore as ms
 import mindspore.nn as nn
@@ -86,8 +87,15 @@ class MaskRCNNTask:
         def detect(image: np.ndarray, image_size: np.ndarray) -> tuple[np.ndarray, ...]:
             return tuple(array.asnumpy() for array in network(ms.Tensor(image), ms.Tensor(image_size)))
 
-        return Predictor(detect, recipe=self.recipe, batch_size=c.test_batch_size, workers=c.workers,
-                         paste_pad=c.mask_paste_pad, threshold=c.mask_thr_binary, with_masks=c.dataset != "other")
+        return self._predictor(detect, self.recipe, c.test_batch_size)
+
+    def served_predictor(self, run: Callable, shape: tuple[int, ...]) -> Predictor:
+        return self._predictor(run, dataclasses.replace(self.serving_recipe, size=shape[2:]), shape[0])
+
+    def _predictor(self, detect: Callable, recipe: InputRecipe, batch_size: int) -> Predictor:
+        c = self.config
+        return Predictor(detect, recipe=recipe, batch_size=batch_size, workers=c.workers, paste_pad=c.mask_paste_pad,
+                         threshold=c.mask_thr_binary, with_masks=c.dataset != "other")
 
     def preprocess(self) -> dict:
         return serving.preprocess(self.config, self.serving_recipe)

@@ -1,0 +1,43 @@
+"""Predict images, folders and videos: `python predict.py --model_path=MODEL IMAGES...` (see README.md)."""
+import logging
+from pathlib import Path
+
+from src.config import Parser, add_flag, entry_point
+from src.contract import InputError
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    parser = Parser(description=__doc__)
+    parser.add_argument("images", nargs="+", help="image files, folders of them (searched through) and videos")
+    parser.add_argument("--model_path", "--checkpoint", "--ckpt_path", "--ckpt_file", required=True,
+                        help="checkpoint, or a .mindir or .onnx file beside its preprocess.json")
+    add_flag(parser, "output_dir", "runs/predict", "folder for overlays/, labels/ or detections/, and index.json")
+    add_flag(parser, "device_target", "CPU", "device of a checkpoint", choices=("Ascend", "CPU"))
+    add_flag(parser, "least_score", 0.5, "instances below it are not drawn; all are written")
+    add_flag(parser, "batch_size", 1, "images at a time, of a checkpoint")
+    args = parser.parse_args()
+    if not Path(args.model_path).is_file():
+        raise InputError(f"--model_path={args.model_path}: no such file")
+    from src import prediction
+    from src.report.predictions import PredictionFolder, collect
+    from src.tools.progress import progress_display
+
+    images, videos, bad = collect(args.images)
+    model = prediction.load(args.model_path, device_target=args.device_target, batch_size=args.batch_size)
+    with progress_display() as progress:
+        folder = PredictionFolder(Path(args.output_dir), model, least_score=args.least_score, progress=progress)
+        folder.add_images(images)
+        for name, video in videos.items():
+            folder.add_video(name, video)
+    folder.finish(bad)
+    for path, reason in bad.items():
+        log.warning("%s: %s", path, reason)
+    log.info("%d images and %d videos in %s%s", len(images), len(videos), folder.path,
+             f"; {len(bad)} could not be read" if bad else "")
+    return 3 if bad else 0
+
+
+if __name__ == "__main__":
+    entry_point(main)
