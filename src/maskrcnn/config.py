@@ -150,7 +150,7 @@ class MaskRCNNConfig(MaskRCNNOptions):
         return values
 
     def adopting(self, conventions: Mapping[str, Any], keys: Sequence[str]) -> MaskRCNNConfig:
-        """See `Config`. A run that goes on after `start_epoch` also freezes what it froze: its optimizer has the rest."""
+        """See `Config`. A run that goes on after `start_epoch` freezes what it froze: its optimizer has the rest."""
         return super().adopting(conventions, (*keys, "freeze_at") if self.start_epoch else keys)
 
     def completed(self) -> MaskRCNNConfig:

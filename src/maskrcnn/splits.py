@@ -8,8 +8,8 @@ from typing import Any
 from src.contract import InputError, Source
 from src.data.checks import leave_out_bad
 from src.data.coco import CocoSource, coco_layout, image_folder_of
-from src.data.coco_classes import COCO_CATEGORIES, COCO_CLASSES
 from src.data.coco_check import RecordCheck, class_table, read_annotations
+from src.data.coco_classes import COCO_CATEGORIES, COCO_CLASSES
 from src.data.instances import categories_of, class_names
 from src.data.txt import TxtSource
 
