@@ -38,6 +38,7 @@ class CocoMAP:
         self.targets: dict[int, Target] = {}
         self.detections: dict[int, list[dict[str, Any]]] = {}
         self.without_truth: set[int] = set()
+        self.of_other_classes = 0
 
     def update(self, prediction: Instances, target: bytes) -> None:
         """Count one image; `target` is its record's bytes.
@@ -49,7 +50,13 @@ class CocoMAP:
         if truth.image_id != prediction.image_id:
             raise InputError(f"prediction of image {prediction.image_id} compared with the target of {truth.image_id}")
         self.update_missing(target)
-        self.detections[truth.image_id] = _results(prediction, {c.label: c.category_id for c in self.categories})
+        category_ids = {c.label: c.category_id for c in self.categories}
+        if all(label == number for label, number in category_ids.items()):
+            # Class indices are category ids (COCO's 91): the network may know categories that the data does not have.
+            known = np.isin(prediction.labels, list(category_ids))
+            self.of_other_classes += int((~known).sum())
+            prediction = _chosen(prediction, np.flatnonzero(known))
+        self.detections[truth.image_id] = _results(prediction, category_ids)
 
     def update_missing(self, target: bytes) -> None:
         """Count an image that there is no prediction for: none of its objects was found."""
@@ -87,6 +94,7 @@ class CocoMAP:
         self.targets |= other.targets
         self.detections |= other.detections
         self.without_truth |= other.without_truth
+        self.of_other_classes += other.of_other_classes
 
     def compute(self) -> dict[str, Any]:
         """Return all numbers. Averages are in [0, 1], None where nothing in the truth could be found.
@@ -98,6 +106,8 @@ class CocoMAP:
         images_without_masks        images left out of segm, because instances in them have a box alone
         images_without_prediction   ids of images that were counted as if nothing was found in them
         predictions_without_truth   ids of predicted images that no target was there for; they did not count
+        detections_of_other_classes how many detections are of category ids that the data does not have; they did not
+                                    count
         """
         scores = {kind: self._score(kind) for kind in ("bbox", "segm")}
         numbers = {kind: score and score[0] for kind, score in scores.items()}
@@ -113,6 +123,7 @@ class CocoMAP:
             "images_without_masks": len(self.targets) - len(self._image_ids("segm")),
             "images_without_prediction": sorted(self.targets.keys() - self.detections.keys()),
             "predictions_without_truth": sorted(self.without_truth),
+            "detections_of_other_classes": self.of_other_classes,
         }
 
     def results(self, kind: Kind) -> list[dict[str, Any]]:
@@ -154,6 +165,13 @@ class CocoMAP:
         return {"images": [{"id": t.image_id, "height": t.size[0], "width": t.size[1]} for t in targets],
                 "annotations": [{**annotation, "id": n} for n, annotation in enumerate(annotations, 1)],
                 "categories": [{"id": c.category_id, "name": c.name} for c in self.categories]}
+
+
+def _chosen(prediction: Instances, index: np.ndarray) -> Instances:
+    """The detections at `index`."""
+    p = prediction
+    return Instances(p.image_id, *(np.asarray(x)[index] for x in (p.boxes_image, p.labels, p.scores)),
+                     [p.rles[k] for k in index if p.rles])
 
 
 def _results(prediction: Instances, category_ids: Mapping[int, int]) -> list[dict[str, Any]]:

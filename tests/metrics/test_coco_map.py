@@ -120,6 +120,16 @@ def test_images_are_matched_by_id_and_the_rest_is_named():
     assert numbers["images"] == 3 and numbers["bbox"]["AR"] == pytest.approx(2 / 3)
 
 
+def test_categories_that_the_data_lacks_do_not_count_where_class_indices_are_category_ids():
+    ids = encode_categories((Category(3, 3, "cat"), Category(18, 18, "dog")))
+    truth = encode_target(1, SIZE, ids, encode_instances([instance(1, BOX) | {"label": 18, "category_id": 18}]))
+    evaluator = CocoMAP()
+    evaluator.update(prediction(1, (BOX, 12, 0.9), (BOX, 18, 0.8)), truth)
+    numbers = evaluator.compute()
+    assert numbers["detections_of_other_classes"] == 1 and numbers["bbox"]["AP"] == pytest.approx(1)
+    assert [r["category_id"] for r in evaluator.results("segm")] == [18]
+
+
 @pytest.mark.parametrize("case, words", [
     (lambda e: e.update(prediction(1), target(2)), "image 1 compared with the target of 2"),
     (lambda e: [e.update(prediction(1), target(1)), e.update(prediction(1), target(1))], "image 1 was evaluated twice"),
