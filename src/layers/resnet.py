@@ -6,7 +6,8 @@ The dilation of the last stages follows one of two published schemes (`dilation_
 from __future__ import annotations
 
 import mindspore.nn as nn
-from mindspore import ops
+import numpy as np
+from mindspore import Tensor, ops
 
 from src.layers.conv_norm import NormFactory, conv2d
 
@@ -99,13 +100,14 @@ def _shortcut(in_channels: int, channels: int, stride: int, norm: NormFactory) -
 class ZeroBorder(nn.Cell):
     """One more row and column of zeros on every side: (B, C, H, W) -> (B, C, H + 2, W + 2).
 
-    By concatenation: on a CPU, MindSpore 2.10's `Pad` takes twenty times as long, and the gradient of `ops.pad` is wrong
-    from its second call on, and then hangs.
+    By concatenation: on a CPU, MindSpore 2.10's `Pad` takes twenty times as long, and the gradient of `ops.pad` is
+    wrong from its second call on, and then hangs.
     """
 
     def construct(self, x):
         b, c, h, w = x.shape
-        row, column = ops.zeros((b, c, 1, w), x.dtype), ops.zeros((b, c, h + 2, 1), x.dtype)
+        row = Tensor(np.zeros((b, c, 1, w), np.float32)).astype(x.dtype)
+        column = Tensor(np.zeros((b, c, h + 2, 1), np.float32)).astype(x.dtype)
         return ops.cat((column, ops.cat((row, x, row), 2), column), 3)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import mindspore.nn as nn
+from mindspore import ops
 
 from src.layers.conv_norm import conv2d
 from src.layers.resize import bilinear_resize
@@ -14,7 +15,9 @@ UPSAMPLING = ("nearest", "asymmetric")
 def add_upsampled(fine, coarse):
     """fine (B, C, 2h, 2w) + coarse (B, C, h, w), each coarse cell repeated over its four fine ones."""
     b, c, h, w = coarse.shape
-    return (fine.reshape(b, c, h, 2, w, 2) + coarse.reshape(b, c, h, 1, w, 1)).reshape(b, c, 2 * h, 2 * w)
+    # Not a broadcast sum, for which a CPU makes tables of indices four times the result's size.
+    wide = ops.stack((coarse, coarse), -1).reshape(b, c, h, 1, 2 * w)
+    return fine + ops.cat((wide, wide), 3).reshape(b, c, 2 * h, 2 * w)
 
 
 class FPN(nn.Cell):

@@ -35,7 +35,9 @@ def match(iou, *, negative_iou: float, positive_iou: float, best_iou: float | No
     if best_iou is not None:
         peak = iou.max(axis=2)
         peak = ops.where(ops.logical_and(peak >= best_iou, peak > 0), peak, 2.0)  # no IoU reaches 2
-        at_peak = (iou - peak[..., None]).max(axis=1) >= 0
+        # BiasAdd, because a broadcast difference makes tables of indices four times its size on a CPU.
+        above = ops.bias_add(iou.reshape(1, -1, iou.shape[2]), -peak.reshape(-1)).reshape(iou.shape)
+        at_peak = above.max(axis=1) >= 0
         positive = ops.logical_or(positive, at_peak)
         negative = ops.logical_and(negative, ops.logical_not(at_peak))
     return index.astype(ms.int32), positive, negative
