@@ -8,6 +8,7 @@ MindSpore is imported when the first shard is written or the first record read.
 """
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,8 @@ from src.data import shard_header
 from src.data.build_plan import BuildOptions, check_target, plan_shards
 from src.data.checks import Check, Inspector, Progress
 from src.data.manifest import Manifest, Shard
+
+log = logging.getLogger(__name__)
 
 SCHEMA = dict(zip(RECORD_COLUMNS, ({"type": "int64"}, {"type": "string"}, {"type": "bytes"}, {"type": "bytes"})))
 ZOO_COLUMNS = ("file_name", "data", "label")
@@ -198,8 +201,10 @@ class RecordSource:
                 yield self._record(sample_id, dict(zip(self._columns, row)))
         except (RuntimeError, ValueError) as error:
             names = ", ".join(file.name for file in self.files[:10])
-            raise InputError(f"{self.name}: cannot be read ({_reason(error)}); one of {names} or their .db files is "
-                             "damaged: remove it and build the records again") from error
+            message = (f"{self.name}: cannot be read ({_reason(error)}); one of {names} or their .db files is damaged: "
+                       "remove it and build the records again")
+            log.error("%s", message)  # MindSpore may lose the exception on its way out of a training pipeline
+            raise InputError(message) from error
 
     def _record(self, sample_id: int, row: dict[str, np.ndarray]) -> Record:
         shard = int(np.searchsorted(self._starts, sample_id, side="right")) - 1

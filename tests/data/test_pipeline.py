@@ -8,7 +8,7 @@ import pytest
 
 from src.contract import InputError
 from src.data import order
-from src.data.mindrecord import RecordSource, build
+from src.data.mindrecord import BuildOptions, RecordSource, build
 from src.data.pipeline import augmented_batch, training_batches
 from src.data.voc import ListSource
 from src.deeplabv3.recipe import InputRecipe, TrainTransform
@@ -88,6 +88,18 @@ def test_batches_go_on_where_a_run_stopped(source, whole, start):
 def test_a_single_batch_is_recomputed_for_a_replay(source, whole):
     ids, epochs = whole[5][-2:]
     assert_equal([augmented_batch(source, ids.tolist(), int(epochs[0]), transform=TRANSFORM, seed=1)], [whole[5]])
+
+
+def test_a_shard_of_zeros_is_named_though_the_pipeline_may_lose_the_exception(source, tmp_path, caplog):
+    """As a file system leaves it after a crash: of the right size, empty."""
+    build(source, tmp_path / "r", BuildOptions(num_shards=2))
+    with (tmp_path / "r1").open("r+b") as shard:
+        size = shard.seek(0, 2)
+        shard.seek(size // 50)
+        shard.write(bytes(size - size // 50))
+    with pytest.raises(RuntimeError):
+        batches(RecordSource(tmp_path / "r"))
+    assert re.search("r: cannot be read .*one of r0, r1 or their .db files is damaged: remove it and", caplog.text)
 
 
 def test_fewer_samples_than_a_batch_of_every_rank(source):
