@@ -17,7 +17,8 @@ def main() -> int:
     from src.engine.callbacks import Stopped
 
     if settings.replay:  # flags given beside it win, for data or a device that is elsewhere now
-        settings = tasks.settings_of(settings.replay, **settings.model_dump(include=settings.model_fields_set))
+        given = {"is_distributed": False} | settings.model_dump(include=settings.model_fields_set)
+        settings = tasks.settings_of(settings.replay, **given)
     else:
         settings = tasks.with_conventions(settings)
     machine = runtime.start(settings.device_target, device_id=settings.device_id,
