@@ -31,15 +31,15 @@ typedef enum {
 typedef enum { MINDSEG_INPUT, MINDSEG_OUTPUT } mindseg_direction;
 
 typedef struct {
-  const char *name;  // lives as long as the model
+  const char* name;  // lives as long as the model
   mindseg_dtype dtype;
   int rank;
   int64_t shape[MINDSEG_MAX_RANK];  // -1 where it is not fixed
 } mindseg_tensor_info;
 
 typedef struct {
-  const char *model_path;
-  const char *device_type;  // "Ascend" or "CPU"
+  const char* model_path;
+  const char* device_type;  // "Ascend" or "CPU"
   int device_id;
   int threads;        // of a CPU
   int parallel_runs;  // slots that are asked for
@@ -51,19 +51,19 @@ typedef struct mindseg_model mindseg_model;
 int mindseg_version(void);
 
 // Loads and compiles a model. On failure `error` says why and what to do, and `*model` is null.
-int mindseg_open(const mindseg_options *options, mindseg_model **model, char *error, size_t error_size);
+int mindseg_open(const mindseg_options* options, mindseg_model** model, char* error, size_t error_size);
 
-int mindseg_count(const mindseg_model *model, mindseg_direction direction);
-void mindseg_info(const mindseg_model *model, mindseg_direction direction, int index, mindseg_tensor_info *info);
+int mindseg_count(const mindseg_model* model, mindseg_direction direction);
+void mindseg_info(const mindseg_model* model, mindseg_direction direction, int index, mindseg_tensor_info* info);
 
 // How many runs may be under way at once: slots 0 .. n-1, one thread a slot.
-int mindseg_slots(const mindseg_model *model);
+int mindseg_slots(const mindseg_model* model);
 
 // Runs the model: `inputs` and `outputs` are the caller's contiguous buffers in the model's order.
-int mindseg_run(mindseg_model *model, int slot, const void *const *inputs, void *const *outputs, char *error,
+int mindseg_run(mindseg_model* model, int slot, const void* const* inputs, void* const* outputs, char* error,
                 size_t error_size);
 
-void mindseg_close(mindseg_model *model);
+void mindseg_close(mindseg_model* model);
 
 #ifdef __cplusplus
 }

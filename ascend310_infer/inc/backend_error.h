@@ -18,14 +18,14 @@ class Refused : public std::runtime_error {
 
 // Runs `action`; an exception's text goes to `error`, its kind is returned.
 template <typename Action>
-int guarded(char *error, size_t error_size, Action action) {
+int guarded(char* error, size_t error_size, Action action) {
   try {
     action();
     return MINDSEG_OK;
-  } catch (const Refused &refused) {
+  } catch (const Refused& refused) {
     std::snprintf(error, error_size, "%s", refused.what());
     return MINDSEG_REFUSED;
-  } catch (const std::exception &failure) {
+  } catch (const std::exception& failure) {
     std::snprintf(error, error_size, "%s", failure.what());
     return MINDSEG_UNUSABLE;
   }

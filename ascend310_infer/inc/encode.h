@@ -18,10 +18,10 @@ struct Placement {
   int slot = 0;  // in the batch
 };
 
-// A label map as PNG bytes, or detections as JSON. `specs` describe `outputs`. Throws ImageError where the network returned
-// something that is no result.
-std::string encode_result(const Recipe &recipe, const std::vector<TensorSpec> &specs, const std::vector<Buffer> &outputs,
-                          const Placement &placement);
+// A label map as PNG bytes, or detections as JSON. `specs` describe `outputs`. Throws ImageError where the network
+// returned something that is no result.
+std::string encode_result(const Recipe& recipe, const std::vector<TensorSpec>& specs,
+                          const std::vector<Buffer>& outputs, const Placement& placement);
 
 }  // namespace mindseg
 #endif  // MINDSEG_ENCODE_H_

@@ -18,7 +18,7 @@ enum class Status {
 // Ends the program.
 class Failure : public std::runtime_error {
  public:
-  explicit Failure(const std::string &message, Status status = Status::kUnusable)
+  explicit Failure(const std::string& message, Status status = Status::kUnusable)
       : std::runtime_error(message), status_(status) {}
   Status status() const { return status_; }
 

@@ -14,9 +14,9 @@ struct ImageFile {
   std::string stem;            // of its result file: the name without suffix, folders joined by "__"
 };
 
-// Images of a list file (the first word of each line, "quoted" where it has blanks), or without one every image file of the
-// folder, by name. Throws Failure for an unusable list, no images, or two of one result name.
-std::vector<ImageFile> list_images(const std::filesystem::path &dataset, const std::filesystem::path &list);
+// Images of a list file (the first word of each line, "quoted" where it has blanks), or without one every image file of
+// the folder, by name. Throws Failure for an unusable list, no images, or two of one result name.
+std::vector<ImageFile> list_images(const std::filesystem::path& dataset, const std::filesystem::path& list);
 
 }  // namespace mindseg
 #endif  // MINDSEG_IMAGE_LIST_H_

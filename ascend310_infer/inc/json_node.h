@@ -14,11 +14,11 @@ namespace mindseg {
 
 class JsonNode {
  public:
-  JsonNode(const nlohmann::json &value, std::string place) : value_(value), place_(std::move(place)) {}
+  JsonNode(const nlohmann::json& value, std::string place) : value_(value), place_(std::move(place)) {}
 
-  bool has(const char *key) const { return value_.is_object() && value_.contains(key) && !value_[key].is_null(); }
+  bool has(const char* key) const { return value_.is_object() && value_.contains(key) && !value_[key].is_null(); }
 
-  JsonNode at(const char *key) const {
+  JsonNode at(const char* key) const {
     if (!value_.is_object()) fail("expected an object");
     if (!value_.contains(key)) fail("'" + std::string(key) + "' is missing");
     return {value_[key], place_ + "." + key};
@@ -47,7 +47,8 @@ class JsonNode {
   }
 
   int64_t integer(int64_t low, int64_t high) const {
-    const bool whole = value_.is_number_integer() && !(value_.is_number_unsigned() && value_.get<uint64_t>() > INT64_MAX);
+    const bool whole =
+        value_.is_number_integer() && !(value_.is_number_unsigned() && value_.get<uint64_t>() > INT64_MAX);
     if (!whole || value_.get<int64_t>() < low || value_.get<int64_t>() > high) {
       fail("expected a whole number from " + std::to_string(low) + " to " + std::to_string(high));
     }
@@ -55,7 +56,7 @@ class JsonNode {
   }
 
   // The position of the text in `choices`.
-  size_t choice(const std::vector<std::string> &choices) const {
+  size_t choice(const std::vector<std::string>& choices) const {
     const std::string word = text();
     std::string expected;
     for (size_t i = 0; i < choices.size(); ++i) {
@@ -65,19 +66,19 @@ class JsonNode {
     fail("expected one of: " + expected);
   }
 
-  [[noreturn]] void fail(const std::string &what) const {
+  [[noreturn]] void fail(const std::string& what) const {
     std::string found = value_.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     if (found.size() > 60) found = found.substr(0, 57) + "...";
     throw Failure(place_ + ": " + what + ", found " + found + "; export the model again");
   }
 
  private:
-  const nlohmann::json &value_;
+  const nlohmann::json& value_;
   std::string place_;
 };
 
 // Parses a file; throws Failure where it is unreadable or no JSON.
-nlohmann::json read_json(const std::filesystem::path &path);
+nlohmann::json read_json(const std::filesystem::path& path);
 
 }  // namespace mindseg
 #endif  // MINDSEG_JSON_NODE_H_

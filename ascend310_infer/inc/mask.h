@@ -17,7 +17,7 @@ struct Box {
 };
 
 // A box in the frame of the resized image -> in the original's, clipped to it.
-Box scaled(const Box &box, Size valid, Size original);
+Box scaled(const Box& box, Size valid, Size original);
 
 // Pixels of a mask inside an image; either side may be 0.
 struct Region {
@@ -26,16 +26,16 @@ struct Region {
   int left = 0;
 };
 
-// Resizes a square float mask to its box and thresholds it. Without `paste_pad` the mask is sampled at the centres of the
-// pixels that lie in the box; 1 widens mask and box by a cell of zeros, 0 counts the box's last pixel twice: the rules that
-// published weights were evaluated with.
-Region paste(const cv::Mat &mask, const Box &box, Size image, const std::optional<int> &paste_pad, double threshold);
+// Resizes a square float mask to its box and thresholds it. Without `paste_pad` the mask is sampled at the centres of
+// the pixels that lie in the box; 1 widens mask and box by a cell of zeros, 0 counts the box's last pixel twice: the
+// rules that published weights were evaluated with.
+Region paste(const cv::Mat& mask, const Box& box, Size image, const std::optional<int>& paste_pad, double threshold);
 
 // Lengths of the runs of 0 and 1 down the columns of an image that is empty outside the region, 0 first.
-std::vector<int64_t> runs(const Region &region, Size image);
+std::vector<int64_t> runs(const Region& region, Size image);
 
 // COCO's compressed text of runs: differences to the run before last, five bits a character.
-std::string compressed(const std::vector<int64_t> &runs);
+std::string compressed(const std::vector<int64_t>& runs);
 
 }  // namespace mindseg
 #endif  // MINDSEG_MASK_H_

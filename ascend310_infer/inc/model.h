@@ -18,26 +18,27 @@ using Buffer = std::vector<std::byte>;
 
 class Model {
  public:
-  // Loads the backend's library from beside the program and the model into it, and compares its inputs and outputs with the
-  // recipe. Throws Failure: kBackendRefused where library or device are absent, kUnusable where the model does not fit.
-  Model(const Options &options, const Recipe &recipe, int parallel_runs);
+  // Loads the backend's library from beside the program and the model into it, and compares its inputs and outputs with
+  // the recipe. Throws Failure: kBackendRefused where library or device are absent, kUnusable where the model does not
+  // fit.
+  Model(const Options& options, const Recipe& recipe, int parallel_runs);
 
   // How many threads may call `run` at once, each with a slot of its own below this.
   int slots() const { return library_.slots(model_.get()); }
 
   // The recipe's outputs, with the types that the model really returns.
-  const std::vector<TensorSpec> &outputs() const { return outputs_; }
+  const std::vector<TensorSpec>& outputs() const { return outputs_; }
 
   // One buffer for each of the recipe's inputs, and for each of `outputs()`. Throws Failure.
-  void run(int slot, const std::vector<Buffer> &inputs, std::vector<Buffer> &outputs) const;
+  void run(int slot, const std::vector<Buffer>& inputs, std::vector<Buffer>& outputs) const;
 
  private:
   struct Library {
-    explicit Library(const std::string &backend);
+    explicit Library(const std::string& backend);
     template <typename Function>
-    void bind(Function *&function, const char *name);
+    void bind(Function*& function, const char* name);
 
-    std::unique_ptr<void, int (*)(void *)> handle;
+    std::unique_ptr<void, int (*)(void*)> handle;
     decltype(&mindseg_version) version = nullptr;
     decltype(&mindseg_open) open = nullptr;
     decltype(&mindseg_count) count = nullptr;
@@ -49,11 +50,11 @@ class Model {
 
   // Positions of `specs` in the model, by name where it keeps the names (converters drop them), else as they stand.
   // The types become the model's. Throws Failure for another count or shape.
-  std::vector<int> match(mindseg_direction direction, std::vector<TensorSpec> &specs) const;
+  std::vector<int> match(mindseg_direction direction, std::vector<TensorSpec>& specs) const;
 
   std::string path_;
   Library library_;
-  std::unique_ptr<mindseg_model, std::function<void(mindseg_model *)>> model_;  // closed before its library
+  std::unique_ptr<mindseg_model, std::function<void(mindseg_model*)>> model_;  // closed before its library
   std::vector<TensorSpec> outputs_;
   std::vector<int> input_positions_;
   std::vector<int> output_positions_;

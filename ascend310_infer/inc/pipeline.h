@@ -22,13 +22,14 @@ namespace mindseg {
 class Pipeline {
  public:
   // `dump_inputs` is a folder for the network's inputs, or empty. `helpers` threads decode, and as many write.
-  Pipeline(const Model &model, const Recipe &recipe, const Results &results, std::filesystem::path dump_inputs, int helpers);
+  Pipeline(const Model& model, const Recipe& recipe, const Results& results, std::filesystem::path dump_inputs,
+           int helpers);
 
   // Works on the images whose positions are in `pending`, and says in `outcomes` what became of them. Throws the first
   // Failure of any thread; an image that cannot be read fails alone.
-  void run(const std::vector<ImageFile> &images, const std::vector<size_t> &pending, std::vector<Outcome> &outcomes);
+  void run(const std::vector<ImageFile>& images, const std::vector<size_t>& pending, std::vector<Outcome>& outcomes);
 
-  const Timing &timing() const { return timing_; }
+  const Timing& timing() const { return timing_; }
 
  private:
   struct Job {
@@ -49,22 +50,22 @@ class Pipeline {
   void decode_all();
   void infer_all(int slot);
   void write_all();
-  void fill(Batch &batch, size_t image);
-  void dump(const Batch &batch, const Job &job) const;
-  void write(const Batch &batch, Job &job);
-  void failed(size_t image, const std::string &error);
+  void fill(Batch& batch, size_t image);
+  void dump(const Batch& batch, const Job& job) const;
+  void write(const Batch& batch, Job& job);
+  void failed(size_t image, const std::string& error);
   template <typename Stage>
   void guarded(Stage stage);
 
-  const Model &model_;
-  const Recipe &recipe_;
-  const Results &results_;
+  const Model& model_;
+  const Recipe& recipe_;
+  const Results& results_;
   const Preprocessor preprocess_;
   const std::filesystem::path dump_inputs_;
   const int helpers_;
-  const std::vector<ImageFile> *images_ = nullptr;
-  const std::vector<size_t> *pending_ = nullptr;
-  std::vector<Outcome> *outcomes_ = nullptr;
+  const std::vector<ImageFile>* images_ = nullptr;
+  const std::vector<size_t>* pending_ = nullptr;
+  std::vector<Outcome>* outcomes_ = nullptr;
   std::atomic<size_t> next_{0};
   Queue free_, ready_, done_;
   std::mutex mutex_;  // of first_error_ and the screen

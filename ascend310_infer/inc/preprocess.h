@@ -11,27 +11,27 @@
 
 namespace mindseg {
 
-// Decodes a file to 8-bit BGR: gray becomes three equal channels, 16 bits keep the upper byte, alpha is dropped, the EXIF
-// orientation is ignored. Throws ImageError for what is no image, not whole, or no file.
-cv::Mat decode_image(const std::filesystem::path &path);
+// Decodes a file to 8-bit BGR: gray becomes three equal channels, 16 bits keep the upper byte, alpha is dropped, the
+// EXIF orientation is ignored. Throws ImageError for what is no image, not whole, or no file.
+cv::Mat decode_image(const std::filesystem::path& path);
 
 // The size that an image of `size` is resized to.
-Size fitted(const Recipe &recipe, Size size);
+Size fitted(const Recipe& recipe, Size size);
 
 // Fills one image's part of the network's input.
 class Preprocessor {
  public:
-  explicit Preprocessor(const Recipe &recipe);
+  explicit Preprocessor(const Recipe& recipe);
 
   // Resizes 8-bit BGR pixels, normalises them into the top left of `input` and pads the rest. `input` has the bytes of
   // one image. Returns the (height, width) of the image in it. Safe in several threads.
-  Size operator()(const cv::Mat &bgr, std::byte *input) const;
+  Size operator()(const cv::Mat& bgr, std::byte* input) const;
 
  private:
   template <typename Value>
-  void fill(const cv::Mat &bgr, Value *input, const std::vector<std::array<Value, 256>> &tables) const;
+  void fill(const cv::Mat& bgr, Value* input, const std::vector<std::array<Value, 256>>& tables) const;
 
-  const Recipe &recipe_;
+  const Recipe& recipe_;
   // 256 possible values a channel: looking them up is exact and faster than arithmetic
   std::vector<std::array<float, 256>> float_tables_;
   std::vector<std::array<unsigned char, 256>> byte_tables_;

@@ -22,8 +22,8 @@ enum class ResizeRule { kLongSide, kFit, kStretch };
 struct Size {
   int height = 0;
   int width = 0;
-  bool operator==(const Size &other) const { return height == other.height && width == other.width; }
-  bool operator!=(const Size &other) const { return !(*this == other); }
+  bool operator==(const Size& other) const { return height == other.height && width == other.width; }
+  bool operator!=(const Size& other) const { return !(*this == other); }
 };
 
 struct TensorSpec {
@@ -37,7 +37,7 @@ struct TensorSpec {
 
 size_t bytes_of(mindseg_dtype dtype);
 std::string to_string(mindseg_dtype dtype);
-std::string to_string(const std::vector<int64_t> &shape);
+std::string to_string(const std::vector<int64_t>& shape);
 
 struct Recipe {
   Task task = Task::kSemantic;
@@ -62,12 +62,12 @@ struct Recipe {
   std::optional<int> paste_pad;
 
   // The output that preprocess.json gives this name; throws Failure without one.
-  const TensorSpec &output(const std::string &name) const;
-  bool has_output(const std::string &name) const;
+  const TensorSpec& output(const std::string& name) const;
+  bool has_output(const std::string& name) const;
 };
 
 // Reads and checks the file. Throws Failure that names the file and the key.
-Recipe read_recipe(const std::filesystem::path &path);
+Recipe read_recipe(const std::filesystem::path& path);
 
 }  // namespace mindseg
 #endif  // MINDSEG_RECIPE_H_

@@ -20,29 +20,29 @@ struct Outcome {
 class Results {
  public:
   // Makes the folder, or checks that what is in it came from the same model: run.json says so. Throws Failure.
-  Results(const std::filesystem::path &folder, const Recipe &recipe, const std::filesystem::path &model);
+  Results(const std::filesystem::path& folder, const Recipe& recipe, const std::filesystem::path& model);
 
   // Whether an earlier run left this image's result.
-  bool has(const ImageFile &image) const;
+  bool has(const ImageFile& image) const;
 
   // Writes an image's result file. Safe in several threads.
-  void store(const ImageFile &image, const std::string &content) const;
+  void store(const ImageFile& image, const std::string& content) const;
 
   // Writes index.json, last.
-  void finish(const std::vector<ImageFile> &images, const std::vector<Outcome> &outcomes, const Timing &timing) const;
+  void finish(const std::vector<ImageFile>& images, const std::vector<Outcome>& outcomes, const Timing& timing) const;
 
  private:
-  std::string relative(const ImageFile &image) const;
+  std::string relative(const ImageFile& image) const;
 
   std::filesystem::path folder_;
-  const Recipe &recipe_;
+  const Recipe& recipe_;
 };
 
 // Writes to a temporary name beside `path`, then renames. Throws Failure.
-void write_whole(const std::filesystem::path &path, const std::string &content);
+void write_whole(const std::filesystem::path& path, const std::string& content);
 
 // Makes a folder with its parents. Throws Failure.
-void make_folder(const std::filesystem::path &path);
+void make_folder(const std::filesystem::path& path);
 
 }  // namespace mindseg
 #endif  // MINDSEG_RESULTS_H_

@@ -35,7 +35,7 @@ struct Percentiles {
 // Collects the latencies of all threads.
 class Timing {
  public:
-  void add(const Latency &latency);
+  void add(const Latency& latency);
   void finish();  // the last image is written
 
   size_t images() const { return latencies_.size(); }

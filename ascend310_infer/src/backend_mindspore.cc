@@ -35,15 +35,15 @@ mindseg_dtype dtype_of(ms::DataType type) {
   }
 }
 
-ms::ModelType type_of(const std::string &path) {
-  const auto ends_with = [&path](const std::string &suffix) {
+ms::ModelType type_of(const std::string& path) {
+  const auto ends_with = [&path](const std::string& suffix) {
     return path.size() >= suffix.size() && path.compare(path.size() - suffix.size(), suffix.size(), suffix) == 0;
   };
   if (ends_with(".om")) return ms::kOM;
   return ends_with(".air") ? ms::kAIR : ms::kMindIR;
 }
 
-std::shared_ptr<ms::Context> context_for(const mindseg_options &options) {
+std::shared_ptr<ms::Context> context_for(const mindseg_options& options) {
   auto context = std::make_shared<ms::Context>();
   if (std::string(options.device_type) == "CPU") {
     auto cpu = std::make_shared<ms::CPUDeviceInfo>();
@@ -56,22 +56,24 @@ std::shared_ptr<ms::Context> context_for(const mindseg_options &options) {
   return context;
 }
 
-std::string reason(const ms::Status &status) {
+std::string reason(const ms::Status& status) {
   const std::string text = status.GetErrDescription();
   return text.empty() ? status.ToString() : text;
 }
 
-[[noreturn]] void refuse(const mindseg_options &options, const ms::Status &status) {
+[[noreturn]] void refuse(const mindseg_options& options, const ms::Status& status) {
   const std::string device = options.device_type;
   if (device == "CPU") {
-    throw mindseg::Refused("MindSpore's C++ library does not run it on a CPU (" + reason(status) +
-                           "); on a CPU give the .onnx of the same export, which needs the PyPI wheel openvino; for Ascend "
-                           "310 install MindSpore Lite, set MS_LITE_HOME and give --device_type=Ascend");
+    throw mindseg::Refused(
+        "MindSpore's C++ library does not run it on a CPU (" + reason(status) +
+        "); on a CPU give the .onnx of the same export, which needs the PyPI wheel openvino; for Ascend "
+        "310 install MindSpore Lite, set MS_LITE_HOME and give --device_type=Ascend");
   }
-  throw mindseg::Refused("MindSpore does not run it on Ascend device " + std::to_string(options.device_id) + " (" +
-                         reason(status) + "); install CANN and the MindSpore Lite package for Ascend 310/310P, set "
-                         "MS_LITE_HOME, source CANN's set_env.sh, and see npu-smi info for the device; on a CPU give the .onnx "
-                         "with --device_type=CPU");
+  throw mindseg::Refused(
+      "MindSpore does not run it on Ascend device " + std::to_string(options.device_id) + " (" + reason(status) +
+      "); install CANN and the MindSpore Lite package for Ascend 310/310P, set "
+      "MS_LITE_HOME, source CANN's set_env.sh, and see npu-smi info for the device; on a CPU give the .onnx "
+      "with --device_type=CPU");
 }
 
 }  // namespace
@@ -83,33 +85,34 @@ struct mindseg_model {
     std::vector<int64_t> shape;
   };
 
-  explicit mindseg_model(const mindseg_options &options) {
+  explicit mindseg_model(const mindseg_options& options) {
     const auto context = context_for(options);
     const ms::Status built = build(options.model_path, context);
     if (built != ms::kSuccess) refuse(options, built);
-    for (const auto &tensor : model.GetInputs()) inputs.push_back(port_of(tensor));
-    for (const auto &tensor : model.GetOutputs()) outputs.push_back(port_of(tensor));
+    for (const auto& tensor : model.GetInputs()) inputs.push_back(port_of(tensor));
+    for (const auto& tensor : model.GetOutputs()) outputs.push_back(port_of(tensor));
   }
 
-  ms::Status build(const std::string &path, const std::shared_ptr<ms::Context> &context) {
+  ms::Status build(const std::string& path, const std::shared_ptr<ms::Context>& context) {
 #ifdef MINDSPORE_IS_LITE
     return model.Build(path, type_of(path), context);  // the only way in Lite, and one that the other library lacks
 #else
     ms::Graph graph;
     const ms::Status loaded = ms::Serialization::Load(path, type_of(path), &graph);
     if (loaded != ms::kSuccess) {
-      throw std::runtime_error("MindSpore cannot load it (" + reason(loaded) + "); export it with a MindSpore that fits the "
+      throw std::runtime_error("MindSpore cannot load it (" + reason(loaded) +
+                               "); export it with a MindSpore that fits the "
                                "installed library's version, or give the .om that atc makes");
     }
     return model.Build(ms::GraphCell(graph), context);
 #endif
   }
 
-  static Port port_of(const ms::MSTensor &tensor) {
+  static Port port_of(const ms::MSTensor& tensor) {
     return {tensor.Name(), dtype_of(tensor.DataType()), tensor.Shape()};
   }
 
-  void run(const void *const *in, void *const *out) {
+  void run(const void* const* in, void* const* out) {
     std::vector<ms::MSTensor> tensors = model.GetInputs();
     for (size_t i = 0; i < tensors.size(); ++i) std::memcpy(tensors[i].MutableData(), in[i], tensors[i].DataSize());
     std::vector<ms::MSTensor> results;
@@ -122,7 +125,7 @@ struct mindseg_model {
     }
   }
 
-  const std::vector<Port> &ports(mindseg_direction direction) const {
+  const std::vector<Port>& ports(mindseg_direction direction) const {
     return direction == MINDSEG_INPUT ? inputs : outputs;
   }
 
@@ -133,17 +136,17 @@ struct mindseg_model {
 
 int mindseg_version(void) { return MINDSEG_BACKEND_VERSION; }
 
-int mindseg_open(const mindseg_options *options, mindseg_model **model, char *error, size_t error_size) {
+int mindseg_open(const mindseg_options* options, mindseg_model** model, char* error, size_t error_size) {
   *model = nullptr;
   return mindseg::guarded(error, error_size, [&] { *model = new mindseg_model(*options); });
 }
 
-int mindseg_count(const mindseg_model *model, mindseg_direction direction) {
+int mindseg_count(const mindseg_model* model, mindseg_direction direction) {
   return static_cast<int>(model->ports(direction).size());
 }
 
-void mindseg_info(const mindseg_model *model, mindseg_direction direction, int index, mindseg_tensor_info *info) {
-  const auto &port = model->ports(direction)[static_cast<size_t>(index)];
+void mindseg_info(const mindseg_model* model, mindseg_direction direction, int index, mindseg_tensor_info* info) {
+  const auto& port = model->ports(direction)[static_cast<size_t>(index)];
   info->name = port.name.c_str();
   info->dtype = port.shape.size() > MINDSEG_MAX_RANK ? MINDSEG_OTHER : port.dtype;
   info->rank = static_cast<int>(std::min<size_t>(port.shape.size(), MINDSEG_MAX_RANK));
@@ -151,11 +154,11 @@ void mindseg_info(const mindseg_model *model, mindseg_direction direction, int i
 }
 
 // The API promises nothing about threads in one model.
-int mindseg_slots(const mindseg_model *) { return 1; }
+int mindseg_slots(const mindseg_model*) { return 1; }
 
-int mindseg_run(mindseg_model *model, int, const void *const *inputs, void *const *outputs, char *error,
+int mindseg_run(mindseg_model* model, int, const void* const* inputs, void* const* outputs, char* error,
                 size_t error_size) {
   return mindseg::guarded(error, error_size, [&] { model->run(inputs, outputs); });
 }
 
-void mindseg_close(mindseg_model *model) { delete model; }
+void mindseg_close(mindseg_model* model) { delete model; }

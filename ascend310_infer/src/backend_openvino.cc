@@ -8,7 +8,7 @@
 
 namespace {
 
-mindseg_dtype dtype_of(const ov::element::Type &type) {
+mindseg_dtype dtype_of(const ov::element::Type& type) {
   if (type == ov::element::f32) return MINDSEG_FLOAT32;
   if (type == ov::element::f16) return MINDSEG_FLOAT16;
   if (type == ov::element::i32) return MINDSEG_INT32;
@@ -18,19 +18,20 @@ mindseg_dtype dtype_of(const ov::element::Type &type) {
   return MINDSEG_OTHER;
 }
 
-std::string name_of(const ov::Output<const ov::Node> &port) {
+std::string name_of(const ov::Output<const ov::Node>& port) {
   return port.get_names().empty() ? port.get_node()->get_friendly_name() : port.get_any_name();
 }
 
-ov::Shape fixed_shape(const ov::Output<const ov::Node> &port) {
+ov::Shape fixed_shape(const ov::Output<const ov::Node>& port) {
   if (port.get_partial_shape().is_dynamic() || port.get_partial_shape().size() > MINDSEG_MAX_RANK) {
-    throw std::runtime_error("'" + name_of(port) + "' has no fixed shape; export the model again, without dynamic sizes");
+    throw std::runtime_error("'" + name_of(port) +
+                             "' has no fixed shape; export the model again, without dynamic sizes");
   }
   return port.get_shape();
 }
 
 // Why a file is refused: OpenVINO's texts run over many lines, of which the last says what is wrong.
-std::string short_text(const std::exception &error) {
+std::string short_text(const std::exception& error) {
   std::string text = error.what();
   while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
   const size_t line = text.rfind('\n');
@@ -46,30 +47,31 @@ struct mindseg_model {
     ov::Shape shape;
   };
 
-  explicit mindseg_model(const mindseg_options &options) {
+  explicit mindseg_model(const mindseg_options& options) {
     if (std::string(options.device_type) != "CPU") {
-      throw mindseg::Refused("OpenVINO runs models on a CPU: give --device_type=CPU, or a .mindir, .air or .om model for "
-                             "Ascend");
+      throw mindseg::Refused(
+          "OpenVINO runs models on a CPU: give --device_type=CPU, or a .mindir, .air or .om model for "
+          "Ascend");
     }
     auto compiled = compile(options);
-    for (const auto &input : compiled.inputs()) {
+    for (const auto& input : compiled.inputs()) {
       inputs.push_back({name_of(input), input.get_element_type(), fixed_shape(input)});
     }
-    for (const auto &output : compiled.outputs()) {
+    for (const auto& output : compiled.outputs()) {
       outputs.push_back({name_of(output), output.get_element_type(), fixed_shape(output)});
     }
     for (int i = 0; i < std::max(options.parallel_runs, 1); ++i) requests.push_back(compiled.create_infer_request());
   }
 
-  static ov::CompiledModel compile(const mindseg_options &options) try {
+  static ov::CompiledModel compile(const mindseg_options& options) try {
     static ov::Core core;
     return core.compile_model(options.model_path, "CPU", ov::hint::inference_precision(ov::element::f32),
                               ov::inference_num_threads(options.threads), ov::num_streams(options.parallel_runs));
-  } catch (const ov::Exception &error) {
+  } catch (const ov::Exception& error) {
     throw std::runtime_error("OpenVINO cannot load it (" + short_text(error) + "); export the model again");
   }
 
-  const std::vector<Port> &ports(mindseg_direction direction) const {
+  const std::vector<Port>& ports(mindseg_direction direction) const {
     return direction == MINDSEG_INPUT ? inputs : outputs;
   }
 
@@ -80,32 +82,32 @@ struct mindseg_model {
 
 int mindseg_version(void) { return MINDSEG_BACKEND_VERSION; }
 
-int mindseg_open(const mindseg_options *options, mindseg_model **model, char *error, size_t error_size) {
+int mindseg_open(const mindseg_options* options, mindseg_model** model, char* error, size_t error_size) {
   *model = nullptr;
   return mindseg::guarded(error, error_size, [&] { *model = new mindseg_model(*options); });
 }
 
-int mindseg_count(const mindseg_model *model, mindseg_direction direction) {
+int mindseg_count(const mindseg_model* model, mindseg_direction direction) {
   return static_cast<int>(model->ports(direction).size());
 }
 
-void mindseg_info(const mindseg_model *model, mindseg_direction direction, int index, mindseg_tensor_info *info) {
-  const auto &port = model->ports(direction)[index];
+void mindseg_info(const mindseg_model* model, mindseg_direction direction, int index, mindseg_tensor_info* info) {
+  const auto& port = model->ports(direction)[index];
   info->name = port.name.c_str();
   info->dtype = dtype_of(port.type);
   info->rank = static_cast<int>(port.shape.size());
   std::copy(port.shape.begin(), port.shape.end(), info->shape);
 }
 
-int mindseg_slots(const mindseg_model *model) { return static_cast<int>(model->requests.size()); }
+int mindseg_slots(const mindseg_model* model) { return static_cast<int>(model->requests.size()); }
 
-int mindseg_run(mindseg_model *model, int slot, const void *const *inputs, void *const *outputs, char *error,
+int mindseg_run(mindseg_model* model, int slot, const void* const* inputs, void* const* outputs, char* error,
                 size_t error_size) {
   return mindseg::guarded(error, error_size, [&] {
-    auto &request = model->requests[slot];
+    auto& request = model->requests[slot];
     for (size_t i = 0; i < model->inputs.size(); ++i) {
-      const auto &port = model->inputs[i];
-      request.set_input_tensor(i, ov::Tensor(port.type, port.shape, const_cast<void *>(inputs[i])));
+      const auto& port = model->inputs[i];
+      request.set_input_tensor(i, ov::Tensor(port.type, port.shape, const_cast<void*>(inputs[i])));
     }
     for (size_t i = 0; i < model->outputs.size(); ++i) {
       request.set_output_tensor(i, ov::Tensor(model->outputs[i].type, model->outputs[i].shape, outputs[i]));
@@ -114,4 +116,4 @@ int mindseg_run(mindseg_model *model, int slot, const void *const *inputs, void 
   });
 }
 
-void mindseg_close(mindseg_model *model) { delete model; }
+void mindseg_close(mindseg_model* model) { delete model; }

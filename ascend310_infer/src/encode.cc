@@ -18,11 +18,11 @@ using Json = nlohmann::basic_json<std::map, std::vector, std::string, bool, int6
 // One image's part of an output as float32: the network's memory where it is that already, else a converted copy.
 class Floats {
  public:
-  Floats(const TensorSpec &spec, const Buffer &buffer, int slot) {
+  Floats(const TensorSpec& spec, const Buffer& buffer, int slot) {
     const size_t count = static_cast<size_t>(spec.elements() / spec.shape[0]);
-    const std::byte *start = buffer.data() + slot * count * bytes_of(spec.dtype);
+    const std::byte* start = buffer.data() + slot * count * bytes_of(spec.dtype);
     if (spec.dtype == MINDSEG_FLOAT32) {
-      data_ = reinterpret_cast<const float *>(start);
+      data_ = reinterpret_cast<const float*>(start);
       return;
     }
     converted_.resize(count);
@@ -30,18 +30,18 @@ class Floats {
     data_ = converted_.data();
   }
 
-  const float *data() const { return data_; }
+  const float* data() const { return data_; }
   float operator[](size_t index) const { return data_[index]; }
 
  private:
   template <typename Value>
-  static Value read(const std::byte *start, size_t index) {
+  static Value read(const std::byte* start, size_t index) {
     Value value;
     std::memcpy(&value, start + index * sizeof(Value), sizeof(Value));
     return value;
   }
 
-  static float converted(const std::byte *start, size_t index, mindseg_dtype dtype) {
+  static float converted(const std::byte* start, size_t index, mindseg_dtype dtype) {
     switch (dtype) {
       case MINDSEG_FLOAT16: {
         return static_cast<float>(read<cv::float16_t>(start, index));
@@ -55,17 +55,17 @@ class Floats {
     }
   }
 
-  const float *data_ = nullptr;
+  const float* data_ = nullptr;
   std::vector<float> converted_;
 };
 
 // The outputs by name.
 class Outputs {
  public:
-  Outputs(const std::vector<TensorSpec> &specs, const std::vector<Buffer> &buffers, int slot)
+  Outputs(const std::vector<TensorSpec>& specs, const std::vector<Buffer>& buffers, int slot)
       : specs_(specs), buffers_(buffers), slot_(slot) {}
 
-  Floats operator[](const std::string &name) const {
+  Floats operator[](const std::string& name) const {
     for (size_t i = 0; i < specs_.size(); ++i) {
       if (specs_[i].name == name) return {specs_[i], buffers_[i], slot_};
     }
@@ -73,16 +73,16 @@ class Outputs {
   }
 
  private:
-  const std::vector<TensorSpec> &specs_;
-  const std::vector<Buffer> &buffers_;
+  const std::vector<TensorSpec>& specs_;
+  const std::vector<Buffer>& buffers_;
   int slot_;
 };
 
-std::string encode_labels(const Recipe &recipe, const Outputs &outputs, const Placement &placement) {
+std::string encode_labels(const Recipe& recipe, const Outputs& outputs, const Placement& placement) {
   cv::Mat labels;
   if (recipe.has_output("labels")) {
     const Floats values = outputs["labels"];
-    const cv::Mat wide(recipe.canvas.height, recipe.canvas.width, CV_32FC1, const_cast<float *>(values.data()));
+    const cv::Mat wide(recipe.canvas.height, recipe.canvas.width, CV_32FC1, const_cast<float*>(values.data()));
     cv::Mat narrow;
     wide.convertTo(narrow, CV_8U);
     labels = label_map(narrow, placement.valid, placement.original);
@@ -96,12 +96,12 @@ std::string encode_labels(const Recipe &recipe, const Outputs &outputs, const Pl
   return {bytes.begin(), bytes.end()};
 }
 
-Json segmentation(const cv::Mat &mask, const Box &box, const Recipe &recipe, Size image) {
+Json segmentation(const cv::Mat& mask, const Box& box, const Recipe& recipe, Size image) {
   const Region region = paste(mask, box, image, recipe.paste_pad, recipe.mask_threshold);
   return {{"size", {image.height, image.width}}, {"counts", compressed(runs(region, image))}};
 }
 
-Json detection(const Recipe &recipe, int label, float score, const Box &box) {
+Json detection(const Recipe& recipe, int label, float score, const Box& box) {
   if (label < 0 || label >= static_cast<int>(recipe.class_names.size())) {
     throw ImageError("the network returned class " + std::to_string(label) + ", preprocess.json has " +
                      std::to_string(recipe.class_names.size()) + " classes");
@@ -115,7 +115,7 @@ Json detection(const Recipe &recipe, int label, float score, const Box &box) {
           {"bbox", {box.x1, box.y1, box.x2 - box.x1, box.y2 - box.y1}}};
 }
 
-std::string encode_detections(const Recipe &recipe, const Outputs &outputs, const Placement &placement) {
+std::string encode_detections(const Recipe& recipe, const Outputs& outputs, const Placement& placement) {
   const Floats boxes = outputs["boxes"], labels = outputs["labels"], scores = outputs["scores"];
   const Floats valid = outputs["valid"], masks = outputs["masks"];
   const int64_t slots = recipe.output("boxes").shape[1];
@@ -123,10 +123,10 @@ std::string encode_detections(const Recipe &recipe, const Outputs &outputs, cons
   Json found = Json::array();
   for (int64_t i = 0; i < slots; ++i) {
     if (valid[i] == 0) continue;
-    const float *corners = boxes.data() + 4 * i;
+    const float* corners = boxes.data() + 4 * i;
     const Box box = scaled({corners[0], corners[1], corners[2], corners[3]}, placement.valid, placement.original);
     found.push_back(detection(recipe, static_cast<int>(labels[i]), scores[i], box));
-    const cv::Mat mask(side, side, CV_32FC1, const_cast<float *>(masks.data()) + i * side * side);
+    const cv::Mat mask(side, side, CV_32FC1, const_cast<float*>(masks.data()) + i * side * side);
     found.back()["segmentation"] = segmentation(mask, box, recipe, placement.original);
   }
   const Json content = {{"file_name", placement.name},
@@ -138,8 +138,8 @@ std::string encode_detections(const Recipe &recipe, const Outputs &outputs, cons
 
 }  // namespace
 
-std::string encode_result(const Recipe &recipe, const std::vector<TensorSpec> &specs, const std::vector<Buffer> &outputs,
-                          const Placement &placement) {
+std::string encode_result(const Recipe& recipe, const std::vector<TensorSpec>& specs,
+                          const std::vector<Buffer>& outputs, const Placement& placement) {
   const Outputs named(specs, outputs, placement.slot);
   return recipe.task == Task::kSemantic ? encode_labels(recipe, named, placement)
                                         : encode_detections(recipe, named, placement);

@@ -17,7 +17,7 @@ namespace {
 const std::set<std::string> kSuffixes = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"};
 const std::string kByteOrderMark = "\xEF\xBB\xBF";
 
-std::vector<std::string> names_in(const fs::path &list) {
+std::vector<std::string> names_in(const fs::path& list) {
   std::ifstream file(list);
   if (!file) throw Failure("--image_list=" + list.string() + ": cannot be read");
   std::vector<std::string> names;
@@ -34,9 +34,9 @@ std::vector<std::string> names_in(const fs::path &list) {
   return names;
 }
 
-std::vector<std::string> names_of_folder(const fs::path &folder) {
+std::vector<std::string> names_of_folder(const fs::path& folder) {
   std::vector<std::string> names;
-  for (const auto &entry : fs::directory_iterator(folder)) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
     std::string suffix = entry.path().extension().string();
     std::transform(suffix.begin(), suffix.end(), suffix.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -46,7 +46,7 @@ std::vector<std::string> names_of_folder(const fs::path &folder) {
   return names;
 }
 
-ImageFile image_file(const fs::path &dataset, const std::string &written) {
+ImageFile image_file(const fs::path& dataset, const std::string& written) {
   fs::path name = fs::path(written).lexically_normal();
   const fs::path path = name.is_absolute() ? name : dataset / name;
   if (name.is_absolute()) {
@@ -60,7 +60,7 @@ ImageFile image_file(const fs::path &dataset, const std::string &written) {
 
 }  // namespace
 
-std::vector<ImageFile> list_images(const fs::path &dataset, const fs::path &list) {
+std::vector<ImageFile> list_images(const fs::path& dataset, const fs::path& list) {
   const auto names = list.empty() ? names_of_folder(dataset) : names_in(list);
   if (names.empty()) {
     throw Failure(list.empty() ? "--dataset_path=" + dataset.string() + ": no image in it (jpg, png, bmp, tif, webp)"
@@ -68,7 +68,7 @@ std::vector<ImageFile> list_images(const fs::path &dataset, const fs::path &list
   }
   std::vector<ImageFile> images;
   std::map<std::string, std::string> taken;
-  for (const auto &name : names) {
+  for (const auto& name : names) {
     ImageFile image = image_file(dataset, name);
     const auto [other, is_new] = taken.emplace(image.stem, image.name);
     if (!is_new && other->second == image.name) continue;  // listed twice: one result

@@ -16,7 +16,7 @@
 namespace mindseg {
 namespace {
 
-std::vector<size_t> without_result(const std::vector<ImageFile> &images, const Results &results) {
+std::vector<size_t> without_result(const std::vector<ImageFile>& images, const Results& results) {
   std::vector<size_t> pending;
   for (size_t i = 0; i < images.size(); ++i) {
     if (!results.has(images[i])) pending.push_back(i);
@@ -24,7 +24,7 @@ std::vector<size_t> without_result(const std::vector<ImageFile> &images, const R
   return pending;
 }
 
-Status run(const Options &options) {
+Status run(const Options& options) {
   cv::setNumThreads(1);  // the threads are the pipeline's
   const Recipe recipe = read_recipe(options.preprocess);
   const auto images = list_images(options.dataset_path, options.image_list);
@@ -39,13 +39,13 @@ Status run(const Options &options) {
   pipeline.run(images, pending, outcomes);
   results.finish(images, outcomes, pipeline.timing());
   std::cout << pipeline.timing().table() << "results: " << options.result_path.string() << std::endl;
-  const auto failures = std::count_if(outcomes.begin(), outcomes.end(), [](const auto &o) { return !o.error.empty(); });
+  const auto failures = std::count_if(outcomes.begin(), outcomes.end(), [](const auto& o) { return !o.error.empty(); });
   if (failures == 0) return Status::kDone;
   std::cerr << failures << " of " << images.size() << " images have no result, see above and index.json" << std::endl;
   return Status::kImagesFailed;
 }
 
-int main_of(const std::vector<std::string> &words) {
+int main_of(const std::vector<std::string>& words) {
   Status status = Status::kUnusable;
   try {
     const Options options = parse_options(words);
@@ -54,12 +54,12 @@ int main_of(const std::vector<std::string> &words) {
       return 0;
     }
     return static_cast<int>(run(options));
-  } catch (const Failure &failure) {
+  } catch (const Failure& failure) {
     std::cerr << "error: " << failure.what() << std::endl;
     status = failure.status();
-  } catch (const std::bad_alloc &) {
+  } catch (const std::bad_alloc&) {
     std::cerr << "error: not enough memory; run fewer programs beside this one, or a smaller model" << std::endl;
-  } catch (const std::exception &error) {
+  } catch (const std::exception& error) {
     std::cerr << "error: " << error.what() << std::endl;
   }
   return static_cast<int>(status);
@@ -68,4 +68,4 @@ int main_of(const std::vector<std::string> &words) {
 }  // namespace
 }  // namespace mindseg
 
-int main(int count, char **words) { return mindseg::main_of(std::vector<std::string>(words + 1, words + count)); }
+int main(int count, char** words) { return mindseg::main_of(std::vector<std::string>(words + 1, words + count)); }

@@ -15,9 +15,9 @@ struct Sample {
   float second_weight;
 };
 
-// Samples at the pixel centres inside low .. high, of a mask of `cells` that covers it, and the first pixel. Centres between
-// the box's edge and the outermost cell's centre take that cell's value.
-std::vector<Sample> samples(float low, float high, int limit, int cells, int *first_pixel) {
+// Samples at the pixel centres inside low .. high, of a mask of `cells` that covers it, and the first pixel. Centres
+// between the box's edge and the outermost cell's centre take that cell's value.
+std::vector<Sample> samples(float low, float high, int limit, int cells, int* first_pixel) {
   const int first = std::max(static_cast<int>(std::ceil(low - 0.5F)), 0);
   const int last = std::min(static_cast<int>(std::ceil(high - 0.5F)), limit);
   const float cells_a_pixel = static_cast<float>(cells / std::max(static_cast<double>(high - low), 1e-6));
@@ -28,13 +28,14 @@ std::vector<Sample> samples(float low, float high, int limit, int cells, int *fi
     const int cell = std::min(static_cast<int>(position), cells - 1);
     const int next = std::min(cell + 1, cells - 1);
     const float weight = position - static_cast<float>(cell);
-    result.push_back({cell, next, 1.0F - weight, next == cell ? 0.0F : 1.0F - std::abs(position - static_cast<float>(next))});
+    result.push_back(
+        {cell, next, 1.0F - weight, next == cell ? 0.0F : 1.0F - std::abs(position - static_cast<float>(next))});
   }
   *first_pixel = first;
   return result;
 }
 
-Region paste_exactly(const cv::Mat &mask, const Box &box, Size image, float threshold) {
+Region paste_exactly(const cv::Mat& mask, const Box& box, Size image, float threshold) {
   Region region;
   const auto rows = samples(box.y1, box.y2, image.height, mask.rows, &region.top);
   const auto columns = samples(box.x1, box.x2, image.width, mask.cols, &region.left);
@@ -45,9 +46,9 @@ Region paste_exactly(const cv::Mat &mask, const Box &box, Size image, float thre
     for (int k = 0; k < mask.cols; ++k) {
       blended[k] = above[k] * rows[y].first_weight + below[k] * rows[y].second_weight;
     }
-    auto *out = region.pixels.ptr<unsigned char>(static_cast<int>(y));
+    auto* out = region.pixels.ptr<unsigned char>(static_cast<int>(y));
     for (size_t x = 0; x < columns.size(); ++x) {
-      const Sample &s = columns[x];
+      const Sample& s = columns[x];
       out[x] = blended[s.first] * s.first_weight + blended[s.second] * s.second_weight > threshold;
     }
   }
@@ -55,7 +56,7 @@ Region paste_exactly(const cv::Mat &mask, const Box &box, Size image, float thre
 }
 
 // Whole pixels, both ends counted.
-Region paste_rounded(const cv::Mat &mask, const Box &box, Size image, int pad, double threshold) {
+Region paste_rounded(const cv::Mat& mask, const Box& box, Size image, int pad, double threshold) {
   cv::Mat padded;
   cv::copyMakeBorder(mask, padded, pad, pad, pad, pad, cv::BORDER_CONSTANT, cv::Scalar(0));
   const float widened = static_cast<float>(static_cast<double>(padded.rows) / mask.rows);
@@ -82,7 +83,7 @@ Region paste_rounded(const cv::Mat &mask, const Box &box, Size image, int pad, d
 
 }  // namespace
 
-Box scaled(const Box &box, Size valid, Size original) {
+Box scaled(const Box& box, Size valid, Size original) {
   const float across = static_cast<float>(static_cast<double>(original.width) / valid.width);
   const float down = static_cast<float>(static_cast<double>(original.height) / valid.height);
   const auto width = static_cast<float>(original.width), height = static_cast<float>(original.height);
@@ -90,12 +91,12 @@ Box scaled(const Box &box, Size valid, Size original) {
           std::clamp(box.x2 * across, 0.0F, width), std::clamp(box.y2 * down, 0.0F, height)};
 }
 
-Region paste(const cv::Mat &mask, const Box &box, Size image, const std::optional<int> &paste_pad, double threshold) {
+Region paste(const cv::Mat& mask, const Box& box, Size image, const std::optional<int>& paste_pad, double threshold) {
   if (!paste_pad) return paste_exactly(mask, box, image, static_cast<float>(threshold));
   return paste_rounded(mask, box, image, *paste_pad, threshold);
 }
 
-std::vector<int64_t> runs(const Region &region, Size image) {
+std::vector<int64_t> runs(const Region& region, Size image) {
   std::vector<int64_t> lengths;
   int64_t changed_at = 0;  // where the current run began, counted down the columns
   unsigned char value = 0;
@@ -110,7 +111,7 @@ std::vector<int64_t> runs(const Region &region, Size image) {
   for (int x = 0; x < columns.rows; ++x) {
     const int64_t column = (region.left + x) * height, start = column + region.top;
     if (value && region.top > 0) change(column);  // the column before reached the bottom; above the region it is empty
-    const auto *pixels = columns.ptr<unsigned char>(x);
+    const auto* pixels = columns.ptr<unsigned char>(x);
     for (int y = 0; y < columns.cols; ++y) {
       if (pixels[y] != value) change(start + y);
     }
@@ -122,7 +123,7 @@ std::vector<int64_t> runs(const Region &region, Size image) {
   return lengths;
 }
 
-std::string compressed(const std::vector<int64_t> &runs) {
+std::string compressed(const std::vector<int64_t>& runs) {
   std::string text;
   for (size_t i = 0; i < runs.size(); ++i) {
     int64_t rest = runs[i] - (i > 2 ? runs[i - 2] : 0);

@@ -15,27 +15,29 @@ namespace {
 
 Status status_of(int code) { return code == MINDSEG_REFUSED ? Status::kBackendRefused : Status::kUnusable; }
 
-fs::path library_path(const std::string &backend) {
+fs::path library_path(const std::string& backend) {
   return fs::read_symlink("/proc/self/exe").parent_path() / ("libmindseg_backend_" + backend + ".so");
 }
 
-std::string install_hint(const std::string &backend) {
+std::string install_hint(const std::string& backend) {
   if (backend == "openvino") return "install the PyPI wheel openvino and run ascend310_infer/build.sh again";
   return "install MindSpore Lite for Ascend 310, set MS_LITE_HOME to its folder and run ascend310_infer/build.sh again";
 }
 
 }  // namespace
 
-Model::Library::Library(const std::string &backend) : handle(nullptr, dlclose) {
+Model::Library::Library(const std::string& backend) : handle(nullptr, dlclose) {
   const fs::path path = library_path(backend);
   if (!fs::exists(path)) {
-    throw Failure("the backend " + backend + " was not built (" + path.string() + " is not there); " +
-                  install_hint(backend), Status::kBackendRefused);
+    throw Failure(
+        "the backend " + backend + " was not built (" + path.string() + " is not there); " + install_hint(backend),
+        Status::kBackendRefused);
   }
   handle.reset(dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL));
   if (!handle) {
-    throw Failure(std::string("the backend ") + backend + " cannot be loaded: " + dlerror() + "; " + install_hint(backend),
-                  Status::kBackendRefused);
+    throw Failure(
+        std::string("the backend ") + backend + " cannot be loaded: " + dlerror() + "; " + install_hint(backend),
+        Status::kBackendRefused);
   }
   bind(version, "mindseg_version");
   if (version() != MINDSEG_BACKEND_VERSION) {
@@ -51,20 +53,20 @@ Model::Library::Library(const std::string &backend) : handle(nullptr, dlclose) {
 }
 
 template <typename Function>
-void Model::Library::bind(Function *&function, const char *name) {
-  function = reinterpret_cast<Function *>(dlsym(handle.get(), name));
+void Model::Library::bind(Function*& function, const char* name) {
+  function = reinterpret_cast<Function*>(dlsym(handle.get(), name));
   if (!function) throw Failure(std::string("the backend's library has no ") + name, Status::kBackendRefused);
 }
 
-Model::Model(const Options &options, const Recipe &recipe, int parallel_runs)
+Model::Model(const Options& options, const Recipe& recipe, int parallel_runs)
     : path_(options.model_path.string()), library_(options.backend), outputs_(recipe.outputs) {
   const mindseg_options asked{path_.c_str(), options.device_type.c_str(), options.device_id, options.threads,
                               parallel_runs};
   std::array<char, 2048> error{};
-  mindseg_model *opened = nullptr;
+  mindseg_model* opened = nullptr;
   const int code = library_.open(&asked, &opened, error.data(), error.size());
   if (code != MINDSEG_OK) throw Failure(path_ + ": " + error.data(), status_of(code));
-  model_ = {opened, [close = library_.close](mindseg_model *model) { close(model); }};
+  model_ = {opened, [close = library_.close](mindseg_model* model) { close(model); }};
   auto inputs = recipe.inputs;
   input_positions_ = match(MINDSEG_INPUT, inputs);
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -76,7 +78,7 @@ Model::Model(const Options &options, const Recipe &recipe, int parallel_runs)
   output_positions_ = match(MINDSEG_OUTPUT, outputs_);
 }
 
-std::vector<int> Model::match(mindseg_direction direction, std::vector<TensorSpec> &specs) const {
+std::vector<int> Model::match(mindseg_direction direction, std::vector<TensorSpec>& specs) const {
   const std::string what = direction == MINDSEG_INPUT ? "input" : "output";
   const int count = library_.count(model_.get(), direction);
   if (count != static_cast<int>(specs.size())) {
@@ -90,12 +92,12 @@ std::vector<int> Model::match(mindseg_direction direction, std::vector<TensorSpe
     names.insert(infos[i].name);
   }
   bool named = true;
-  for (const auto &spec : specs) named = named && names.count(spec.name);
+  for (const auto& spec : specs) named = named && names.count(spec.name);
   std::vector<int> positions(specs.size());
   for (int i = 0; i < count; ++i) {
     int position = i;
     while (named && infos[position].name != specs[i].name) position = (position + 1) % count;
-    const auto &info = infos[position];
+    const auto& info = infos[position];
     const std::vector<int64_t> shape(info.shape, info.shape + info.rank);
     if (shape != specs[i].shape || info.dtype == MINDSEG_OTHER) {
       throw Failure(path_ + ": " + what + " '" + info.name + "' is " + to_string(info.dtype) + " " + to_string(shape) +
@@ -107,9 +109,9 @@ std::vector<int> Model::match(mindseg_direction direction, std::vector<TensorSpe
   return positions;
 }
 
-void Model::run(int slot, const std::vector<Buffer> &inputs, std::vector<Buffer> &outputs) const {
-  std::vector<const void *> in(inputs.size());
-  std::vector<void *> out(outputs.size());
+void Model::run(int slot, const std::vector<Buffer>& inputs, std::vector<Buffer>& outputs) const {
+  std::vector<const void*> in(inputs.size());
+  std::vector<void*> out(outputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) in[input_positions_[i]] = inputs[i].data();
   for (size_t i = 0; i < outputs.size(); ++i) out[output_positions_[i]] = outputs[i].data();
   std::array<char, 2048> error{};

@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 namespace mindseg {
 namespace {
 
-int edit_distance(const std::string &a, const std::string &b) {
+int edit_distance(const std::string& a, const std::string& b) {
   std::vector<int> row(b.size() + 1);
   std::iota(row.begin(), row.end(), 0);
   for (size_t i = 1; i <= a.size(); ++i) {
@@ -28,7 +28,7 @@ int edit_distance(const std::string &a, const std::string &b) {
   return row.back();
 }
 
-int whole_number(const std::string &flag, const std::string &text, int low, int high) {
+int whole_number(const std::string& flag, const std::string& text, int low, int high) {
   int value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value < low || value > high) {
@@ -38,36 +38,36 @@ int whole_number(const std::string &flag, const std::string &text, int low, int 
   return value;
 }
 
-std::string one_of(const std::string &flag, const std::string &text, const std::vector<std::string> &choices) {
+std::string one_of(const std::string& flag, const std::string& text, const std::vector<std::string>& choices) {
   if (std::find(choices.begin(), choices.end(), text) != choices.end()) return text;
   std::string message = flag + "=" + text + nearest(text, choices) + "; expected one of:";
-  for (const auto &choice : choices) message += " " + choice;
+  for (const auto& choice : choices) message += " " + choice;
   throw Failure(message);
 }
 
-using Setter = std::function<void(Options &, const std::string &)>;
+using Setter = std::function<void(Options&, const std::string&)>;
 
-const std::vector<std::pair<std::string, Setter>> &flags() {
+const std::vector<std::pair<std::string, Setter>>& flags() {
   static const std::vector<std::pair<std::string, Setter>> table = {
-      {"--model_path", [](Options &o, const std::string &v) { o.model_path = v; }},
-      {"--dataset_path", [](Options &o, const std::string &v) { o.dataset_path = v; }},
-      {"--image_list", [](Options &o, const std::string &v) { o.image_list = v; }},
-      {"--result_path", [](Options &o, const std::string &v) { o.result_path = v; }},
-      {"--preprocess", [](Options &o, const std::string &v) { o.preprocess = v; }},
-      {"--dump_inputs", [](Options &o, const std::string &v) { o.dump_inputs = v; }},
+      {"--model_path", [](Options& o, const std::string& v) { o.model_path = v; }},
+      {"--dataset_path", [](Options& o, const std::string& v) { o.dataset_path = v; }},
+      {"--image_list", [](Options& o, const std::string& v) { o.image_list = v; }},
+      {"--result_path", [](Options& o, const std::string& v) { o.result_path = v; }},
+      {"--preprocess", [](Options& o, const std::string& v) { o.preprocess = v; }},
+      {"--dump_inputs", [](Options& o, const std::string& v) { o.dump_inputs = v; }},
       {"--device_type",
-       [](Options &o, const std::string &v) { o.device_type = one_of("--device_type", v, {"Ascend", "CPU"}); }},
-      {"--device_id", [](Options &o, const std::string &v) { o.device_id = whole_number("--device_id", v, 0, 4095); }},
-      {"--threads", [](Options &o, const std::string &v) { o.threads = whole_number("--threads", v, 1, 1024); }},
+       [](Options& o, const std::string& v) { o.device_type = one_of("--device_type", v, {"Ascend", "CPU"}); }},
+      {"--device_id", [](Options& o, const std::string& v) { o.device_id = whole_number("--device_id", v, 0, 4095); }},
+      {"--threads", [](Options& o, const std::string& v) { o.threads = whole_number("--threads", v, 1, 1024); }},
       {"--backend",
-       [](Options &o, const std::string &v) { o.backend = one_of("--backend", v, {"openvino", "mindspore"}); }},
+       [](Options& o, const std::string& v) { o.backend = one_of("--backend", v, {"openvino", "mindspore"}); }},
   };
   return table;
 }
 
-void set(Options &options, const std::string &flag, const std::string &value) {
+void set(Options& options, const std::string& flag, const std::string& value) {
   std::vector<std::string> names;
-  for (const auto &[name, setter] : flags()) {
+  for (const auto& [name, setter] : flags()) {
     if (name != flag) {
       names.push_back(name);
       continue;
@@ -79,17 +79,17 @@ void set(Options &options, const std::string &flag, const std::string &value) {
   throw Failure(flag + ": unknown flag" + nearest(flag, names) + " (--help lists the flags)");
 }
 
-void check_file(const std::string &flag, const fs::path &path) {
+void check_file(const std::string& flag, const fs::path& path) {
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) throw Failure(flag + "=" + path.string() + ": a folder; give a file");
   if (!fs::is_regular_file(path, ignored)) throw Failure(flag + "=" + path.string() + ": no such file");
 }
 
-void check(const Options &options) {
+void check(const Options& options) {
   const std::vector<std::pair<std::string, fs::path>> needed = {{"--model_path", options.model_path},
-                                                               {"--dataset_path", options.dataset_path},
-                                                               {"--result_path", options.result_path}};
-  for (const auto &[flag, value] : needed) {
+                                                                {"--dataset_path", options.dataset_path},
+                                                                {"--result_path", options.result_path}};
+  for (const auto& [flag, value] : needed) {
     if (value.empty()) throw Failure(flag + " is missing (--help lists the flags)");
   }
   check_file("--model_path", options.model_path);
@@ -102,24 +102,25 @@ void check(const Options &options) {
 }
 
 // ONNX has one backend; the formats of MindSpore and Ascend have the other.
-std::string backend_for(const fs::path &model) {
+std::string backend_for(const fs::path& model) {
   std::string extension = model.extension().string();
   std::transform(extension.begin(), extension.end(), extension.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (extension == ".onnx") return "openvino";
-  for (const auto *known : {".mindir", ".air", ".om"}) {
+  for (const auto* known : {".mindir", ".air", ".om"}) {
     if (extension == known) return "mindspore";
   }
-  throw Failure("--model_path=" + model.string() + ": unknown kind of model; expected .mindir, .air, .om or .onnx, or "
+  throw Failure("--model_path=" + model.string() +
+                ": unknown kind of model; expected .mindir, .air, .om or .onnx, or "
                 "name the library with --backend=openvino or --backend=mindspore");
 }
 
 }  // namespace
 
-std::string nearest(const std::string &word, const std::vector<std::string> &names) {
-  const auto distance = [&](const std::string &name) { return edit_distance(word, name); };
+std::string nearest(const std::string& word, const std::vector<std::string>& names) {
+  const auto distance = [&](const std::string& name) { return edit_distance(word, name); };
   const auto best = std::min_element(names.begin(), names.end(),
-                                     [&](const auto &a, const auto &b) { return distance(a) < distance(b); });
+                                     [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
   if (best == names.end() || distance(*best) * 2 > static_cast<int>(best->size())) return "";
   return ", did you mean " + *best + "?";
 }
@@ -139,10 +140,10 @@ std::string usage() {
          "exit status: 0 done, 2 wrong use or unusable files, 3 some images unreadable, 4 device or library refused\n";
 }
 
-Options parse_options(const std::vector<std::string> &words) {
+Options parse_options(const std::vector<std::string>& words) {
   Options options;
   for (size_t i = 0; i < words.size(); ++i) {
-    const std::string &word = words[i];
+    const std::string& word = words[i];
     if (word == "--help" || word == "-h") {
       options.help = true;
       return options;

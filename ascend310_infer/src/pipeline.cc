@@ -10,24 +10,31 @@
 namespace mindseg {
 namespace {
 
-int batches(const Model &model, int helpers) { return model.slots() + 2 * helpers + 1; }
+int batches(const Model& model, int helpers) { return model.slots() + 2 * helpers + 1; }
 
 }  // namespace
 
-Pipeline::Pipeline(const Model &model, const Recipe &recipe, const Results &results, std::filesystem::path dump_inputs,
+Pipeline::Pipeline(const Model& model, const Recipe& recipe, const Results& results, std::filesystem::path dump_inputs,
                    int helpers)
-    : model_(model), recipe_(recipe), results_(results), preprocess_(recipe), dump_inputs_(std::move(dump_inputs)),
-      helpers_(helpers), free_(batches(model, helpers)), ready_(batches(model, helpers)), done_(batches(model, helpers)) {
+    : model_(model),
+      recipe_(recipe),
+      results_(results),
+      preprocess_(recipe),
+      dump_inputs_(std::move(dump_inputs)),
+      helpers_(helpers),
+      free_(batches(model, helpers)),
+      ready_(batches(model, helpers)),
+      done_(batches(model, helpers)) {
   for (int i = 0; i < batches(model, helpers); ++i) {
     auto batch = std::make_unique<Batch>();
-    for (const auto &spec : recipe.inputs) batch->inputs.emplace_back(spec.bytes());
-    for (const auto &spec : model.outputs()) batch->outputs.emplace_back(spec.bytes());
+    for (const auto& spec : recipe.inputs) batch->inputs.emplace_back(spec.bytes());
+    for (const auto& spec : model.outputs()) batch->outputs.emplace_back(spec.bytes());
     free_.push(std::move(batch));
   }
 }
 
-void Pipeline::run(const std::vector<ImageFile> &images, const std::vector<size_t> &pending,
-                   std::vector<Outcome> &outcomes) {
+void Pipeline::run(const std::vector<ImageFile>& images, const std::vector<size_t>& pending,
+                   std::vector<Outcome>& outcomes) {
   images_ = &images;
   pending_ = &pending;
   outcomes_ = &outcomes;
@@ -35,11 +42,11 @@ void Pipeline::run(const std::vector<ImageFile> &images, const std::vector<size_
   for (int i = 0; i < helpers_; ++i) decoders.emplace_back([this] { guarded([this] { decode_all(); }); });
   for (int i = 0; i < model_.slots(); ++i) inference.emplace_back([this, i] { guarded([this, i] { infer_all(i); }); });
   for (int i = 0; i < helpers_; ++i) writers.emplace_back([this] { guarded([this] { write_all(); }); });
-  for (auto &thread : decoders) thread.join();
+  for (auto& thread : decoders) thread.join();
   ready_.close();
-  for (auto &thread : inference) thread.join();
+  for (auto& thread : inference) thread.join();
   done_.close();
-  for (auto &thread : writers) thread.join();
+  for (auto& thread : writers) thread.join();
   timing_.finish();
   if (first_error_) std::rethrow_exception(first_error_);
 }
@@ -54,7 +61,7 @@ void Pipeline::guarded(Stage stage) {
       const std::lock_guard<std::mutex> lock(mutex_);
       if (!first_error_) first_error_ = std::current_exception();
     }
-    for (Queue *queue : {&free_, &ready_, &done_}) queue->close();
+    for (Queue* queue : {&free_, &ready_, &done_}) queue->close();
   }
 }
 
@@ -72,13 +79,13 @@ void Pipeline::decode_all() {
   }
 }
 
-void Pipeline::fill(Batch &batch, size_t image) {
-  const ImageFile &file = (*images_)[image];
+void Pipeline::fill(Batch& batch, size_t image) {
+  const ImageFile& file = (*images_)[image];
   Job job{image, {file.name, {}, {}, static_cast<int>(batch.jobs.size())}, {}, Clock::now()};
   cv::Mat pixels;
   try {
     pixels = decode_image(file.path);
-  } catch (const ImageError &error) {
+  } catch (const ImageError& error) {
     failed(image, error.what());
     return;
   }
@@ -88,7 +95,8 @@ void Pipeline::fill(Batch &batch, size_t image) {
   job.placement.original = {pixels.rows, pixels.cols};
   job.placement.valid = preprocess_(pixels, batch.inputs[0].data() + bytes * batch.jobs.size());
   if (batch.inputs.size() == 2) {
-    const float size[] = {static_cast<float>(job.placement.valid.height), static_cast<float>(job.placement.valid.width)};
+    const float size[] = {static_cast<float>(job.placement.valid.height),
+                          static_cast<float>(job.placement.valid.width)};
     std::memcpy(batch.inputs[1].data() + sizeof(size) * batch.jobs.size(), size, sizeof(size));
   }
   job.latency.preprocess = milliseconds(Clock::now() - decoded);
@@ -96,9 +104,9 @@ void Pipeline::fill(Batch &batch, size_t image) {
   batch.jobs.push_back(std::move(job));
 }
 
-void Pipeline::dump(const Batch &batch, const Job &job) const {
+void Pipeline::dump(const Batch& batch, const Job& job) const {
   const size_t bytes = batch.inputs[0].size() / static_cast<size_t>(recipe_.batch);
-  const auto *start = reinterpret_cast<const char *>(batch.inputs[0].data()) + bytes * job.placement.slot;
+  const auto* start = reinterpret_cast<const char*>(batch.inputs[0].data()) + bytes * job.placement.slot;
   write_whole(dump_inputs_ / ((*images_)[job.image].stem + ".bin"), std::string(start, bytes));
 }
 
@@ -107,23 +115,23 @@ void Pipeline::infer_all(int slot) {
     const auto started = Clock::now();
     model_.run(slot, (*batch)->inputs, (*batch)->outputs);
     const double took = milliseconds(Clock::now() - started);
-    for (auto &job : (*batch)->jobs) job.latency.inference = took;
+    for (auto& job : (*batch)->jobs) job.latency.inference = took;
     if (!done_.push(std::move(*batch))) return;
   }
 }
 
 void Pipeline::write_all() {
   while (auto batch = done_.pop()) {
-    for (auto &job : (*batch)->jobs) write(**batch, job);
+    for (auto& job : (*batch)->jobs) write(**batch, job);
     free_.push(std::move(*batch));
   }
 }
 
-void Pipeline::write(const Batch &batch, Job &job) {
+void Pipeline::write(const Batch& batch, Job& job) {
   const auto started = Clock::now();
   try {
     results_.store((*images_)[job.image], encode_result(recipe_, model_.outputs(), batch.outputs, job.placement));
-  } catch (const ImageError &error) {
+  } catch (const ImageError& error) {
     failed(job.image, error.what());
     return;
   }
@@ -132,7 +140,7 @@ void Pipeline::write(const Batch &batch, Job &job) {
   timing_.add(job.latency);
 }
 
-void Pipeline::failed(size_t image, const std::string &error) {
+void Pipeline::failed(size_t image, const std::string& error) {
   (*outcomes_)[image].error = error;
   const std::lock_guard<std::mutex> lock(mutex_);
   std::cerr << (*images_)[image].path.string() << ": " << error << std::endl;

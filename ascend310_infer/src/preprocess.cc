@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 namespace mindseg {
 namespace {
 
-std::vector<unsigned char> read_bytes(const fs::path &path) {
+std::vector<unsigned char> read_bytes(const fs::path& path) {
   std::error_code error;
   const auto status = fs::status(path, error);
   if (!fs::exists(status)) throw ImageError("no such file");
@@ -23,7 +23,7 @@ std::vector<unsigned char> read_bytes(const fs::path &path) {
   const auto size = fs::file_size(path, error);
   if (!file || error) throw ImageError("cannot be read");
   std::vector<unsigned char> bytes(size);
-  if (!file.read(reinterpret_cast<char *>(bytes.data()), static_cast<std::streamsize>(size))) {
+  if (!file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size))) {
     throw ImageError("cannot be read to its end");
   }
   if (bytes.empty()) throw ImageError("is empty (0 bytes)");
@@ -31,7 +31,7 @@ std::vector<unsigned char> read_bytes(const fs::path &path) {
 }
 
 // Whether a JPEG has its end marker. Older decoders fill what a cut file lacks with gray and only warn.
-bool jpeg_is_whole(const std::vector<unsigned char> &bytes) {
+bool jpeg_is_whole(const std::vector<unsigned char>& bytes) {
   constexpr unsigned char kStartOfImage = 0xD8, kEndOfImage = 0xD9, kFill = 0xFF;
   for (size_t at = 2; at + 1 < bytes.size();) {
     const unsigned char marker = bytes[at + 1];
@@ -54,9 +54,9 @@ int scaled(int side, double factor, bool round_half_up) {
   return std::max(static_cast<int>(side * factor + (round_half_up ? 0.5 : 0.0)), 1);
 }
 
-// Long and short side reach those of the canvas; what still overhangs, a portrait image on a landscape canvas, shrinks until
-// it fits. Two steps, each with its rounding, as published; the image itself is resampled once.
-Size fit(const Recipe &recipe, Size size) {
+// Long and short side reach those of the canvas; what still overhangs, a portrait image on a landscape canvas, shrinks
+// until it fits. Two steps, each with its rounding, as published; the image itself is resampled once.
+Size fit(const Recipe& recipe, Size size) {
   const Size limit = recipe.resize_size;
   const double factor =
       std::min(static_cast<double>(std::min(limit.height, limit.width)) / std::min(size.height, size.width),
@@ -80,14 +80,14 @@ Size fit_long_side(Size size, int side) {
 
 }  // namespace
 
-cv::Mat decode_image(const fs::path &path) {
+cv::Mat decode_image(const fs::path& path) {
   const std::vector<unsigned char> bytes = read_bytes(path);
   cv::Mat image;
   try {
     image = cv::imdecode(bytes, cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION);
-  } catch (const cv::Exception &error) {
+  } catch (const cv::Exception& error) {
     throw ImageError("cannot be decoded (" + error.err + "); restore it or scale it down");
-  } catch (const std::bad_alloc &) {
+  } catch (const std::bad_alloc&) {
     throw ImageError("is too large for the memory; scale it down");
   }
   const bool is_jpeg = bytes.size() > 2 && bytes[0] == 0xFF && bytes[1] == 0xD8;
@@ -97,7 +97,7 @@ cv::Mat decode_image(const fs::path &path) {
   return image;
 }
 
-Size fitted(const Recipe &recipe, Size size) {
+Size fitted(const Recipe& recipe, Size size) {
   switch (recipe.rule) {
     case ResizeRule::kLongSide:
       return fit_long_side(size, recipe.resize_size.height);
@@ -109,43 +109,44 @@ Size fitted(const Recipe &recipe, Size size) {
   return recipe.resize_size;
 }
 
-Preprocessor::Preprocessor(const Recipe &recipe) : recipe_(recipe), float_tables_(3), byte_tables_(3) {
+Preprocessor::Preprocessor(const Recipe& recipe) : recipe_(recipe), float_tables_(3), byte_tables_(3) {
   for (size_t channel = 0; channel < 3; ++channel) {
     for (size_t value = 0; value < 256; ++value) {
       const double normal = (static_cast<double>(value) - recipe.mean[channel]) / recipe.deviation[channel];
-      float_tables_[channel][value] = static_cast<float>(recipe.normalise_in_model ? static_cast<double>(value) : normal);
+      float_tables_[channel][value] =
+          static_cast<float>(recipe.normalise_in_model ? static_cast<double>(value) : normal);
       byte_tables_[channel][value] = static_cast<unsigned char>(value);
     }
   }
 }
 
-Size Preprocessor::operator()(const cv::Mat &bgr, std::byte *input) const {
+Size Preprocessor::operator()(const cv::Mat& bgr, std::byte* input) const {
   const Size size = fitted(recipe_, {bgr.rows, bgr.cols});
   cv::Mat resized = bgr;
   if (size != Size{bgr.rows, bgr.cols}) {
     cv::resize(bgr, resized, {size.width, size.height}, 0, 0, cv::INTER_LINEAR);
   }
   if (recipe_.inputs[0].dtype == MINDSEG_UINT8) {
-    fill(resized, reinterpret_cast<unsigned char *>(input), byte_tables_);
+    fill(resized, reinterpret_cast<unsigned char*>(input), byte_tables_);
   } else {
-    fill(resized, reinterpret_cast<float *>(input), float_tables_);
+    fill(resized, reinterpret_cast<float*>(input), float_tables_);
   }
   return size;
 }
 
 template <typename Value>
-void Preprocessor::fill(const cv::Mat &bgr, Value *input, const std::vector<std::array<Value, 256>> &tables) const {
+void Preprocessor::fill(const cv::Mat& bgr, Value* input, const std::vector<std::array<Value, 256>>& tables) const {
   const size_t height = recipe_.canvas.height, width = recipe_.canvas.width;
   const size_t pixel = recipe_.nhwc ? 3 : 1, row = width * pixel, plane = recipe_.nhwc ? 1 : height * width;
   for (size_t channel = 0; channel < 3; ++channel) {
     const size_t source = recipe_.bgr ? channel : 2 - channel;
-    const auto &table = tables[channel];
+    const auto& table = tables[channel];
     const Value padding = recipe_.pad_black ? table[0] : Value{0};
     for (size_t y = 0; y < height; ++y) {
-      Value *out = input + channel * plane + y * row;
+      Value* out = input + channel * plane + y * row;
       size_t x = 0;
       if (y < static_cast<size_t>(bgr.rows)) {
-        const unsigned char *pixels = bgr.ptr<unsigned char>(static_cast<int>(y)) + source;
+        const unsigned char* pixels = bgr.ptr<unsigned char>(static_cast<int>(y)) + source;
         for (; x < static_cast<size_t>(bgr.cols); ++x) out[x * pixel] = table[pixels[3 * x]];
       }
       for (; x < width; ++x) out[x * pixel] = padding;

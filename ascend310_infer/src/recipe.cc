@@ -16,13 +16,13 @@ constexpr int kMaxClasses = 255;  // label maps have 8 bits, and 255 is the igno
 
 const std::vector<std::string> kDtypes = {"float32", "float16", "int32", "int64", "uint8", "bool"};
 
-TensorSpec read_tensor(const JsonNode &node) {
+TensorSpec read_tensor(const JsonNode& node) {
   TensorSpec spec;
   spec.name = node.at("name").text();
   const auto sides = node.at("shape").items();
   if (sides.empty() || sides.size() > MINDSEG_MAX_RANK) node.at("shape").fail("expected 1 to 8 sizes");
   int64_t elements = 1;
-  for (const auto &side : sides) {
+  for (const auto& side : sides) {
     spec.shape.push_back(side.integer(1, kMaxElements));
     elements *= spec.shape.back();
     if (elements > kMaxElements) node.at("shape").fail("more values than a tensor can have here");
@@ -31,13 +31,13 @@ TensorSpec read_tensor(const JsonNode &node) {
   return spec;
 }
 
-std::vector<TensorSpec> read_tensors(const JsonNode &node) {
+std::vector<TensorSpec> read_tensors(const JsonNode& node) {
   std::vector<TensorSpec> specs;
-  for (const auto &item : node.items()) specs.push_back(read_tensor(item));
+  for (const auto& item : node.items()) specs.push_back(read_tensor(item));
   return specs;
 }
 
-std::array<double, 3> read_triple(const JsonNode &node, bool positive) {
+std::array<double, 3> read_triple(const JsonNode& node, bool positive) {
   const auto items = node.items();
   if (items.size() != 3) node.fail("expected three numbers");
   std::array<double, 3> values{};
@@ -48,56 +48,58 @@ std::array<double, 3> read_triple(const JsonNode &node, bool positive) {
   return values;
 }
 
-void read_names(const JsonNode &root, Recipe &recipe) {
-  for (const auto &name : root.at("class_names").items()) recipe.class_names.push_back(name.text());
+void read_names(const JsonNode& root, Recipe& recipe) {
+  for (const auto& name : root.at("class_names").items()) recipe.class_names.push_back(name.text());
   if (recipe.class_names.empty()) root.at("class_names").fail("no class");
   if (recipe.task == Task::kSemantic) {
     if (recipe.class_names.size() > kMaxClasses) root.at("class_names").fail("more than 255 classes");
     return;
   }
-  for (const auto &id : root.at("category_ids").items()) recipe.category_ids.push_back(id.integer(0, INT32_MAX));
+  for (const auto& id : root.at("category_ids").items()) recipe.category_ids.push_back(id.integer(0, INT32_MAX));
   if (recipe.category_ids.size() != recipe.class_names.size()) {
-    root.at("category_ids").fail("expected one for each of the " + std::to_string(recipe.class_names.size()) +
-                                 " class_names");
+    root.at("category_ids")
+        .fail("expected one for each of the " + std::to_string(recipe.class_names.size()) + " class_names");
   }
 }
 
 // The image input: (B, 3, H, W) or (B, H, W, 3); an instance model also takes each image's (height, width) in it.
-void read_inputs(const JsonNode &root, Recipe &recipe) {
+void read_inputs(const JsonNode& root, Recipe& recipe) {
   const JsonNode node = root.at("inputs");
   recipe.inputs = read_tensors(node);
   const size_t expected = recipe.task == Task::kSemantic ? 1 : 2;
   if (recipe.inputs.size() != expected) node.fail("expected " + std::to_string(expected) + " input(s)");
   const JsonNode image_node = node.items()[0];
-  const TensorSpec &image = recipe.inputs[0];
+  const TensorSpec& image = recipe.inputs[0];
   recipe.nhwc = image_node.has("layout") && image_node.at("layout").choice({"NCHW", "NHWC"}) == 1;
   const size_t rows = recipe.nhwc ? 1 : 2;
   if (image.shape.size() != 4 || image.shape[recipe.nhwc ? 3 : 1] != 3) {
-    image_node.at("shape").fail(recipe.nhwc ? "expected [batch, height, width, 3]" : "expected [batch, 3, height, width]");
+    image_node.at("shape").fail(recipe.nhwc ? "expected [batch, height, width, 3]"
+                                            : "expected [batch, 3, height, width]");
   }
   if (image.shape[0] > 1024 || image.shape[rows] > kMaxSide || image.shape[rows + 1] > kMaxSide) {
     image_node.at("shape").fail("a batch above 1024 or a side above 32768");
   }
-  if (image.dtype != MINDSEG_FLOAT32 && image.dtype != MINDSEG_UINT8) image_node.fail("expected float32 or uint8 images");
+  if (image.dtype != MINDSEG_FLOAT32 && image.dtype != MINDSEG_UINT8)
+    image_node.fail("expected float32 or uint8 images");
   recipe.batch = static_cast<int>(image.shape[0]);
   recipe.canvas = {static_cast<int>(image.shape[rows]), static_cast<int>(image.shape[rows + 1])};
-  if (expected == 2 && (recipe.inputs[1].shape != std::vector<int64_t>{recipe.batch, 2} ||
-                        recipe.inputs[1].dtype != MINDSEG_FLOAT32)) {
+  if (expected == 2 &&
+      (recipe.inputs[1].shape != std::vector<int64_t>{recipe.batch, 2} || recipe.inputs[1].dtype != MINDSEG_FLOAT32)) {
     node.items()[1].fail("expected float32 [batch, 2]: the images' (height, width)");
   }
 }
 
-void expect_output(const JsonNode &node, const Recipe &recipe, const std::string &name,
-                   const std::vector<int64_t> &shape) {
+void expect_output(const JsonNode& node, const Recipe& recipe, const std::string& name,
+                   const std::vector<int64_t>& shape) {
   if (!recipe.has_output(name)) node.fail("no output is called '" + name + "'");
-  const auto &found = recipe.output(name).shape;
+  const auto& found = recipe.output(name).shape;
   bool same = found.size() == shape.size();
   for (size_t i = 0; same && i < shape.size(); ++i) same = shape[i] == -1 || shape[i] == found[i];
-  if (!same) node.fail("'" + name + "' has the shape " + to_string(found) + ", expected " + to_string(shape) +
-                       " (-1: any)");
+  if (!same)
+    node.fail("'" + name + "' has the shape " + to_string(found) + ", expected " + to_string(shape) + " (-1: any)");
 }
 
-void read_outputs(const JsonNode &root, Recipe &recipe) {
+void read_outputs(const JsonNode& root, Recipe& recipe) {
   const JsonNode node = root.at("outputs");
   recipe.outputs = read_tensors(node);
   if (recipe.task == Task::kSemantic) {
@@ -112,13 +114,13 @@ void read_outputs(const JsonNode &root, Recipe &recipe) {
   }
   expect_output(node, recipe, "boxes", {recipe.batch, -1, 4});
   const int64_t slots = recipe.output("boxes").shape[1];
-  for (const auto *name : {"labels", "scores", "valid"}) expect_output(node, recipe, name, {recipe.batch, slots});
+  for (const auto* name : {"labels", "scores", "valid"}) expect_output(node, recipe, name, {recipe.batch, slots});
   expect_output(node, recipe, "masks", {recipe.batch, slots, -1, -1});
-  const auto &masks = recipe.output("masks").shape;
+  const auto& masks = recipe.output("masks").shape;
   if (masks[2] != masks[3]) node.fail("'masks' are not square");
 }
 
-void read_geometry(const JsonNode &root, Recipe &recipe) {
+void read_geometry(const JsonNode& root, Recipe& recipe) {
   const JsonNode resize = root.at("resize");
   const size_t rule = resize.at("rule").choice({"long_side", "canvas", "short_side", "stretch"});
   recipe.rule = rule == 0 ? ResizeRule::kLongSide : rule == 3 ? ResizeRule::kStretch : ResizeRule::kFit;
@@ -135,11 +137,10 @@ void read_geometry(const JsonNode &root, Recipe &recipe) {
     resize.at("size").fail("the rule long_side has a square canvas");
   }
   root.at("pad").at("position").choice({"bottom_right"});
-  recipe.pad_black =
-      root.at("pad").at("value").choice({"zero_after_normalisation", "black_before_normalisation"}) == 1;
+  recipe.pad_black = root.at("pad").at("value").choice({"zero_after_normalisation", "black_before_normalisation"}) == 1;
 }
 
-void read_colour(const JsonNode &root, Recipe &recipe) {
+void read_colour(const JsonNode& root, Recipe& recipe) {
   recipe.bgr = root.at("decode").at("colour_order").choice({"RGB", "BGR"}) == 1;
   const JsonNode normalise = root.at("normalise");
   recipe.mean = read_triple(normalise.at("mean"), false);
@@ -150,7 +151,7 @@ void read_colour(const JsonNode &root, Recipe &recipe) {
   }
 }
 
-void read_postprocess(const JsonNode &root, Recipe &recipe) {
+void read_postprocess(const JsonNode& root, Recipe& recipe) {
   if (!root.has("postprocess")) return;
   const JsonNode node = root.at("postprocess");
   if (node.has("mask_threshold")) recipe.mask_threshold = node.at("mask_threshold").number();
@@ -159,18 +160,18 @@ void read_postprocess(const JsonNode &root, Recipe &recipe) {
 
 }  // namespace
 
-nlohmann::json read_json(const std::filesystem::path &path) {
+nlohmann::json read_json(const std::filesystem::path& path) {
   std::error_code ignored;
   std::ifstream file(path);
   if (!file || std::filesystem::is_directory(path, ignored)) throw Failure(path.string() + ": cannot be read");
   try {
     return nlohmann::json::parse(file);
-  } catch (const nlohmann::json::exception &error) {
+  } catch (const nlohmann::json::exception& error) {
     throw Failure(path.string() + ": is no JSON (" + error.what() + ")");
   }
 }
 
-Recipe read_recipe(const std::filesystem::path &path) {
+Recipe read_recipe(const std::filesystem::path& path) {
   const nlohmann::json content = read_json(path);
   const JsonNode root(content, path.string());
   root.at("format").choice({"mindseg.preprocess"});
@@ -194,15 +195,15 @@ int64_t TensorSpec::elements() const {
 
 size_t TensorSpec::bytes() const { return static_cast<size_t>(elements()) * bytes_of(dtype); }
 
-bool Recipe::has_output(const std::string &name) const {
-  for (const auto &spec : outputs) {
+bool Recipe::has_output(const std::string& name) const {
+  for (const auto& spec : outputs) {
     if (spec.name == name) return true;
   }
   return false;
 }
 
-const TensorSpec &Recipe::output(const std::string &name) const {
-  for (const auto &spec : outputs) {
+const TensorSpec& Recipe::output(const std::string& name) const {
+  for (const auto& spec : outputs) {
     if (spec.name == name) return spec;
   }
   throw Failure("preprocess.json has no output '" + name + "'; export the model again");
@@ -217,7 +218,7 @@ std::string to_string(mindseg_dtype dtype) {
   return static_cast<size_t>(dtype) < kDtypes.size() ? kDtypes[dtype] : "an unknown type";
 }
 
-std::string to_string(const std::vector<int64_t> &shape) {
+std::string to_string(const std::vector<int64_t>& shape) {
   std::string text;
   for (const auto side : shape) text += (text.empty() ? "" : ", ") + std::to_string(side);
   return "[" + text + "]";

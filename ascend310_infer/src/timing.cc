@@ -6,7 +6,7 @@
 
 namespace mindseg {
 
-void Timing::add(const Latency &latency) {
+void Timing::add(const Latency& latency) {
   const std::lock_guard<std::mutex> lock(mutex_);
   latencies_.push_back(latency);
 }
@@ -19,18 +19,20 @@ double Timing::images_per_second() const {
 }
 
 std::vector<std::pair<std::string, Percentiles>> Timing::percentiles() const {
-  static const std::pair<const char *, double Latency::*> kStages[] = {{"decode", &Latency::decode},
-                                                                       {"preprocess", &Latency::preprocess},
-                                                                       {"inference", &Latency::inference},
-                                                                       {"write", &Latency::write},
-                                                                       {"total", &Latency::total}};
+  static const std::pair<const char*, double Latency::*> kStages[] = {{"decode", &Latency::decode},
+                                                                      {"preprocess", &Latency::preprocess},
+                                                                      {"inference", &Latency::inference},
+                                                                      {"write", &Latency::write},
+                                                                      {"total", &Latency::total}};
   std::vector<std::pair<std::string, Percentiles>> result;
   if (latencies_.empty()) return result;
-  for (const auto &[name, stage] : kStages) {
+  for (const auto& [name, stage] : kStages) {
     std::vector<double> values;
-    for (const auto &latency : latencies_) values.push_back(latency.*stage);
+    for (const auto& latency : latencies_) values.push_back(latency.*stage);
     std::sort(values.begin(), values.end());
-    const auto at = [&](double share) { return values[static_cast<size_t>(share * static_cast<double>(values.size() - 1))]; };
+    const auto at = [&](double share) {
+      return values[static_cast<size_t>(share * static_cast<double>(values.size() - 1))];
+    };
     result.push_back({name, {at(0.5), at(0.9), at(0.99)}});
   }
   return result;
@@ -39,9 +41,9 @@ std::vector<std::pair<std::string, Percentiles>> Timing::percentiles() const {
 std::string Timing::table() const {
   std::ostringstream out;
   out << std::fixed << std::setprecision(2) << images() << " images, " << images_per_second() << " images/s\n";
-  for (const auto &[stage, p] : percentiles()) {
-    out << std::left << std::setw(12) << stage << std::right << "p50 " << std::setw(9) << p.p50 << "  p90 " << std::setw(9)
-        << p.p90 << "  p99 " << std::setw(9) << p.p99 << " ms\n";
+  for (const auto& [stage, p] : percentiles()) {
+    out << std::left << std::setw(12) << stage << std::right << "p50 " << std::setw(9) << p.p50 << "  p90 "
+        << std::setw(9) << p.p90 << "  p99 " << std::setw(9) << p.p99 << " ms\n";
   }
   return out.str();
 }

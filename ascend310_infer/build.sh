@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
+# Build the offline inference program: build.sh [BUILD_DIR] [flags of cmake, e.g. -DSANITIZE=ON]
+#
+# BUILD_DIR is ascend310_infer/build by default; what is up to date there is not built again. The backend for Ascend is
+# built where MS_LITE_HOME names a MindSpore Lite package, the one for CPUs where $PYTHON has the PyPI wheel openvino.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/../scripts/common.sh"
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then usage; exit 0; fi
+
+missing=()
+for pair in cmake:cmake g++:g++ make:make; do
+    command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+done
+header() { compgen -G "/usr/include/$1" >/dev/null || compgen -G "/usr/local/include/$1" >/dev/null; }
+header "opencv4/opencv2/imgcodecs.hpp" || missing+=(libopencv-dev)
+header "nlohmann/json.hpp" || missing+=(nlohmann-json3-dev)
+[[ ${#missing[@]} -eq 0 ]] || die "missing system packages; as root: apt-get update && apt-get install -y ${missing[*]}"
+
+build=$here/build
+if [[ $# -gt 0 && $1 != -* ]]; then build=$1; shift; fi
+flags=()
+find_openvino='import importlib.util as u; s = u.find_spec("openvino"); print(s and s.submodule_search_locations[0] or "")'
+openvino=$("$(python_command)" -c "$find_openvino")
+[[ -z $openvino ]] || flags+=(-DOpenVINO_DIR="$openvino/cmake")
+if [[ -n ${MS_LITE_HOME:-} ]]; then
+    [[ -d $MS_LITE_HOME/runtime ]] || die "MS_LITE_HOME=$MS_LITE_HOME: no MindSpore Lite package (no folder runtime in it)"
+    flags+=(-DMINDSPORE_PATH="$MS_LITE_HOME/runtime")
+fi
+cmake -S "$here" -B "$build" ${flags[@]+"${flags[@]}"} "$@" >&2
+cmake --build "$build" --parallel "${BUILD_JOBS:-2}" >&2
+echo "$build/main"

@@ -1,0 +1,49 @@
+"""Score offline results: `python postprocess.py --result_path=DIR --data_root=... --data_lst=...` (see README.md)."""
+import sys
+from pathlib import Path
+
+from src.config import Parser, add_flag, entry_point
+from src.contract import InputError
+
+
+def main() -> int:
+    args = parse(sys.argv[1:])
+    from src.metrics.result_files import write_json
+    from src.metrics.tables import coco_table, miou_table
+    from src.tools.score_results import score_coco, score_list
+
+    if args.data_lst:
+        numbers = score_list(args.result_path, args.data_root, args.data_lst, num_classes=args.num_classes,
+                             crop_size=args.crop_size)
+        print(miou_table(numbers))
+        if numbers["images_without_result"]:
+            missing = numbers["images_without_result"]
+            print(f"{len(missing)} images without a result did not count: {missing[:20]}")
+    else:
+        numbers = score_coco(args.result_path, args.ann_file, args.img_path)
+        print(coco_table(numbers))
+    write_json(Path(args.result_path) / "metrics.json", numbers)
+    return 0
+
+
+def parse(argv: list[str]):
+    parser = Parser(description=__doc__)
+    add_flag(parser, "result_path", "./result_Files", "folder that the inference wrote; metrics.json is written there")
+    add_flag(parser, "data_root", "", "semantic: folder that the list's paths start from")
+    add_flag(parser, "data_lst", "", "semantic: list of images and labels")
+    add_flag(parser, "ann_file", "", "instance: COCO annotations")
+    add_flag(parser, "img_path", "", "instance: folder of the images")
+    add_flag(parser, "num_classes", 21, "of raw .bin results of the model zoo's DeepLabV3")
+    add_flag(parser, "crop_size", 513, "of raw .bin results of the model zoo's DeepLabV3")
+    args = parser.parse_args(argv)
+    semantic, instance = bool(args.data_lst or args.data_root), bool(args.ann_file or args.img_path)
+    if semantic == instance:
+        raise InputError("give either --data_root and --data_lst, or --ann_file and --img_path")
+    for name in ("data_root", "data_lst") if semantic else ("ann_file", "img_path"):
+        if not getattr(args, name):
+            raise InputError(f"--{name} is missing")
+    return args
+
+
+if __name__ == "__main__":
+    entry_point(main)

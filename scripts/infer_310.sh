@@ -1,0 +1,37 @@
+# What the two run_infer_310.sh share; sourced by them after common.sh, in bash. Nothing happens when it is read.
+# shellcheck shell=bash
+
+# free_name FILE: FILE, or FILE with a number before its suffix where that is taken.
+free_name() {
+    local path=$1 number=1
+    while [[ -e $path ]]; do
+        number=$((number + 1))
+        path=${1%.*}_$number.${1##*.}
+    done
+    echo "$path"
+}
+
+# infer_and_score MODEL DEVICE_ID DATASET LIST TRUTH...: build the program, run it over LIST, score by postprocess.py TRUTH...
+# Results in result_Files, logs in infer.log and acc.log, all in $infer_path. An inference that was stopped goes on.
+# Unreadable images end in status 3, after the others were scored.
+infer_and_score() {
+    local model=$1 device=$2 dataset=$3 list=$4 folder=${infer_path:-.} root program log status=0
+    shift 4
+    root=$(project_root)
+    mkdir -p "$folder"
+    log=$(free_name "$folder/infer.log")
+    program=$("$root/ascend310_infer/build.sh" 2>"$folder/build.log") ||
+        { cat "$folder/build.log" >&2; die "the program was not built, see above and $folder/build.log"; }
+    logged "$log" "$program" --model_path="$model" --dataset_path="$dataset" --image_list="$list" \
+        --device_type="${DEVICE_TYPE:-Ascend}" --device_id="$device" --result_path="$folder/result_Files" || status=$?
+    [[ $status -eq 0 || $status -eq 3 ]] || return "$status"
+    log=$(free_name "$folder/acc.log")
+    logged "$log" "$(python_command)" "$root/postprocess.py" --result_path="$folder/result_Files" "$@" || return
+    echo "results: $folder/result_Files, accuracy: $log"
+    return "$status"
+}
+
+# expect_device ID: a whole number, or the usage.
+expect_device() {
+    [[ $1 =~ ^[0-9]+$ ]] || usage_error "DEVICE_ID '$1' is no number"
+}

@@ -1,0 +1,32 @@
+"""The numbers of an evaluation as tables for people, the same after eval.py and after postprocess.py."""
+from __future__ import annotations
+
+from typing import Any
+
+from src.metrics.coco_map import summary
+
+
+def miou_table(numbers: dict[str, Any]) -> str:
+    """`MeanIoU.compute()` as a table: IoU of each class, then the means."""
+    rows = [f"{name:<20} {'-' if iou is None else f'{100 * iou:6.2f}'}" for name, iou in numbers["iou"].items()]
+    total = (f"mean IoU {numbers['miou']:.4f}, pixel accuracy {numbers['pixel_accuracy']:.4f}, "
+             f"mean accuracy {numbers['mean_accuracy']:.4f}, {numbers['images']} images")
+    return "\n".join([f"{'class':<20} IoU %", *rows, total])
+
+
+def coco_table(numbers: dict[str, Any]) -> str:
+    """`CocoMAP.compute()`: COCO's lines for boxes and masks, AP by class, and which images did not count."""
+    parts = [f"Evaluate annotation type *{kind}*\n{summary(numbers[kind])}" for kind in ("bbox", "segm")
+             if numbers[kind]]
+    rows = [f"{'class':<20} {'objects':>8} {'box AP':>7} {'mask AP':>7}"]
+    rows += [f"{name:<20} {row['instances']:8d} {_percent(row['bbox'])} {_percent(row['segm'])}"
+             for name, row in numbers["classes"].items()]
+    remarks = [f"{len(numbers[key])} {key.replace('_', ' ')}: {numbers[key][:20]}"
+               for key in ("images_without_prediction", "predictions_without_truth") if numbers[key]]
+    if numbers["images_without_masks"]:
+        remarks.append(f"{numbers['images_without_masks']} images have objects without masks and count for boxes alone")
+    return "\n\n".join([*parts, "\n".join(rows), *remarks])
+
+
+def _percent(value: float | None) -> str:
+    return f"{'-':>7}" if value is None else f"{100 * value:7.2f}"

@@ -1,0 +1,104 @@
+"""Scores of a folder of offline results, ours or the model zoo's raw tensors, against a list or COCO annotations.
+
+Results are matched with the truth by the image's name. No MindSpore here.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from src.contract import InputError
+from src.data.coco import CocoSource
+from src.data.decode import decode_label, header_size
+from src.data.instances import categories_of
+from src.data.voc import ListSource
+from src.deeplabv3.config import VOC_CLASSES
+from src.metrics.coco_map import CocoMAP
+from src.metrics.miou import MeanIoU
+from src.metrics.result_files import ResultFiles, is_result_folder, read_index
+from src.tools import raw_results
+
+
+def score_list(result_path: str, data_root: str, data_lst: str, *, num_classes: int, crop_size: int) -> dict:
+    """`MeanIoU.compute()` of a list's images, with `images_without_result`, which did not count.
+
+    Args:
+        result_path: folder of results; of raw tensors, num_classes and crop_size say the shape.
+        data_root, data_lst: see `ListSource`.
+    """
+    source = ListSource(data_root, data_lst)
+    names, predict = _semantic(result_path, num_classes, crop_size)
+    evaluator, missing = MeanIoU(names, decode_label), []
+    for record in source.rows(range(len(source))):
+        prediction = predict(record)
+        if prediction is None:
+            missing.append(record.file_name)
+            continue
+        try:
+            evaluator.update(prediction, record.target)
+        except InputError as error:
+            raise InputError(f"{record.place}: {record.file_name}: {error}") from error
+    _expect_some(result_path, len(missing) < len(source), f"{data_lst}, such as {record.file_name}")
+    return evaluator.compute() | {"images_without_result": missing}
+
+
+def score_coco(result_path: str, ann_file: str, img_path: str) -> dict:
+    """`CocoMAP.compute()` of an annotation file's images; in one without a result nothing was found."""
+    source, predict = _instance(result_path, ann_file, img_path)
+    evaluator, found = CocoMAP(), 0
+    for record in source.rows(range(len(source))):
+        prediction = predict(record)
+        if prediction is None:
+            evaluator.update_missing(record.target)
+        else:
+            evaluator.update(prediction, record.target)
+            found += 1
+    _expect_some(result_path, found > 0, f"{ann_file}, such as {record.file_name}")
+    return evaluator.compute()
+
+
+def _semantic(result_path: str, num_classes: int, crop_size: int) -> tuple[tuple[str, ...], Callable]:
+    """Class names, and record -> label map or None."""
+    if is_result_folder(result_path):
+        results = _index(result_path, "semantic")
+        return results.class_names, lambda r: results.label_map(r.file_name, r.image_id)
+    _expect_raw(result_path)
+    names = VOC_CLASSES if num_classes == len(VOC_CLASSES) else tuple(f"class_{k}" for k in range(num_classes))
+    return names, lambda r: raw_results.label_map(
+        result_path, r.file_name, r.image_id, num_classes=num_classes, crop_size=crop_size,
+        image_size=header_size(r.image))
+
+
+def _instance(result_path: str, ann_file: str, img_path: str) -> tuple[CocoSource, Callable]:
+    """The truth, and record -> instances or None."""
+    if is_result_folder(result_path):
+        results = _index(result_path, "instance")
+        source = CocoSource(ann_file, img_path, class_names=results.class_names)
+        labels = {c.category_id: c.label for c in categories_of(source)}
+        return source, lambda r: results.instances(r.file_name, r.image_id, labels)
+    _expect_raw(result_path)
+    return CocoSource(ann_file, img_path), lambda r: raw_results.instances(
+        result_path, r.file_name, r.image_id, image_size=header_size(r.image))
+
+
+def _index(result_path: str, task: str) -> ResultFiles:
+    results = read_index(result_path)
+    if results.task != task:
+        truth = "--data_root and --data_lst" if results.task == "semantic" else "--ann_file and --img_path"
+        raise InputError(f"--result_path={result_path}: holds results of the task {results.task}; score them "
+                         f"with {truth}")
+    return results
+
+
+def _expect_raw(result_path: str) -> None:
+    if not Path(result_path).is_dir():
+        raise InputError(f"--result_path={result_path}: no such folder; give the one that the inference wrote")
+    if not raw_results.is_raw_folder(result_path):
+        raise InputError(f"--result_path={result_path}: holds neither index.json nor NAME_0.bin; run the inference "
+                         "to its end first (it goes on where it stopped)")
+
+
+def _expect_some(result_path: str, any_found: bool, truth: str) -> None:
+    if not any_found:
+        raise InputError(f"--result_path={result_path}: has a result of none of the images of {truth}; give the truth "
+                         "that belongs to the images of the inference")
