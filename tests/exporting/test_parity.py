@@ -1,0 +1,75 @@
+"""Comparison of results: what counts as equal, and what does not."""
+import numpy as np
+import pytest
+
+from src.exporting.parity import compare
+
+LABELS = {"outputs": [{"name": "labels"}]}
+SCORES = {"outputs": [{"name": "scores"}]}
+DETECTIONS = {"outputs": [{"name": n} for n in ("boxes", "labels", "scores", "valid", "masks")],
+              "postprocess": {"score_threshold": 0.05}}
+
+
+def detections(*found, slots=4):
+    """(label, score, x1) of each -> the five arrays of a batch of one; boxes are 10 x 10, masks their upper half."""
+    boxes, labels = np.zeros((1, slots, 4), np.float32), np.zeros((1, slots), np.int32)
+    scores, masks = np.zeros((1, slots), np.float32), np.zeros((1, slots, 28, 28), np.float32)
+    for i, (label, score, x1) in enumerate(found):
+        boxes[0, i], labels[0, i], scores[0, i] = (x1, 5, x1 + 10, 15), label, score
+        masks[0, i, :14] = 0.9
+    return boxes, labels, scores, scores > 0, masks
+
+
+def test_label_maps_are_compared_pixel_by_pixel():
+    labels = np.zeros((1, 100, 100), np.int32)
+    other = labels.copy()
+    other[0, 0, 0] = 1
+    assert compare((labels,), (other,), LABELS).labels_equal == 0.9999
+    assert compare((labels,), (other,), LABELS).acceptable
+    other[0, 0, 1] = 1
+    assert not compare((labels,), (other,), LABELS).acceptable
+
+
+def test_scores_give_label_maps_and_differ_by_themselves():
+    scores = np.tile(np.array([0.2, 0.8], np.float32)[None, :, None, None], (1, 1, 4, 4))
+    difference = compare((scores,), (scores[:, ::-1],), SCORES)
+    assert difference.labels_equal == 0 and difference.scores == pytest.approx(0.6)
+    assert compare((scores,), (scores + 0.0009,), SCORES).acceptable
+    assert not compare((scores,), (scores + 0.002,), SCORES).acceptable
+
+
+FOUND = [(1, 0.9, 20.0), (2, 0.9, 50.0), (1, 0.06, 80.0)]
+
+
+@pytest.mark.parametrize("other, acceptable, text", [
+    (FOUND, True, "detections 3, unmatched 0"),
+    ([FOUND[1], FOUND[0], FOUND[2]], True, "boxes 0.0000 px"),  # equal scores may change places
+    ([(1, 0.9, 20.05), *FOUND[1:]], True, "boxes 0.0500 px"),
+    ([(1, 0.9, 20.2), *FOUND[1:]], False, "boxes 0.2000 px"),
+    ([(1, 0.9, 25.0), *FOUND[1:]], False, "unmatched 2"),  # one too few and one too many
+    ([(3, 0.9, 20.0), *FOUND[1:]], False, "unmatched 2"),
+    ([(1, 0.898, 20.0), *FOUND[1:]], False, "scores 2.0e-03"),
+    (FOUND[:2], False, "unmatched 1"),
+    (FOUND[:1], False, "unmatched 2"),
+    ([], False, "unmatched 3"),
+    ([*FOUND, (1, 0.0505, 120.0)], True, "unmatched 0"),  # at the threshold, rounding decides
+    ([*FOUND, (1, 0.0515, 120.0)], False, "unmatched 1"),
+])
+def test_detections(other, acceptable, text):
+    difference = compare(detections(*FOUND), detections(*other), DETECTIONS)
+    assert text in str(difference) and difference.acceptable is acceptable
+
+
+def test_where_all_slots_are_taken_the_last_may_be_another():
+    full = detections(*FOUND, slots=3)
+    assert compare(full, detections(*FOUND[:2], (1, 0.0605, 120.0), slots=3), DETECTIONS).acceptable
+    assert not compare(full, detections(*FOUND[:2], (1, 0.0705, 120.0), slots=3), DETECTIONS).acceptable
+
+
+def test_masks_are_compared_at_their_threshold():
+    one, other = detections(*FOUND), detections(*FOUND)
+    other[4][0, 1] = np.where(other[4][0, 1] > 0.5, 0.6, 0.4)
+    assert compare(one, other, DETECTIONS).masks_equal == 1
+    other[4][0, 1, 0, 0] = 0
+    difference = compare(one, other, DETECTIONS)
+    assert difference.masks_equal == 783 / 784 and not difference.acceptable
