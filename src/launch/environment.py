@@ -28,7 +28,9 @@ def timeouts(compile_seconds: int, start_seconds: int, environ: Mapping[str, str
     Ranks compile their graphs at different speeds, rank 0 may evaluate alone: until the slowest is back, the others
     wait in a collective. HCCL gives up on that after HCCL_EXEC_TIMEOUT (multiples of 68, up to 17340) and, when links
     are set up, after HCCL_CONNECT_TIMEOUT (120 to 7200); MindSpore's CPU collectives after MS_CPU_COMM_OP_TIMEOUT,
-    30 by default (measured: a rank 45 s late ended the job). Variables that the user has set stay.
+    30 by default (measured: a rank 45 s late ended the job). Its scheduler gives a rank up whose signs of life stop for
+    MS_NODE_TIMEOUT, 300 by default (measured: a compilation of six minutes on a crowded machine ended the job). That
+    a rank or host is dead is noticed within seconds by the launchers themselves. Variables that the user has set stay.
 
     Args:
         compile_seconds: longest time that one rank may be behind another.
@@ -39,6 +41,8 @@ def timeouts(compile_seconds: int, start_seconds: int, environ: Mapping[str, str
                 "HCCL_EXEC_TIMEOUT": min(max(steps, 1) * 68, 17340),
                 "MS_CPU_COMM_OP_TIMEOUT": compile_seconds,
                 "MS_RECEIVE_MSG_TIMEOUT": compile_seconds,
+                "MS_NODE_TIMEOUT": compile_seconds,
+                "MS_HEARTBEAT_RETRY_TIMEOUT": compile_seconds,
                 "MS_TOPO_TIMEOUT": start_seconds}
     return {name: environ.get(name) or str(value) for name, value in computed.items()}
 

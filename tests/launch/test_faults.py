@@ -84,9 +84,9 @@ def test_sigterm_to_the_launcher_or_to_one_rank_stops_all_at_one_step(ranks):
 
 
 def test_a_folder_is_refused_to_a_second_job_until_the_first_is_killed(ranks):
-    popen = ranks.start("folder=out", "epochs=40", "delay=0.05")
+    popen = ranks.start("folder=out", "epochs=8", "delay=2")
     ranks.wait_for_step("out", 4)
-    status, output = ranks.run("folder=out", "epochs=40", "--resume")
+    status, output = ranks.run("folder=out", "epochs=8", "--resume")
     assert status == 2
     assert "error: --output_dir=out: another run is writing into this folder" in output
     assert popen.poll() is None
@@ -96,7 +96,7 @@ def test_a_folder_is_refused_to_a_second_job_until_the_first_is_killed(ranks):
     while left := ranks.left():
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
-    status, output = ranks.run("folder=out", "epochs=40", "--resume")
+    status, output = ranks.run("folder=out", "epochs=8", "--resume")
     assert status == 0, output
     assert "resuming from out/line-" in ranks.log(0)
 

@@ -20,7 +20,8 @@ def job(table, index=0, **kwargs):
 
 def test_time_outs_cover_what_they_wait_for():
     assert TIMEOUTS == {"HCCL_CONNECT_TIMEOUT": "600", "HCCL_EXEC_TIMEOUT": "612", "MS_CPU_COMM_OP_TIMEOUT": "600",
-                        "MS_RECEIVE_MSG_TIMEOUT": "600", "MS_TOPO_TIMEOUT": "300"}
+                        "MS_RECEIVE_MSG_TIMEOUT": "600", "MS_NODE_TIMEOUT": "600",
+                        "MS_HEARTBEAT_RETRY_TIMEOUT": "600", "MS_TOPO_TIMEOUT": "300"}
     assert timeouts(1, 1, {})["HCCL_CONNECT_TIMEOUT"] == "120"
     assert timeouts(99999, 1, {})["HCCL_EXEC_TIMEOUT"] == "17340"
     assert timeouts(600, 300, {"HCCL_EXEC_TIMEOUT": "1800"})["HCCL_EXEC_TIMEOUT"] == "1800"
