@@ -11,7 +11,7 @@ from PIL import Image
 from src.data.decode import decode_image
 from src.deeplabv3.recipe import InputRecipe as SemanticRecipe
 from src.maskrcnn.recipe import InputRecipe as InstanceRecipe
-from tests.ascend310_infer.conftest import SPEC, changed, instance_model, instance_spec, run, semantic_model
+from tests.ascend310_infer.tiny_models import SPEC, changed, instance_model, instance_spec, run, save, semantic_model
 
 pytestmark = pytest.mark.slow
 MEAN, STD = tuple(SPEC["normalise"]["mean"]), tuple(SPEC["normalise"]["std"])
@@ -60,7 +60,8 @@ def images(tmp_path_factory) -> Path:
         (folder / name).write_bytes(data)
     real = Path(__file__).parents[3] / "shared/data"
     for path in [*sorted((real / "camvid/JPEGImages").glob("*.jpg"))[:15],
-                 *sorted((real / "coco_open/val2017").glob("*.jpg"))[:30], *sorted((real / "nuclei/val2018").iterdir())[:5]]:
+                 *sorted((real / "coco_open/val2017").glob("*.jpg"))[:30],
+                 *sorted((real / "nuclei/val2018").glob("*"))[:5]]:
         (folder / path.name).write_bytes(path.read_bytes())
     return folder
 
@@ -107,7 +108,8 @@ def test_inputs_of_mask_rcnn(name, program, images, tmp_path):
               "masks": np.zeros((1, 2, 28, 28), np.float32)}
     spec = changed(instance_spec(arrays, height=64, width=96), **changes)
     recipe = InstanceRecipe((64, 96), MEAN, STD, **options)
-    compare(program, instance_model(tmp_path, spec, arrays), images, tmp_path, lambda i: recipe.prepare(i)[0], (3, 64, 96))
+    model = instance_model(tmp_path, spec, arrays)
+    compare(program, model, images, tmp_path, lambda i: recipe.prepare(i)[0], (3, 64, 96))
 
 
 def test_bytes_for_a_model_that_normalises_itself(program, tmp_path):
@@ -115,13 +117,11 @@ def test_bytes_for_a_model_that_normalises_itself(program, tmp_path):
     import onnx
     from onnx import helper
 
-    from tests.ascend310_infer import conftest
-
     spec = changed(SPEC, inputs__0={"name": "image", "shape": [1, 65, 65, 3], "dtype": "uint8", "layout": "NHWC"},
                    normalise__in_model=True)
     nodes = [helper.make_node("Cast", ["image"], ["pixels"], to=onnx.TensorProto.FLOAT),
              helper.make_node("Transpose", ["pixels"], ["scores"], perm=[0, 3, 1, 2])]
-    model = conftest.save(tmp_path / "m", spec, nodes, {"image": [1, 65, 65, 3]}, {"scores": [1, 3, 65, 65]}, [])
+    model = save(tmp_path / "m", spec, nodes, {"image": [1, 65, 65, 3]}, {"scores": [1, 3, 65, 65]}, [])
     content = onnx.load(model)
     content.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
     onnx.save(content, model)

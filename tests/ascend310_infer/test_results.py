@@ -1,0 +1,177 @@
+"""Label maps and detections against the Python predictors', the result folder, and what a second run does."""
+import json
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from src.data import image_ops
+from src.deeplabv3.predict import to_image_frame
+from src.maskrcnn.predict import to_instances
+from src.maskrcnn.recipe import InputRecipe
+from tests.ascend310_infer.tiny_models import SPEC, changed, instance_model, instance_spec, run, save, semantic_model
+
+pytestmark = pytest.mark.slow
+SIZES = {"landscape": (40, 90), "portrait": (131, 77), "square": (65, 65), "pixel": (1, 1), "line": (1, 30),
+         "large": (375, 500), "double": (130, 130)}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    for n, (name, (height, width)) in enumerate(SIZES.items()):
+        small = np.random.default_rng(n).integers(0, 256, (height // 6 + 2, width // 6 + 2, 3), np.uint8)
+        image = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+        (folder / f"{name}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    return folder
+
+
+def constant_scores(folder, scores):
+    """A DeepLabV3 that finds `scores` (K, S, S) in every image."""
+    import onnx
+    from onnx import helper
+
+    nodes = [helper.make_node("ReduceMax", ["image"], ["top"], keepdims=0),
+             helper.make_node("Mul", ["top", "zero"], ["nothing"]),
+             helper.make_node("Add", ["nothing", "in"], ["scores"])]
+    names = [f"c{k}" for k in range(len(scores))]
+    side = scores.shape[1]
+    spec = changed(SPEC, class_names=names, outputs__0__shape=[1, *scores.shape], inputs__0__shape=[1, 3, side, side],
+                   resize__size=[side, side])
+    constants = [onnx.numpy_helper.from_array(scores[None], "in"), onnx.numpy_helper.from_array(np.float32(0), "zero")]
+    return save(folder, spec, nodes, {"image": [1, 3, side, side]}, {"scores": [1, *scores.shape]}, constants)
+
+
+@pytest.mark.parametrize("build", ["program", "sanitized"])
+def test_label_maps_are_those_of_python(build, request, images, tmp_path):
+    rng = np.random.default_rng(0)
+    scores = cv2.resize(rng.random((9, 9, 21), np.float32), (65, 65), interpolation=cv2.INTER_CUBIC).transpose(2, 0, 1)
+    model = constant_scores(tmp_path / "m", np.ascontiguousarray(scores))
+    ran = run(request.getfixturevalue(build), model, images, tmp_path / "r")
+    assert ran.returncode == 0, ran.stderr
+    equal = total = 0
+    for name, size in SIZES.items():
+        found = cv2.imread(str(tmp_path / f"r/labels/{name}.png"), cv2.IMREAD_UNCHANGED)
+        expected = to_image_frame(scores, image_ops.fit_long_side(size, 65), size).reshape(*size, 21).argmax(-1)
+        assert found.shape == size and found.dtype == np.uint8
+        equal, total = equal + (found == expected).sum(), total + found.size
+    assert total > 200_000 and equal >= 0.9999 * total
+    assert len(np.unique(found)) > 5
+
+
+def detections(rng, slots=12):
+    corners = np.sort(rng.uniform(-5, 100, (1, slots, 2, 2)), 2).reshape(1, slots, 4).astype(np.float32)
+    corners[0, 0] = [0, 0, 96, 64]  # the whole canvas
+    corners[0, 1] = [10, 10, 10, 10]  # nothing
+    corners[0, 2] = [90.2, 60.7, 96, 64]  # the corner
+    masks = np.stack([cv2.resize(rng.random((5, 5), np.float32), (28, 28)) for _ in range(slots)])[None]
+    masks[0, 3] = 0  # an empty mask
+    masks[0, 0] = 1  # a full one
+    return {"boxes": corners, "labels": rng.integers(1, 3, (1, slots)).astype(np.int32),
+            "scores": np.sort(rng.random((1, slots), np.float32))[:, ::-1].copy(),
+            "valid": (np.arange(slots) < slots - 2)[None], "masks": masks}
+
+
+@pytest.mark.parametrize("paste_pad", [None, 0, 1])
+@pytest.mark.parametrize("build", ["program", "sanitized"])
+def test_detections_are_those_of_python(build, paste_pad, request, images, tmp_path):
+    arrays = detections(np.random.default_rng(3))
+    spec = instance_spec(arrays, height=64, width=96, paste_pad=paste_pad)
+    ran = run(request.getfixturevalue(build), instance_model(tmp_path / "m", spec, arrays), images, tmp_path / "r")
+    assert ran.returncode == 0, ran.stderr
+    recipe = InputRecipe((64, 96), (0,) * 3, (1,) * 3)
+    inside = 0
+    for name, size in SIZES.items():
+        content = json.loads((tmp_path / f"r/detections/{name}.json").read_text())
+        found = content["detections"]
+        assert (content["file_name"], content["height"], content["width"]) == (f"{name}.png", *size)
+        expected = to_instances(1, tuple(a[0] for a in arrays.values()), image_size=recipe.fitted(size),
+                                original_size=size, paste_pad=paste_pad)
+        assert len(found) == 10 == len(expected.scores)
+        assert [d["label"] for d in found] == expected.labels.tolist()
+        assert [d["category_id"] for d in found] == [[0, 17, 18][k] for k in expected.labels]
+        assert [np.float32(d["score"]) for d in found] == expected.scores.tolist()
+        boxes = np.array([d["bbox"] for d in found])
+        boxes[:, 2:] += boxes[:, :2]
+        np.testing.assert_allclose(boxes, expected.boxes_image, atol=1e-4)
+        for detection, rle in zip(found, expected.rles):
+            ours, theirs = coco_mask.decode(detection["segmentation"]), coco_mask.decode(rle)
+            assert (ours != theirs).sum() <= max(1, 1e-4 * ours.size), name
+            inside += int(ours.sum())
+            # the text itself is what pycocotools writes for these pixels
+            assert detection["segmentation"]["counts"] == coco_mask.encode(np.asfortranarray(ours))["counts"].decode()
+    assert inside > 10_000
+
+
+def test_labels_of_a_network_that_returns_labels(program, images, tmp_path):
+    import onnx
+    from onnx import helper
+
+    spec = changed(SPEC, outputs=[{"name": "labels", "shape": [1, 65, 65], "dtype": "int32"}])
+    nodes = [helper.make_node("ArgMax", ["image"], ["best"], axis=1, keepdims=0),
+             helper.make_node("Cast", ["best"], ["labels"], to=onnx.TensorProto.INT32)]
+    outputs = {"labels": np.zeros((1, 65, 65), np.int32)}
+    model = save(tmp_path / "m", spec, nodes, {"image": [1, 3, 65, 65]}, outputs, [])
+    ran = run(program, model, images, tmp_path / "r", f"--dump_inputs={tmp_path / 'in'}")
+    assert ran.returncode == 0, ran.stderr
+    for name in ("landscape", "double", "large"):
+        height, width = image_ops.fit_long_side(SIZES[name], 65)
+        labels = np.fromfile(tmp_path / f"in/{name}.bin", np.float32).reshape(3, 65, 65).argmax(0).astype(np.uint8)
+        expected = image_ops.resize(labels[:height, :width].copy(), SIZES[name], "nearest")
+        assert (cv2.imread(str(tmp_path / f"r/labels/{name}.png"), cv2.IMREAD_UNCHANGED) == expected).all()
+
+
+def test_batches_do_not_change_results(program, images, tmp_path):
+    single = semantic_model(tmp_path / "m1")
+    batched = semantic_model(tmp_path / "m4", changed(SPEC, inputs__0__shape=[4, 3, 65, 65],
+                                                      outputs__0__shape=[4, 3, 65, 65]))
+    for model, out in ((single, "r1"), (batched, "r4")):
+        assert run(program, model, images, tmp_path / out).returncode == 0
+    for name in SIZES:
+        first, second = ((tmp_path / f"{out}/labels/{name}.png").read_bytes() for out in ("r1", "r4"))
+        assert first == second
+
+
+def test_a_restart_goes_on_and_unreadable_images_are_counted(program, images, tmp_path):
+    folder, results, model = tmp_path / "images", tmp_path / "r", semantic_model(tmp_path / "m")
+    (folder / "sub").mkdir(parents=True)
+    for name in ("landscape", "square"):
+        (folder / f"sub/{name}.png").write_bytes((images / f"{name}.png").read_bytes())
+    (folder / "cut.jpg").write_bytes(cv2.imencode(".jpg", np.zeros((50, 50, 3), np.uint8))[1].tobytes()[:-9])
+    (folder / "a folder.png").mkdir()
+    lines = ["sub/landscape.png labels/x.png", "", "cut.jpg x", "gone.jpg x", '"a folder.png" x',
+             f"{folder}/sub/square.png x", "sub/../sub/landscape.png x"]
+    (tmp_path / "list.txt").write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    ran = run(program, model, folder, results, f"--image_list={tmp_path / 'list.txt'}")
+    assert ran.returncode == 3
+    assert "3 of 5 images have no result" in ran.stderr and "a folder, not an image" in ran.stderr
+    index = json.loads((results / "index.json").read_text())
+    assert [i["file_name"] for i in index["images"]] == ["sub/landscape.png", "cut.jpg", "gone.jpg", "a folder.png",
+                                                         "sub/square.png"]
+    assert [i["result"] for i in index["images"]] == ["labels/sub__landscape.png", None, None, None,
+                                                      "labels/sub__square.png"]
+    assert "truncated" in index["images"][1]["error"] and index["images_per_second"] > 0
+    assert set(index["latency_ms"]) == {"decode", "preprocess", "inference", "write", "total"}
+    assert not list(results.rglob(".unfinished*"))
+
+    kept = results / "labels/sub__landscape.png"
+    kept.write_bytes(b"kept as it is")
+    (results / "labels/sub__square.png").unlink()
+    (folder / "cut.jpg").write_bytes((images / "pixel.png").read_bytes())
+    (tmp_path / "list.txt").write_text("sub/landscape.png\ncut.jpg\nsub/square.png\n")
+    ran = run(program, model, folder, results, f"--image_list={tmp_path / 'list.txt'}")
+    assert ran.returncode == 0 and "3 images, 1 of them have a result already" in ran.stdout
+    assert kept.read_bytes() == b"kept as it is"
+    assert all(i["result"] for i in json.loads((results / "index.json").read_text())["images"])
+
+
+def test_results_of_another_model_are_refused(program, images, tmp_path):
+    first, second = semantic_model(tmp_path / "a"), semantic_model(
+        tmp_path / "b", changed(SPEC, checkpoint__sha256="cd" * 32))
+    assert run(program, first, images, tmp_path / "r").returncode == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
+    ran = run(program, second, images, tmp_path / "r")
+    assert ran.returncode == 2 and "results of another model" in ran.stderr
+    assert before == {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
+
