@@ -18,12 +18,29 @@ from collections.abc import Callable, Sequence
 
 
 def serve(work: Callable[[], object], **facts: float) -> None:
-    """The worker's side: say `ready` with `facts`, then run `work` once for every line on standard input."""
+    """The worker's side: say `ready` with `facts`, then run `work` once for every line on standard input.
+
+    A line `kernels FOLDER` runs it under MindSpore's profiler, which writes into the folder.
+    """
     print("ready " + json.dumps(facts), flush=True)
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        if line.startswith("kernels "):
+            print("profiling", flush=True)
+            _profiled(work, line.split(" ", 1)[1].strip())
+            continue
         started = time.perf_counter()
         work()
         print(f"took {time.perf_counter() - started}", flush=True)
+
+
+def _profiled(work: Callable[[], object], folder: str) -> None:
+    from mindspore.profiler import ProfilerActivity, profile, tensorboard_trace_handler
+
+    profiler = profile(activities=[ProfilerActivity.CPU], on_trace_ready=tensorboard_trace_handler(folder),
+                       start_profile=False)
+    profiler.start()
+    work()
+    profiler.stop()
 
 
 class Worker:

@@ -94,9 +94,11 @@ def ours(weights: str, mode: str, positives: int) -> None:
 
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device("CPU")
-    conventions = Conventions.of_family(read_weights(weights).report.conventions, bn_eps=1e-5)
+    said = read_weights(weights).report.conventions if weights else {}
+    conventions = Conventions.of_family(said, bn_eps=1e-5)
     network = build_network(conventions, num_classes=CLASSES, norm="batch")
-    load_weights(network, weights)
+    if weights:
+        load_weights(network, weights)
     columns = [ms.Tensor(column) for column in columns_of_scene()]
     if mode == "train":
         return _serve(training(network, conventions, positives, columns))
