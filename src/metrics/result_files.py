@@ -55,7 +55,7 @@ class ResultFiles:
 
         Args:
             file_name, image_id: of the image.
-            labels: class index by category id: those of the truth, which may number them otherwise.
+            labels: class index of the truth by class index of the model, which may number them otherwise.
         """
         path = self._path(file_name)
         return None if path is None else _instances(read_json(path), path, image_id, labels)
@@ -105,13 +105,13 @@ def write_json(path: Path, content: Any) -> None:
 def _instances(content: dict, path: Path, image_id: int, labels: Mapping[int, int]) -> Instances:
     try:
         found = content["detections"]
-        unknown = {d["category_id"] for d in found} - labels.keys()
+        unknown = {d["label"] for d in found} - labels.keys()
         if unknown:
-            raise InputError(f"{path}: category ids {sorted(unknown)} are not among the annotations' {sorted(labels)}; "
-                             "score with the annotations of the classes that the model has")
+            raise InputError(f"{path}: classes {sorted(unknown)} of the model are not in the annotations, which have "
+                             f"{sorted(labels)}; score with annotations of all the model's classes")
         xywh = np.array([d["bbox"] for d in found], np.float32).reshape(-1, 4)
         return Instances(image_id, np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1),
-                         np.array([labels[d["category_id"]] for d in found], np.int32),
+                         np.array([labels[d["label"]] for d in found], np.int32),
                          np.array([d["score"] for d in found], np.float32), [d["segmentation"] for d in found])
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, InputError):

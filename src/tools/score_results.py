@@ -9,6 +9,7 @@ from pathlib import Path
 
 from src.contract import InputError
 from src.data.coco import CocoSource
+from src.data.coco_check import read_annotations
 from src.data.decode import decode_label, header_size
 from src.data.instances import categories_of
 from src.data.voc import ListSource
@@ -73,12 +74,23 @@ def _instance(result_path: str, ann_file: str, img_path: str) -> tuple[CocoSourc
     """The truth, and record -> instances or None."""
     if is_result_folder(result_path):
         results = _index(result_path, "instance")
-        source = CocoSource(ann_file, img_path, class_names=results.class_names)
-        labels = {c.category_id: c.label for c in categories_of(source)}
+        source, labels = _same_classes(results, ann_file, img_path)
         return source, lambda r: results.instances(r.file_name, r.image_id, labels)
     _expect_raw(result_path)
     return CocoSource(ann_file, img_path), lambda r: raw_results.instances(
         result_path, r.file_name, r.image_id, image_size=header_size(r.image))
+
+
+def _same_classes(results: ResultFiles, ann_file: str, img_path: str) -> tuple[CocoSource, dict[int, int]]:
+    """The truth of the classes that the model has, by name, and class index of the model -> of the truth."""
+    names = {category.get("name") for category in read_annotations(ann_file)["categories"]}
+    chosen = tuple(name for name in results.class_names[1:] if name in names)
+    if not chosen:
+        raise InputError(f"{ann_file}: has none of the classes {', '.join(results.class_names[1:6])}, ...; give "
+                         "annotations with the names that the model was trained with")
+    source = CocoSource(ann_file, img_path, class_names=(results.class_names[0], *chosen))
+    truth = {category.name: category.label for category in categories_of(source)}
+    return source, {k: truth[name] for k, name in enumerate(results.class_names) if name in truth}
 
 
 def _index(result_path: str, task: str) -> ResultFiles:

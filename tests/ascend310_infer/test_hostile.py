@@ -18,7 +18,7 @@ ARRAYS = {"boxes": np.array([[[1, 1, 9, 9], [2, 2, 5, 5]]], np.float32), "labels
 
 # what of preprocess.json is changed -> status and words of the message, which name the key
 SPECS = [
-    ({"format": "other"}, 2, r"preprocess.json.format: expected one of"),
+    ({"format": "other"}, 2, r"json.format: expected one of"),
     ({"version": 2}, 2, r"version: expected a whole number from 1 to 1, found 2"),
     ({"task": "detection"}, 2, r"task: expected one of: semantic, instance"),
     ({"class_names": []}, 2, r"class_names: no class"),
