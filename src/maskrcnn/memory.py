@@ -4,11 +4,13 @@ from __future__ import annotations
 from src.layers.resnet import BLOCKS, WIDTHS, out_channels
 
 FLOAT = 4
-# Arrays of a layer's output size that live at the peak: output, normalised output, ReLU, gradients in flight.
-COPIES = 5.0
-IOU_COPIES = 6  # intersections, unions, shares in crowds, of every anchor with every ground truth
-ROI_COPIES = 2.5  # gathered neighbours of RoIAlign, their gradient, and one in flight
-COMPILER = 0.5 * 2**30
+# Arrays of a layer's size that are there at the peak, fitted to `benchmarks/maskrcnn_memory.py` on a CPU.
+KEPT = 2  # of the backbone: a convolution's result, and what ReLU made of it
+# Of the pyramid: laterals, sums, levels, RPN and their gradients; unfolded inputs of FPN's and RPN's 3x3 convolutions,
+# which take most; RoIAlign's table.
+PYRAMID = 34
+IOU_COPIES = 2  # overlaps of every anchor with every ground truth
+COMPILER = 1.5 * 2**30
 NEIGHBOURS = 4  # cells that a bin reads along each axis
 
 
@@ -22,14 +24,13 @@ def activation_bytes(*, depth: int, batch_size: int, input_size: tuple[int, int]
         anchors: of an image. slots: ground truths of an image.
     """
     cells = input_size[0] * input_size[1] / 4
-    values = COPIES * 64 * cells
+    values = KEPT * 64 * cells
     for width, out, blocks in zip(WIDTHS, out_channels(depth), BLOCKS[depth]):
         cells /= 4
         inner = 2 * width if depth >= 50 else width
-        # Laterals, sums, outputs and the RPN's layer of the level that belongs to the stage.
-        values += COPIES * blocks * (inner + out) * cells + COPIES * 4 * channels * cells
+        values += KEPT * blocks * (inner + out) * cells + PYRAMID * channels * cells
     for count, side in zip(rois, bins):
-        values += ROI_COPIES * count * channels * (NEIGHBOURS * side) ** 2
-    values += COPIES * rois[1] * mask_channels * (4 * bins[1] ** 2 + 2 * (2 * bins[1]) ** 2)
+        values += count * channels * (NEIGHBOURS * side) ** 2
+    values += rois[1] * mask_channels * (4 * bins[1] ** 2 + 2 * (2 * bins[1]) ** 2)
     values += IOU_COPIES * anchors * slots
     return int(batch_size * FLOAT * values + COMPILER)
