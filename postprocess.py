@@ -20,8 +20,8 @@ def main() -> int:
             missing = numbers["images_without_result"]
             print(f"{len(missing)} images without a result did not count: {missing[:20]}")
     else:
-        numbers = score_coco(args.result_path, args.ann_file, args.img_path)
-        print(coco_table(numbers))
+        numbers = score_coco(args.result_path, args.ann_file, args.img_path, max_detections=args.max_detections)
+        print(coco_table(numbers, args.max_detections))
     write_json(Path(args.result_path) / "metrics.json", numbers)
     return 0
 
@@ -33,6 +33,7 @@ def parse(argv: list[str]):
     add_flag(parser, "data_lst", "", "semantic: list of images and labels")
     add_flag(parser, "ann_file", "", "instance: COCO annotations")
     add_flag(parser, "img_path", "", "instance: folder of the images")
+    add_flag(parser, "max_detections", 100, "instance: best detections of an image that count; COCO's numbers have 100")
     add_flag(parser, "num_classes", 21, "of raw .bin results of the model zoo's DeepLabV3")
     add_flag(parser, "crop_size", 513, "of raw .bin results of the model zoo's DeepLabV3")
     args = parser.parse_args(argv)

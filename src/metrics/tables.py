@@ -14,10 +14,10 @@ def miou_table(numbers: dict[str, Any]) -> str:
     return "\n".join([f"{'class':<20} IoU %", *rows, total])
 
 
-def coco_table(numbers: dict[str, Any]) -> str:
+def coco_table(numbers: dict[str, Any], max_detections: int = 100) -> str:
     """`CocoMAP.compute()`: COCO's lines for boxes and masks, AP by class, and which images did not count."""
-    parts = [f"Evaluate annotation type *{kind}*\n{summary(numbers[kind])}" for kind in ("bbox", "segm")
-             if numbers[kind]]
+    parts = [f"Evaluate annotation type *{kind}*\n{summary(numbers[kind], max_detections)}"
+             for kind in ("bbox", "segm") if numbers[kind]]
     rows = [f"{'class':<20} {'objects':>8} {'box AP':>7} {'mask AP':>7}"]
     rows += [f"{name:<20} {row['instances']:8d} {_percent(row['bbox'])} {_percent(row['segm'])}"
              for name, row in numbers["classes"].items()]

@@ -43,10 +43,16 @@ def score_list(result_path: str, data_root: str, data_lst: str, *, num_classes: 
     return evaluator.compute() | {"images_without_result": missing}
 
 
-def score_coco(result_path: str, ann_file: str, img_path: str) -> dict:
-    """`CocoMAP.compute()` of an annotation file's images; in one without a result nothing was found."""
+def score_coco(result_path: str, ann_file: str, img_path: str, *, max_detections: int = 100) -> dict:
+    """`CocoMAP.compute()` of an annotation file's images; in one without a result nothing was found.
+
+    Args:
+        result_path: folder of results.
+        ann_file, img_path: see `CocoSource`.
+        max_detections: see `CocoMAP`.
+    """
     source, predict = _instance(result_path, ann_file, img_path)
-    evaluator, found = CocoMAP(), 0
+    evaluator, found = CocoMAP(max_detections), 0
     for record in source.rows(range(len(source))):
         prediction = predict(record)
         if prediction is None:
