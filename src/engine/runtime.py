@@ -43,10 +43,12 @@ class Runtime:
         if self.world == 1:
             return [thing]
         data = np.frombuffer(pickle.dumps(thing), np.uint8)
-        sizes = _sum(np.array([len(data) * (rank == self.rank) for rank in range(self.world)])).astype(int)
-        padded = np.zeros((self.world, sizes.max()))
+        parts = np.zeros((self.world, 2))  # a size above 2^24 is no exact float32; its two parts are
+        parts[self.rank] = divmod(len(data), _PART)
+        sizes = (_sum(parts) @ [_PART, 1]).astype(int)
+        padded = np.zeros((self.world, sizes.max()), np.float32)
         padded[self.rank, :len(data)] = data
-        return [pickle.loads(row[:size].tobytes()) for row, size in zip(_sum(padded).astype(np.uint8), sizes)]
+        return [pickle.loads(row[:size].astype(np.uint8).tobytes()) for row, size in zip(_sum(padded), sizes)]
 
     def agree(self, values: Mapping[str, Any]) -> None:
         """Raise InputError unless all ranks pass the same; the message has what differs."""
@@ -63,6 +65,9 @@ def common(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in EACH_HOSTS}
 
 
+_PART = 1 << 20
+
+
 class _Sum(nn.Cell):
     def __init__(self):
         super().__init__()
@@ -74,7 +79,7 @@ class _Sum(nn.Cell):
 
 def _sum(values: np.ndarray) -> np.ndarray:
     """Sum over the ranks, in float32: the CPU's collectives have no integers. Whole numbers are exact below 2^24."""
-    return _Sum()(ms.Tensor(values.astype(np.float32))).asnumpy()
+    return _Sum()(ms.Tensor(values.astype(np.float32, copy=False))).asnumpy()
 
 
 def start(device_target: str, *, device_id: int = 0, is_distributed: bool = False, seed: int = 1) -> Runtime:

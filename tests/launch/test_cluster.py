@@ -36,6 +36,23 @@ def test_table_of_cpu_devices_in_any_order(launchers, script, table_file):
     assert "rank 1 of 2: [3.0, 20.0]" in log_of(launchers, 1)
 
 
+GATHER = """
+from src.engine import runtime
+machine = runtime.start("CPU", is_distributed=True)
+found = machine.gather(bytes([machine.rank + 1]) * (2 ** 24 + 1 + machine.rank))
+print([(len(part), part[0], part[-1]) for part in found])
+"""
+
+
+def test_results_of_more_than_16_million_bytes_are_exchanged_whole(launchers):
+    (launchers.folder / "gather.py").write_text(GATHER)
+    status, output = launchers.run("gather.py", timeout=300, DEVICE_TARGET="CPU", WORKERS="2",
+                                   PYTHONPATH=str(Path(__file__).resolve().parents[2]))
+    assert status == 0, output
+    for rank in (0, 1):
+        assert "[(16777217, 1, 1), (16777218, 2, 2)]" in log_of(launchers, rank)
+
+
 def test_sigkill_of_a_rank_ends_the_job_within_a_minute(launchers, script):
     popen = launchers.start(script, "1000", DEVICE_TARGET="CPU", WORKERS="2")
     launchers.wait_for("pid0", timeout=120)
