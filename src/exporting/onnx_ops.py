@@ -226,7 +226,7 @@ def top_k(b: Builder, op: Operation) -> None:
 
 @translates("Argmax")
 def arg_max(b: Builder, op: Operation) -> None:
-    best = b.add("ArgMax", [b.name(op.inputs[0])], axis=op.attributes["axis"], keepdims=0)
+    best = b.add("ArgMax", [b.name(op.inputs[0])], axis=op.inputs[1], keepdims=0)
     b.add("Cast", [best], op.outputs[0], to=element_type(op.outputs[0].dtype))
 
 
@@ -235,6 +235,7 @@ def nms_with_mask(b: Builder, op: Operation) -> None:
     """Rows (x1, y1, x2, y2, score), best first -> which are kept, the primitive's third result.
 
     ONNX returns the positions that are kept, as many as there are: the only shape that is not static, and only here.
+    Boxes that overlap by exactly the limit stay; OpenVINO drops them, so its limit is the next number above.
     """
     (x,), (boxes_out, index_out, kept) = op.inputs, op.outputs
     demand(not b.uses[boxes_out.name] and not b.uses[index_out.name], op, "boxes or positions from NMSWithMask")
@@ -243,7 +244,7 @@ def nms_with_mask(b: Builder, op: Operation) -> None:
     scores = b.add("Slice", [b.name(x), b.ints([4]), b.ints([5]), b.ints([1])])
     chosen = b.add("NonMaxSuppression", [
         b.add("Unsqueeze", [boxes, b.ints([0])]), b.add("Reshape", [scores, b.ints([1, 1, count])]), b.ints([count]),
-        b.constant(np.asarray([op.attributes["iou_threshold"]], np.float32))])
+        b.constant(np.nextafter(np.asarray([op.attributes["iou_threshold"]], np.float32), np.float32(2)))])
     places = b.add("Gather", [chosen, b.ints(2)], axis=1)
     ones = b.add("Cast", [b.add("GreaterOrEqual", [places, b.ints(0)])], to=element_type(np.int32))
     marks = b.add("ScatterElements", [b.constant(np.zeros(count, np.int32)), places, ones])

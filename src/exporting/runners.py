@@ -1,8 +1,10 @@
 """Exported files as functions of arrays: MindIR through MindSpore, ONNX through ONNX Runtime or OpenVINO, in float32."""
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,17 @@ def _onnx_runtime(path: Path, threads: int) -> Run:
     return lambda *inputs: tuple(session.run(None, dict(zip(names, inputs))))
 
 
+@contextlib.contextmanager
+def _all_instructions() -> Iterator[None]:
+    """Hide MindSpore's convolution switch (`src/__init__.py`), under which OpenVINO compiles code that crashes."""
+    switch = os.environ.pop("ONEDNN_MAX_CPU_ISA", None)
+    try:
+        yield
+    finally:
+        if switch is not None:
+            os.environ["ONEDNN_MAX_CPU_ISA"] = switch
+
+
 def _openvino(path: Path, threads: int) -> Run:
     import openvino
 
@@ -64,7 +77,8 @@ def _openvino(path: Path, threads: int) -> Run:
     options = {"INFERENCE_PRECISION_HINT": "f32"}  # its default is bfloat16 where the processor has it
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
-    model = core.compile_model(core.read_model(path), "CPU", options)
+    with _all_instructions():
+        model = core.compile_model(core.read_model(path), "CPU", options)
 
     def run(*inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         results = model(list(inputs))
