@@ -1,7 +1,8 @@
 """eval.py with published Mask R-CNN weights and no flag that tells it about them, on COCO images of both orientations.
 
-The weights' conventions have to choose network, input and class indices. What it writes is compared with the network of
-`test_maskrcnn.py`, which gives the reference's arrays, on an input made here.
+The weights' conventions have to choose network, input and class indices; only the input's size is made a fifth of
+theirs, for the time. What it writes is compared with the network of `test_maskrcnn.py`, which gives the reference's
+arrays, on an input made here.
 """
 from __future__ import annotations
 
@@ -20,27 +21,29 @@ from src.engine.weight_files import write_tensors
 from src.engine.weights import read_weights
 
 ROOT = Path(__file__).parents[2]
+SHORT, LONG = 160, 267  # of torchvision's input
+HEIGHT, WIDTH = 160, 256  # of the zoo's
 MEAN, STD = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])
 
 
 def torchvision_input(image):
-    """Short side 800, long side at most 1333, rounded down; zeros after normalisation up to the canvas."""
-    scale = min(800 / min(image.shape[:2]), 1333 / max(image.shape[:2]))
+    """Short side SHORT, long side at most LONG, rounded down; zeros after normalisation up to the canvas."""
+    scale = min(SHORT / min(image.shape[:2]), LONG / max(image.shape[:2]))
     height, width = (math.floor(side * scale) for side in image.shape[:2])
     resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
-    canvas = np.zeros((1344, 800, 3) if height > width else (800, 1344, 3), np.float32)
+    canvas = np.zeros((288, SHORT, 3) if height > width else (SHORT, 288, 3), np.float32)
     canvas[:height, :width] = (resized - MEAN) / STD
     return canvas.transpose(2, 0, 1)[None], (height, width)
 
 
 def zoo_input(image):
-    """Into 768 x 1280 with rounded sides, a portrait image in a second step; black before normalisation."""
+    """Into HEIGHT x WIDTH with rounded sides, a portrait image in a second step; black before normalisation."""
     height, width = image.shape[:2]
-    scale = min(1280 / max(height, width), 768 / min(height, width))
+    scale = min(WIDTH / max(height, width), HEIGHT / min(height, width))
     height, width = int(height * scale + 0.5), int(width * scale + 0.5)
-    if height > 768:
-        height, width = 768, int(width * (768 / height) + 0.5)
-    canvas = np.zeros((768, 1280, 3), np.float32)
+    if height > HEIGHT:
+        height, width = HEIGHT, int(width * (HEIGHT / height) + 0.5)
+    canvas = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     canvas[:height, :width] = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     return ((canvas - MEAN) / STD).transpose(2, 0, 1)[None], (height, width)
 
@@ -63,10 +66,24 @@ def expected(path, image, make_input):
     return boxes[valid] * factor, labels[valid], scores[valid]
 
 
+@pytest.mark.parametrize(("name", "expected"), [
+    ("torchvision_maskrcnn_resnet50_fpn", {"resize_rule": "short_side", "img_height": 800, "img_width": 1333,
+                                           "class_map": "id", "num_classes": 91, "mask_paste_pad": 1}),
+    ("zoo_maskrcnn_resnet50", {"resize_rule": "canvas", "img_height": 768, "img_width": 1280, "class_map": "order",
+                               "num_classes": 81, "mask_paste_pad": 0, "test_max_per_img": 128})])
+def test_settings_that_published_weights_choose(golden, tmp_path, name, expected):
+    from src import tasks
+
+    write_tensors(tmp_path / "weights.npz", golden.weights(name), {})
+    settings = tasks.with_conventions(tasks.parse_settings([f"--ckpt_path={tmp_path / 'weights.npz'}"],
+                                                           program="eval.py", groups=("eval",)))
+    assert settings.model == "mask_rcnn_r50" and settings.norm == "frozen"
+    assert {key: getattr(settings, key) for key in expected} == expected
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "portrait", "make_input", "classes"), [
-    ("torchvision_maskrcnn_resnet50_fpn", True, torchvision_input, 91),
-    ("zoo_maskrcnn_resnet50", True, zoo_input, 81), ("zoo_maskrcnn_resnet50", False, zoo_input, 81)])
+    ("torchvision_maskrcnn_resnet50_fpn", True, torchvision_input, 91), ("zoo_maskrcnn_resnet50", True, zoo_input, 81)])
 def test_results_of_published_weights(golden, shared, tmp_path, name, portrait, make_input, classes):
     data = shared / "data/coco_open"
     content = json.loads((data / "annotations/instances_val2017.json").read_text())
@@ -79,7 +96,8 @@ def test_results_of_published_weights(golden, shared, tmp_path, name, portrait, 
     write_tensors(tmp_path / "weights.safetensors", tensors, {})
     done = subprocess.run(
         [sys.executable, str(ROOT / "eval.py"), "--device_target=CPU", "--ckpt_path=weights.safetensors",
-         "--ann_file=one.json", f"--image_dir={data / 'val2017'}", "--test_batch_size=1"],
+         "--ann_file=one.json", f"--image_dir={data / 'val2017'}", "--test_batch_size=1",
+         f"--img_height={SHORT}", f"--img_width={LONG if classes == 91 else WIDTH}"],
         cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "eval_result.bbox.json").read_text())
