@@ -89,15 +89,21 @@ def start(device_target: str, *, device_id: int = 0, is_distributed: bool = Fals
         InputError: this machine or this MindSpore has no such device, or no launcher set up the ranks.
     """
     ms.set_context(mode=ms.GRAPH_MODE)
-    try:
-        ms.set_device(device_target, int(os.environ.get("DEVICE_ID", device_id)))
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).split(". Please")[0].splitlines()[0]
-        raise InputError(f"--device_target={device_target}: {reason}. On a machine without it use --device_target=CPU")
+    _set_device(device_target, int(os.environ.get("DEVICE_ID", device_id)))
     ms.set_seed(seed)
     if not is_distributed:
         return Runtime(device_target)
     return _join(device_target)
+
+
+def _set_device(device_target: str, device_id: int) -> None:
+    try:
+        ms.set_device(device_target, device_id)
+    except (RuntimeError, ValueError) as error:
+        if "has been initialized" in str(error) and ms.get_context("device_target") == device_target:
+            return  # the process runs there already: a second model in one program
+        reason = str(error).split(". Please")[0].splitlines()[0]
+        raise InputError(f"--device_target={device_target}: {reason}. On a machine without it use --device_target=CPU")
 
 
 def _join(device_target: str) -> Runtime:

@@ -149,7 +149,7 @@ def test_the_training_graph_compiles_without_warnings_and_learns(capfd):
     assert all(not np.array_equal(after[name], before[name]) for name in before)
 
 
-@pytest.mark.parametrize("norm", ["batch", "sync"])
+@pytest.mark.parametrize("norm", ["batch", pytest.param("sync", marks=pytest.mark.slow)])
 def test_a_batch_of_one_trains_with_finite_statistics(eager, norm):
     task = tiny_task(norm=norm, batch_size=1)
     network = task.network()
@@ -174,6 +174,7 @@ def test_frozen_statistics_do_not_move_and_group_norm_has_none(eager, values):
         np.testing.assert_array_equal(after[name], before[name])
 
 
+@pytest.mark.slow
 def test_sync_norm_learns_like_batch_norm_on_one_rank(eager):
     losses = []
     for norm in ("batch", "sync"):

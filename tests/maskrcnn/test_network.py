@@ -108,6 +108,7 @@ def test_losses_are_finite_and_add_up(network):
     assert losses["total_loss"] == pytest.approx(losses["rpn_loss"] + losses["rcnn_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_of_losses_change_the_sums_alone(network):
     plain = run(losses_of(network), batch())
     weighted = run(losses_of(network, weights={"rpn": 2.0, "rpn_reg": 3.0, "rcnn_mask": 0.5}), batch())
@@ -127,6 +128,7 @@ def test_empty_images_teach_background(network):
     assert losses["rpn_cls_loss"] > 0 and losses["rcnn_cls_loss"] > 0
 
 
+@pytest.mark.slow
 def test_what_stands_in_padded_slots_and_their_number_change_nothing(network):
     cell, columns = losses_of(network), batch()
     expected = run(cell, columns)
@@ -136,6 +138,7 @@ def test_what_stands_in_padded_slots_and_their_number_change_nothing(network):
     assert run(cell, batch(slots=SLOTS + 3)) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_instances_without_a_mask_leave_the_mask_loss_out(network):
     cell, columns = losses_of(network), batch()
     without = run(cell, changed(columns, gt_has_mask=np.zeros_like(columns["gt_has_mask"])))
@@ -144,6 +147,7 @@ def test_instances_without_a_mask_leave_the_mask_loss_out(network):
     assert without["rcnn_cls_loss"] == expected["rcnn_cls_loss"]
 
 
+@pytest.mark.slow
 def test_sampling_follows_seed_epoch_and_sample_id_not_the_place_in_the_batch(network):
     cell, columns = losses_of(network), batch(3)
     expected = run(cell, columns)

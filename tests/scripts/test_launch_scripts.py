@@ -109,7 +109,7 @@ def test_dispatchers_hand_over_or_list_the_models(shell, name, tmp_path):
 @pytest.mark.parametrize("path", sorted(SCRIPTS.rglob("*.sh")), ids=lambda path: str(path.relative_to(SCRIPTS)))
 def test_every_script_starts_in_sh_and_stops_at_errors(path):
     text = path.read_text(encoding="utf-8")
-    if path.name == "common.sh":
+    if path.name in ("common.sh", "infer_310.sh"):  # sourced by the others
         return
     assert os.access(path, os.X_OK)
     assert '[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"' in text.splitlines()
