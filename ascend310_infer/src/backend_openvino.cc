@@ -1,4 +1,5 @@
 // Runs ONNX files on a CPU with OpenVINO, in float32.
+#include <cstdlib>
 #include <openvino/openvino.hpp>
 #include <string>
 #include <vector>
@@ -64,6 +65,8 @@ struct mindseg_model {
   }
 
   static ov::CompiledModel compile(const mindseg_options& options) try {
+    // MindSpore's switch for its own convolutions, perhaps inherited: under it OpenVINO compiles code that crashes.
+    unsetenv("ONEDNN_MAX_CPU_ISA");
     static ov::Core core;
     return core.compile_model(options.model_path, "CPU", ov::hint::inference_precision(ov::element::f32),
                               ov::inference_num_threads(options.threads), ov::num_streams(options.parallel_runs));
