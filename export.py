@@ -1,4 +1,4 @@
-"""Write a checkpoint as MindIR, AIR or ONNX: `python export.py --ckpt_file=... --file_format=MINDIR` (see README.md)."""
+"""Write a checkpoint as MindIR, AIR or ONNX: `python export.py --ckpt_file=... --file_format=ONNX` (see README.md)."""
 import logging
 import sys
 from pathlib import Path
@@ -29,8 +29,8 @@ def main() -> int:
     network = task.network()
     report = load_weights(network, checkpoint, expect_unexpected=task.may_be_missing)
     log.info(report.summary())
-    spec = preprocess_spec.complete(task.preprocess(), model=settings.model, family=report.family, checkpoint=checkpoint,
-                                    conventions=settings.conventions())
+    spec = preprocess_spec.complete(task.preprocess(), model=settings.model, family=report.family,
+                                    checkpoint=checkpoint, conventions=settings.conventions())
     flow.export(task, network, spec, files, sample_images=settings.sample_images)
     return 0
 

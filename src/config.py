@@ -25,7 +25,8 @@ from src.contract import InputError
 log = logging.getLogger(__name__)
 
 
-def option(default: Any, text: str, *, group: str | Sequence[str] = "train", aliases: Sequence[str] = (), **limits: Any) -> Any:
+def option(default: Any, text: str, *, group: str | Sequence[str] = "train", aliases: Sequence[str] = (),
+           **limits: Any) -> Any:
     """Declare one configuration key.
 
     Args:

@@ -107,7 +107,8 @@ def test_importing_any_module_parses_no_arguments_and_touches_no_device(tmp_path
 
 
 TOOLS = [path for path in (ROOT / "src/tools").glob("*.py")
-         if "__main__" in path.read_text(encoding="utf-8")] + [ROOT / name for name in ("train.py", "eval.py", "export.py")]
+         if "__main__" in path.read_text(encoding="utf-8")]
+TOOLS += [ROOT / name for name in ("train.py", "eval.py", "export.py")]
 
 
 @pytest.mark.parametrize("path", TOOLS, ids=lambda path: path.name)

@@ -1,4 +1,4 @@
-"""Export from beginning to end: write the files aside, run them against the checkpoint, and only then give them names."""
+"""Export from beginning to end: write files aside, run them against the checkpoint, and only then give them names."""
 from __future__ import annotations
 
 import importlib.util
@@ -73,8 +73,8 @@ def _refuse_taken(files: dict[str, Path], folder: Path) -> None:
     known = preprocess_spec.read(path)["files"].values() if path.exists() else ()
     for target in files.values():
         if target.exists() and target.name not in known:
-            raise InputError(f"{target}: exists, and no preprocess.json says that it is of this checkpoint; give another "
-                             "--file_name or move it away")
+            raise InputError(f"{target}: exists, and no preprocess.json says that it is of this checkpoint; give "
+                             "another --file_name or move it away")
 
 
 def _pictures(sample_images: str) -> list[np.ndarray]:
@@ -134,6 +134,6 @@ def _check(path: Path, target: Path, spec: dict[str, Any], batches: list[tuple[n
                  len(batches) * spec["inputs"][0]["shape"][0], difference)
         if not difference.acceptable:
             raise InputError(
-                f"{target.name} in {runtime} does not give the checkpoint's results ({difference}; allowed: label pixels "
-                f"equal {parity.LABELS_EQUAL:.2%}, scores {parity.SCORE}, boxes {parity.BOX_PIXELS} px, mask pixels "
-                f"equal {parity.MASKS_EQUAL:.1%}, none unmatched); nothing was kept")
+                f"{target.name} in {runtime} does not give the checkpoint's results ({difference}; allowed: label "
+                f"pixels equal {parity.LABELS_EQUAL:.2%}, scores {parity.SCORE}, boxes {parity.BOX_PIXELS} px, mask "
+                f"pixels equal {parity.MASKS_EQUAL:.1%}, none unmatched); nothing was kept")

@@ -1,7 +1,7 @@
-"""A MindIR file as a plain list of operations: names, attributes, constants and shapes, without MindSpore's bookkeeping.
+"""A MindIR file as a plain list of operations with names, attributes, constants and shapes.
 
-MindIR wraps each operation in what orders side effects (Load, UpdateState, Depend) and in tuples. Reading resolves both,
-so that every input of an operation is a value: a tensor by name, or a constant.
+MindIR wraps each operation in what orders side effects (Load, UpdateState, Depend) and in tuples. Reading resolves
+both, so that every input of an operation is a value: a tensor by name, or a constant.
 """
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def read(path: Path) -> Graph:
     except DecodeError as error:
         raise InputError(f"{path}: not a MindIR file ({error})") from error
     if model.functions:
-        raise InputError(f"{path}: its graph calls other graphs ({model.functions[0].name}, ...), which is not translated")
+        raise InputError(f"{path}: its graph calls other graphs ({model.functions[0].name}, ...), which has no "
+                         "translation")
     return _Reader(model).graph()
 
 

@@ -54,8 +54,8 @@ def complete(recipe: Mapping[str, Any], *, model: str, family: str, checkpoint: 
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return {"format": FORMAT, "version": VERSION, "model": model, "family": family,
-            "checkpoint": {"file": checkpoint.name, "sha256": digest.hexdigest()}, **recipe, "conventions": dict(conventions),
-            "files": {}}
+            "checkpoint": {"file": checkpoint.name, "sha256": digest.hexdigest()}, **recipe,
+            "conventions": dict(conventions), "files": {}}
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Exported files as functions of arrays: MindIR through MindSpore, ONNX through ONNX Runtime or OpenVINO, in float32."""
+"""Exported files as functions of arrays: MindIR in MindSpore, ONNX in ONNX Runtime or OpenVINO, all in float32."""
 from __future__ import annotations
 
 import contextlib

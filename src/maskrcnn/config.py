@@ -15,8 +15,9 @@ import pydantic
 from src.config import build
 from src.contract import InputError
 from src.data.coco_classes import COCO_CLASSES
+from src.data.instances import class_names
 from src.maskrcnn.options import STRIDES, MaskRCNNOptions
-from src.maskrcnn.splits import category_names, names_data
+from src.maskrcnn.splits import categories, names_data
 
 log = logging.getLogger(__name__)
 PRESETS = Path(__file__).parent / "configs"
@@ -82,7 +83,7 @@ class MaskRCNNConfig(MaskRCNNOptions):
     }
     free_to_change: ClassVar = (
         *MaskRCNNOptions.free_to_change, "coco_root", "train_data_type", "val_data_type", "instance_set", "image_dir",
-        "anno_path", "ann_file", "val_anno_path", "val_ann_file", "coco_classes", "save_checkpoint",
+        "anno_path", "ann_file", "val_anno_path", "val_ann_file", "coco_classes", "category_ids", "save_checkpoint",
         "save_checkpoint_epochs", "test_score_thr", "test_iou_thr", "test_max_per_img", "test_batch_size",
         "eval_max_detections")
     weight_keys: ClassVar = (
@@ -91,9 +92,9 @@ class MaskRCNNConfig(MaskRCNNOptions):
         "fpn_out_channels", "rpn_feat_channels", "rcnn_fc_out_channels", "rcnn_mask_out_channels", "roi_layer",
         "roi_level", "roi_align_finest_scale", "rpn_target_stds", "rcnn_target_stds", "delta_clip")
     network_keys: ClassVar = (
-        *weight_keys, "num_classes", "coco_classes", "class_map", "img_width", "img_height", "keep_ratio",
-        "resize_rule", "resize_rounding", "mask_paste_pad", "rpn_proposal_min_bbox_size", "rpn_min_bbox_min_size",
-        "detection_min_size", "test_max_per_img", "freeze_at")
+        *weight_keys, "num_classes", "coco_classes", "category_ids", "class_map", "img_width", "img_height",
+        "keep_ratio", "resize_rule", "resize_rounding", "mask_paste_pad", "rpn_proposal_min_bbox_size",
+        "rpn_min_bbox_min_size", "detection_min_size", "test_max_per_img", "freeze_at")
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> MaskRCNNConfig:
@@ -172,10 +173,12 @@ class MaskRCNNConfig(MaskRCNNOptions):
                                                          or not names_data(self))):
             values["num_classes"] = len(self.names)
         else:
-            names = category_names(self, "val" if self.checkpoint else "train")
+            found = categories(self, "val" if self.checkpoint else "train")
+            names = class_names(found)
             if self.num_classes not in (0, len(names)):
                 raise InputError(f"num_classes={self.num_classes}, but the data has {len(names)} classes with "
                                  f"background ({', '.join(names[:6])}, ...); choose some of them with --coco_classes")
-            values |= {"coco_classes": names, "num_classes": len(names)} if self.class_map == "order" else {
-                "num_classes": len(names)}
+            values["num_classes"] = len(names)
+            if self.class_map == "order":
+                values |= {"coco_classes": names, "category_ids": (0, *(c.category_id for c in found))}
         return build(type(self), self.model_dump(include=self.model_fields_set) | values)

@@ -56,6 +56,8 @@ class MaskRCNNOptions(Settings):
     val_data_file: str = option("", "records that training evaluates on, or to evaluate", group="common")
     coco_classes: tuple[str, ...] = option((), "names by class index, background first; by default those of the data",
                                            group="common")
+    category_ids: tuple[int, ...] = option((), "category ids in results by class index, 0 first; by default those of "
+                                               "the training data", group="common")
     num_classes: int = option(0, "number of classes, background included; 0: as many as the data has", group="common",
                               ge=0)
     class_map: Literal["order", "id"] = option("order", "class index: place among the categories, or the category's id",

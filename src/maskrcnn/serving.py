@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Detector(nn.Cell):
-    """The inference network with scores and masks of type `dtype`; boxes stay float32, whose steps are below a pixel."""
+    """The inference network with scores and masks of type `dtype`; boxes stay float32: float16 steps by pixels."""
 
     def __init__(self, network: MaskRCNN, dtype: ms.Type = ms.float32):
         super().__init__(auto_prefix=False)
@@ -37,7 +37,7 @@ def preprocess(config: MaskRCNNConfig, recipe: InputRecipe) -> dict[str, Any]:
         "task": "instance", "class_names": list(c.names), "category_ids": category_ids(c),
         "inputs": [tensor("image", (batch, 3, *recipe.canvas((1, 1))), "float32",
                           "normalised image, top left on the canvas", layout="NCHW"),
-                   tensor("image_size", (batch, 2), "float32", "height and width of the part of the input that is image")],
+                   tensor("image_size", (batch, 2), "float32", "height and width of what of the input is image")],
         "outputs": [
             tensor("boxes", (batch, detections, 4), "float32", "x1, y1, x2, y2 in pixels of the input, half-open; best "
                                                                "score first"),

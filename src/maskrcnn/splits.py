@@ -10,14 +10,14 @@ from src.data.checks import leave_out_bad
 from src.data.coco import CocoSource, coco_layout, image_folder_of
 from src.data.coco_check import RecordCheck, class_table, read_annotations
 from src.data.coco_classes import COCO_CATEGORIES, COCO_CLASSES
-from src.data.instances import categories_of, class_names
+from src.data.instances import Category, categories_of
 from src.data.txt import TxtSource
 
 log = logging.getLogger(__name__)
 
 
 def open_split(c: Any, split: str) -> Source:
-    """The records of "train" or "val" of a `MaskRCNNConfig` whose classes are known (see `category_names`).
+    """The records of "train" or "val" of a `MaskRCNNConfig` whose classes are known (see `categories`).
 
     In this order: records (data_file, val_data_file), a text file (dataset=other), an annotation file (ann_file, for
     "val" alone), the splits of coco_root.
@@ -47,8 +47,8 @@ def _say_unlisted(source: CocoSource) -> None:
                     ", ..." if len(names) > 5 else "")
 
 
-def category_names(c: Any, split: str) -> tuple[str, ...]:
-    """Names of the classes that a split's files hold, "background" first.
+def categories(c: Any, split: str) -> tuple[Category, ...]:
+    """The classes that a split's files hold, background excepted.
 
     Raises:
         InputError: text files, which hold none, or unreadable ones.
@@ -57,19 +57,22 @@ def category_names(c: Any, split: str) -> tuple[str, ...]:
     if records:
         from src.data.mindrecord import RecordSource
 
-        return class_names(categories_of(RecordSource(records)))
+        return categories_of(RecordSource(records))
     if c.dataset == "other":
         raise InputError("--num_classes is missing: the text files of dataset=other do not say how many classes there "
                          "are; give it (background included), or --coco_classes=background,NAME,...")
     ann_file, _ = _annotations(c, split)
-    return class_names(class_table(read_annotations(ann_file)["categories"], ann_file, class_map=c.class_map))
+    return class_table(read_annotations(ann_file)["categories"], ann_file, class_map=c.class_map)
 
 
 def category_ids(c: Any) -> list[int]:
     """The category id of each class of a `completed` configuration, 0 for the background.
 
-    From coco_root's annotations where it is given, else COCO's where the classes are COCO's, else the class indices.
+    Those that the weights were trained with where they say so, else from coco_root's annotations where it is given,
+    else COCO's where the classes are COCO's, else the class indices.
     """
+    if len(c.category_ids) == c.num_classes:
+        return list(c.category_ids)
     if c.class_map == "order" and c.coco_root and c.dataset == "coco":
         path = coco_layout(c.coco_root, c.val_data_type, c.instance_set)[0]
         table = class_table(read_annotations(path)["categories"], path, class_names=c.coco_classes)

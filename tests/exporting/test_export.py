@@ -1,4 +1,4 @@
-"""export.py from the command line: what it refuses, and both models from a checkpoint to files that give its results."""
+"""export.py from the command line: what it refuses, and both models from checkpoint to files with its results."""
 import src  # noqa: F401  isort: skip
 import importlib
 import json
@@ -131,7 +131,8 @@ def test_maskrcnn_from_checkpoint_to_files(export, tmp_path, monkeypatch):
         export("--ckpt_file=a.ckpt", "--file_name=x", *small)
     assert [p.name for p in tmp_path.iterdir()] == ["a.ckpt"]
     monkeypatch.setattr(flow, "fold_batch_norms", fold)
-    assert export("--ckpt_file=a.ckpt", "--file_name=x", "--file_format=MINDIR,ONNX", "--precision=float16", *small) == 0
+    small += ("--precision=float16",)
+    assert export("--ckpt_file=a.ckpt", "--file_name=x", "--file_format=MINDIR,ONNX", *small) == 0
     spec = json.loads((tmp_path / "preprocess.json").read_text())
     assert [(t["name"], t["dtype"]) for t in spec["outputs"]] == [
         ("boxes", "float32"), ("labels", "int32"), ("scores", "float16"), ("valid", "bool"), ("masks", "float16")]

@@ -49,8 +49,9 @@ class Everything(nn.Cell):
         return (x[..., 1], x[0, :, 2], x[:, 1:3, 2:7:2], x[:, None, 0, -2:], ops.stack((x, positive), -1),
                 ops.stack((x,), 0), ops.cat((x, positive), 1), x.reshape(2, -1), x[:, :1].squeeze(1),
                 ops.log(positive), ops.sqrt(positive), ops.exp(x), ops.sigmoid(x), ops.floor(x * 3),
-                ops.clamp(x, -0.5, 0.75), ops.minimum(x, 0.1), ops.maximum(x, positive / 2), x / positive - x * positive, x * 3,
-                ops.where(large, x, -1e8), ops.logical_and(large, x >= 0.6).astype(ms.int32), x <= 0.1)
+                ops.clamp(x, -0.5, 0.75), ops.minimum(x, 0.1), ops.maximum(x, positive / 2), x / positive - x,
+                x * positive, x * 3, ops.where(large, x, -1e8), x <= 0.1,
+                ops.logical_and(large, x >= 0.6).astype(ms.int32))
 
     def ranks(self, x, boxes):
         values, index = ops.topk(x.reshape(2, -1), 20)

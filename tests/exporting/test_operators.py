@@ -1,7 +1,7 @@
 """Every primitive of the training and inference graphs has to run on Ascend: its documentation has to say so.
 
 The graphs are those of small networks, which have the primitives of large ones. A primitive whose documentation refers
-to a function is as good as that function's; `OF` holds those that MindSpore does not document, with what they belong to.
+to a function is as good as that function's; `OF` holds what MindSpore does not document, with what it belongs to.
 """
 import src  # noqa: F401  isort: skip
 import importlib
@@ -80,8 +80,8 @@ def test_deeplabv3(tmp_path, norm):
     from src.deeplabv3.config import DeepLabV3Config
     from src.deeplabv3.task import DeepLabV3Task
 
-    task = DeepLabV3Task(DeepLabV3Config(device_target="CPU", backbone="resnet18", norm=norm, crop_size=33, batch_size=2,
-                                         num_classes=3, auxiliary=True, epochs=1, output="labels"))
+    task = DeepLabV3Task(DeepLabV3Config(device_target="CPU", backbone="resnet18", norm=norm, crop_size=33,
+                                         batch_size=2, num_classes=3, auxiliary=True, epochs=1, output="labels"))
     network, ids = task.network(), np.zeros(2, np.int32)
     batch = (np.zeros((2, 3, 33, 33), np.float32), np.zeros((2, 33, 33), np.int32), ids, ids)
     found = primitives(step_of(task, network), batch, tmp_path / "train.mindir")
