@@ -146,10 +146,14 @@ missing_packages() {
     done
 }
 
-# install_packages: install the missing system packages, as root or by sudo without a password; name them otherwise.
+# install_packages [PACKAGE...]: install the missing system packages and these, as root or by sudo without a password;
+# name them otherwise.
 install_packages() {
-    local missing as_root=()
+    local missing name as_root=()
     missing=$(missing_packages | tr '\n' ' ')
+    for name in "$@"; do
+        dpkg -s "$name" >/dev/null 2>&1 || missing+="$name "
+    done
     [[ -n $missing ]] || return 0
     ((EUID == 0)) || as_root=(sudo -n)
     if ! command -v apt-get >/dev/null || { ((EUID)) && ! sudo -n true 2>/dev/null; }; then

@@ -5,6 +5,6 @@
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-ensure_environment requirements.txt requirements/dev.txt
+ensure_environment requirements.txt requirements/dev.txt requirements/export.txt
 cd "$(project_root)"
 exec python -m pytest "$@"
