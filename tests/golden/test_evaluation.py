@@ -21,7 +21,7 @@ from src.engine.weight_files import write_tensors
 from src.engine.weights import read_weights
 
 ROOT = Path(__file__).parents[2]
-SHORT, LONG = 160, 267  # of torchvision's input
+SHORT, LONG = 160, 288  # of torchvision's input
 HEIGHT, WIDTH = 160, 256  # of the zoo's
 MEAN, STD = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])
 
@@ -31,7 +31,7 @@ def torchvision_input(image):
     scale = min(SHORT / min(image.shape[:2]), LONG / max(image.shape[:2]))
     height, width = (math.floor(side * scale) for side in image.shape[:2])
     resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
-    canvas = np.zeros((288, SHORT, 3) if height > width else (SHORT, 288, 3), np.float32)
+    canvas = np.zeros((LONG, SHORT, 3) if height > width else (SHORT, LONG, 3), np.float32)
     canvas[:height, :width] = (resized - MEAN) / STD
     return canvas.transpose(2, 0, 1)[None], (height, width)
 
