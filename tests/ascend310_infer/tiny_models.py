@@ -1,5 +1,6 @@
 """Models of a few operators with their preprocess.json, and how the program is run over images."""
 import copy
+import importlib.util
 import json
 import os
 import subprocess
@@ -22,12 +23,24 @@ SPEC = {
 }
 
 
+def sanitizers() -> dict[str, str]:
+    """Environment of a program with sanitizers; a finding is a crash. Leaks of OpenVINO's own statics are not asked for.
+
+    TBB, below OpenCV and OpenVINO, loads a helper in a way that the address sanitizer refuses, unless it is told of it;
+    OpenVINO's own TBB listens, Debian's is too old.
+    """
+    spec = importlib.util.find_spec("openvino")
+    own = [str(Path(spec.origin).parent / "libs")] if spec else []
+    return {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1", "TBB_ENABLE_SANITIZERS": "1",
+            "LD_LIBRARY_PATH": ":".join([*filter(None, [os.environ.get("LD_LIBRARY_PATH")]), *own])}
+
+
 def run(program: Path, model: Path, images: Path, results: Path, *flags: str) -> subprocess.CompletedProcess:
-    """Run the program; a sanitizer's finding is a crash. Leaks of OpenVINO's own statics are not asked for."""
+    """Run the program."""
     command = [program, f"--model_path={model}", f"--dataset_path={images}", f"--result_path={results}",
                "--device_type=CPU", "--threads=1", *flags]
     return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=300,
-                          env=os.environ | {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"})
+                          env=os.environ | sanitizers())
 
 
 def changed(spec: dict, **changes) -> dict:
