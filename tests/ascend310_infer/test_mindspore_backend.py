@@ -75,7 +75,7 @@ def old_mindir(path: Path) -> Path:
     for ports, name in ((graph.input, "graph:x"), (graph.output, "graph:y")):
         port = ports.add(name=name)
         port.tensor.add(dims=[1, 3, 65, 65], data_type=ir.TensorProto.DataType.FLOAT)
-    graph.node.add(input=["graph:x"], output=["graph:y"], op_type="REF::ReLU", name="graph:y")
+    graph.node.add(input=["graph:x"], output=["graph:y"], op_type="ReLU", name="graph:y")
     path.write_bytes(model.SerializeToString())
     return path
 
