@@ -76,7 +76,7 @@ def save_checkpoint(task, path: Path) -> None:
         if name.endswith(("moving_variance", "gamma")):
             parameter.set_data(ms.Tensor(rng.uniform(0.5, 1.5, parameter.shape).astype(np.float32)))
         if name in ("classifier.weight", "box_head.cls.weight", "rpn.cls.weight"):
-            parameter.set_data(ms.Tensor(rng.normal(0, 1, parameter.shape).astype(np.float32)))
+            parameter.set_data(ms.Tensor(rng.normal(0, 0.05, parameter.shape).astype(np.float32)))
     checkpoint.save(path, network, to_metadata("mindseg", task.config.conventions()))
 
 
@@ -101,7 +101,7 @@ def test_deeplabv3_from_checkpoint_to_files(export, tmp_path, caplog):
     inputs = np.random.default_rng(0).normal(0, 1, spec["inputs"][0]["shape"]).astype(np.float32)
     results = [runners.load(tmp_path / f"a.{kind}")(inputs)[0] for kind in ("mindir", "onnx")]
     assert list(results[0].shape) == spec["outputs"][0]["shape"] == [2, 3, 65, 65]
-    assert np.abs(results[0] - results[1]).max() < 1e-5 and results[0].std() > 0.01
+    assert np.abs(results[0] - results[1]).max() < 1e-4 and results[0].std() > 0.01
     with pytest.raises(InputError, match="a.mindir was exported with other settings"):
         export("--ckpt_file=a.ckpt", "--file_format=ONNX", "--output=labels")
     assert export("--ckpt_file=a.ckpt", "--file_name=labels/x.onnx", "--file_format=ONNX", "--output=labels") == 0
