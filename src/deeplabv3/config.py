@@ -46,7 +46,7 @@ class DeepLabV3Config(Settings):
     freeze_bn: bool = option(False, "norm=frozen: running statistics while training; evaluation always uses them",
                              group="common")
     bn_momentum: float = option(0.9, "share of the old running statistics that stays in a step", ge=0, lt=1)
-    bn_eps: float = option(1e-5, "added to the variance", group="common", gt=0)
+    bn_eps: float = option(1e-5, "added to the variance", group="common", ge=0)
     dropout: float = option(0.1, "share of the ASPP features dropped in training", ge=0, lt=1)
     aspp_rates: tuple[int, ...] = option((6, 12, 18), "dilation of the ASPP's 3x3 branches", group="common",
                                          min_length=1)
