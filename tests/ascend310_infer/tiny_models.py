@@ -24,7 +24,7 @@ SPEC = {
 
 
 def sanitizers() -> dict[str, str]:
-    """Environment of a program with sanitizers; a finding is a crash. Leaks of OpenVINO's own statics are not asked for.
+    """Environment of a program with sanitizers; a finding is a crash. Leaks of OpenVINO's statics are not asked for.
 
     TBB, below OpenCV and OpenVINO, loads a helper in a way that the address sanitizer refuses, unless it is told of it;
     OpenVINO's own TBB listens, Debian's is too old.

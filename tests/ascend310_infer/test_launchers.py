@@ -1,0 +1,74 @@
+"""scripts/*/run_infer_310.sh: build, infer and score in one go, on a CPU."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.ascend310_infer.tiny_models import instance_model, instance_spec, semantic_model
+from tests.tiny_coco import write_coco
+from tests.tiny_seg import write_data
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def start(model: str, *words, cwd: Path, shell: str = "sh") -> subprocess.CompletedProcess:
+    environment = {k: v for k, v in os.environ.items() if k != "MS_LITE_HOME"}
+    return subprocess.run([shell, SCRIPTS / model / "run_infer_310.sh", *map(str, words)], cwd=cwd, text=True,
+                          capture_output=True, env=environment | {"DEVICE_TYPE": "CPU", "PYTHON": sys.executable})
+
+
+@pytest.mark.parametrize("model, words, message", [
+    ("deeplabv3", [], "expected MINDIR_PATH DATA_PATH DATA_ROOT DATA_LIST [DEVICE_ID]"),
+    ("deeplabv3", ["m", ".", ".", "l"], "MINDIR_PATH 'm' is no file"),
+    ("deeplabv3", ["file", "gone", ".", "l"], "DATA_PATH 'gone' is no folder"),
+    ("deeplabv3", ["file", ".", "gone", "l"], "DATA_ROOT 'gone' is no folder"),
+    ("deeplabv3", ["file", ".", ".", "l"], "DATA_LIST 'l' is no file"),
+    ("deeplabv3", ["file", ".", ".", "file", "x"], "DEVICE_ID 'x' is no number"),
+    ("maskrcnn", [], "expected AIR_PATH DATA_PATH ANN_FILE_PATH [DEVICE_ID]"),
+    ("maskrcnn", ["file", ".", "gone"], "ANN_FILE_PATH 'gone' is no file"),
+    ("maskrcnn", ["file", ".", "file"], "not JSON")])
+def test_what_is_missing_is_named(model, words, message, tmp_path):
+    (tmp_path / "file").write_text("x")
+    ran = start(model, *words, cwd=tmp_path)
+    assert ran.returncode == 2 and message in ran.stderr
+    assert not (tmp_path / "result_Files").exists()
+
+
+@pytest.mark.slow
+def test_deeplab_from_images_to_mean_iou(program, tmp_path):
+    data_lst, model = write_data(tmp_path / "data", 3), semantic_model(tmp_path / "m")
+    words = model, tmp_path / "data", tmp_path / "data", data_lst
+    ran = start("deeplabv3", *words, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    accuracy = (tmp_path / "acc.log").read_text()
+    assert "mean IoU 0." in accuracy and "3 images" in accuracy and accuracy.startswith("class")
+    assert "3 images, 0 of them have a result already" in (tmp_path / "infer.log").read_text()
+    (tmp_path / "data/images/1.jpg").write_bytes(b"no image")  # has its result already
+    again = start("deeplabv3", *words, 0, cwd=tmp_path, shell="bash")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "acc_2.log").read_text() == accuracy
+    assert "3 images, 3 of them have a result already" in (tmp_path / "infer_2.log").read_text()
+    (tmp_path / "result_Files/labels/images__1.png").unlink()
+    unreadable = start("deeplabv3", *words, cwd=tmp_path)
+    assert unreadable.returncode == 3
+    assert "1 images without a result did not count: ['images/1.jpg']" in (tmp_path / "acc_3.log").read_text()
+
+
+@pytest.mark.slow
+def test_mask_rcnn_from_images_to_average_precision(program, tmp_path):
+    """The model finds one dog, where it is in every image: 24 x 32 images fill a canvas of 48 x 64."""
+    ann_file = write_coco(tmp_path / "data")
+    arrays = {"boxes": np.array([[[8, 12, 24, 22]]], np.float32), "labels": np.array([[2]], np.int32),
+              "scores": np.array([[0.9]], np.float32), "valid": np.array([[True]]),
+              "masks": np.ones((1, 1, 28, 28), np.float32)}
+    spec = instance_spec(arrays, height=48, width=64)
+    model = instance_model(tmp_path / "m", spec, arrays)
+    ran = start("maskrcnn", model, tmp_path / "data/val", ann_file, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    numbers = json.loads((tmp_path / "result_Files/metrics.json").read_text())
+    assert numbers["classes"]["dog"]["bbox"] == numbers["classes"]["dog"]["segm"] > 0.6  # 2 of 3: one image has no dog
+    assert "Evaluate annotation type *segm*" in (tmp_path / "acc.log").read_text()
