@@ -45,6 +45,7 @@ if [[ $device == Ascend ]]; then
         die "CANN ${found:-is not installed}: MindSpore 2.10 needs one of $CANN_VERSIONS; start from $BASE," \
             "or set ASCEND_HOME_PATH to where CANN lies"
 fi
+# shellcheck disable=SC2119  # none beside those that are missing
 install_packages
 host_python >/dev/null ||
     die "Python 3.10, 3.11 or 3.12 is needed, $(python3 --version 2>/dev/null || echo none) is here; start from $BASE"

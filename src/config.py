@@ -36,9 +36,8 @@ def option(default: Any, text: str, *, group: str | Sequence[str] = "train", ali
         aliases: other accepted spellings of flag and key.
         limits: pydantic's constraints: `ge`, `gt`, `le`, `lt`, `min_length`, ...
     """
-    groups = [group] if isinstance(group, str) else list(group)
-    return pydantic.Field(default, description=text, json_schema_extra={"groups": groups, "aliases": list(aliases)},
-                          **limits)
+    extra = {"groups": [group] if isinstance(group, str) else list(group), "aliases": list(aliases)}
+    return pydantic.Field(default, description=text, json_schema_extra=extra, **limits)
 
 
 class Config(pydantic.BaseModel):
