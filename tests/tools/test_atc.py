@@ -71,5 +71,6 @@ def test_without_atc_the_line_is_printed_and_with_it_run(tmp_path):
 
 @pytest.mark.parametrize("name, message", [("m.mindir", "atc takes .onnx and .air files"), ("m.onnx", "no such file")])
 def test_wrong_models_are_refused(name, message, tmp_path):
-    ran = subprocess.run([sys.executable, ROOT / "src/tools/atc.py", name], cwd=tmp_path, capture_output=True, text=True)
+    ran = subprocess.run([sys.executable, ROOT / "src/tools/atc.py", name], cwd=tmp_path, capture_output=True,
+                         text=True)
     assert ran.returncode == 2 and message in ran.stderr
