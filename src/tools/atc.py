@@ -47,8 +47,7 @@ def main() -> int:
     command = atc_command(model, spec, out / model.stem, args.soc_version, aipp)
     print(shlex.join(command))
     if not shutil.which("atc"):
-        log.info("atc is not installed here (it comes with CANN); run this line where it is and keep %s beside the .om",
-        log.info("atc is not installed here (it comes with CANN); run this line where it is, then put %s beside the .om",
+        log.info("atc is not installed here (it is part of CANN); run this line there and keep %s beside the .om",
                  preprocess_spec.FILE_NAME)
     elif status := subprocess.run(command).returncode:
         raise InputError(f"atc ended with status {status}; its own message stands above")
