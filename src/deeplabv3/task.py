@@ -23,6 +23,7 @@ from src.layers.conv_norm import norm_factory
 from src.layers.random import SampleDropout
 from src.layers.resnet import ResNet
 from src.metrics.miou import MeanIoU
+from src.metrics.tables import miou_table
 
 
 class SoftmaxScores(nn.Cell):
@@ -136,10 +137,7 @@ class DeepLabV3Task:
 
     def describe(self, numbers: dict) -> str:
         """The evaluation's numbers as a table for people."""
-        rows = [f"{name:<20} {'-' if iou is None else f'{100 * iou:6.2f}'}" for name, iou in numbers["iou"].items()]
-        total = (f"mean IoU {numbers['miou']:.4f}, pixel accuracy {numbers['pixel_accuracy']:.4f}, "
-                 f"mean accuracy {numbers['mean_accuracy']:.4f}, {numbers['images']} images")
-        return "\n".join([f"{'class':<20} IoU %", *rows, total])
+        return miou_table(numbers)
 
     def activation_bytes(self) -> int:
         c = self.config

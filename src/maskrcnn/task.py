@@ -17,7 +17,8 @@ from src.maskrcnn.network import MaskRCNN, MaskRCNNLosses, freeze
 from src.maskrcnn.predictor import Predictor
 from src.maskrcnn.recipe import InputRecipe, TrainTransform
 from src.maskrcnn.splits import open_split
-from src.metrics.coco_map import CocoMAP, summary
+from src.metrics.coco_map import CocoMAP
+from src.metrics.tables import coco_table
 
 
 class MaskRCNNTask:
@@ -122,17 +123,7 @@ class MaskRCNNTask:
 
     def describe(self, numbers: dict) -> str:
         """COCO's lines for boxes and masks, AP by class, and which images did not count."""
-        parts = [f"Evaluate annotation type *{kind}*\n{summary(numbers[kind], self.config.eval_max_detections)}"
-                 for kind in ("bbox", "segm") if numbers[kind]]
-        rows = [f"{'class':<20} {'objects':>8} {'box AP':>7} {'mask AP':>7}"]
-        rows += [f"{name:<20} {row['instances']:8d} {_percent(row['bbox'])} {_percent(row['segm'])}"
-                 for name, row in numbers["classes"].items()]
-        remarks = [f"{len(numbers[key])} {key.replace('_', ' ')}: {numbers[key][:20]}"
-                   for key in ("images_without_prediction", "predictions_without_truth") if numbers[key]]
-        if numbers["images_without_masks"]:
-            remarks.append(f"{numbers['images_without_masks']} images have objects without masks and count for boxes "
-                           "alone")
-        return "\n\n".join([*parts, "\n".join(rows), *remarks])
+        return coco_table(numbers, self.config.eval_max_detections)
 
     def activation_bytes(self) -> int:
         c = self.config
@@ -148,7 +139,3 @@ class MaskRCNNTask:
         c = self.config
         return (f"--batch_size={c.batch_size}, --img_height={c.img_height} and --img_width={c.img_width}, or "
                 f"--num_expected_neg_stage2={c.num_expected_neg_stage2}")
-
-
-def _percent(value: float | None) -> str:
-    return f"{'-':>7}" if value is None else f"{100 * value:7.2f}"
