@@ -1,7 +1,5 @@
 """Evaluate a checkpoint: `python eval.py --data_root=... --data_lst=... --ckpt_path=...` (see README.md)."""
-import json
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -25,6 +23,7 @@ def main() -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     from src.engine import loop, runtime
     from src.engine.weights import load_weights
+    from src.metrics.result_files import write_json
 
     settings = tasks.with_conventions(settings)
     machine = runtime.start(settings.device_target, device_id=settings.device_id)
@@ -41,12 +40,6 @@ def main() -> int:
     for name, content in task.results(evaluator).items():
         write_json(path.with_name(f"{path.stem}.{name}.json"), content)
     return 0
-
-
-def write_json(path: Path, content: dict | list) -> None:
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    unfinished.write_text(json.dumps(content, indent=2 if isinstance(content, dict) else None) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
 
 
 if __name__ == "__main__":

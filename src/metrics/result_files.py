@@ -96,9 +96,10 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read ({error}); delete it and run the inference again") from error
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: dict | list) -> None:
+    """Write a file whole or not at all; a list, which may be long, without line breaks."""
     unfinished = path.with_name(f".unfinished-{path.name}")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    unfinished.write_text(json.dumps(content, indent=2 if isinstance(content, dict) else None) + "\n", encoding="utf-8")
     os.replace(unfinished, path)
 
 
