@@ -17,18 +17,14 @@ Each worker reports what it counted. A ratio below 1 means that ours is faster.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from benchmarks import interleave  # noqa: E402
+from benchmarks import torchvision_peer  # noqa: E402
 
 BATCH, HEIGHT, WIDTH, CLASSES, OBJECTS, SLOTS, CROP = 2, 384, 640, 91, 3, 128, 112
 ROIS, POSITIVE_IOU, LEARNING_RATE = 512, 0.1, 1e-4
@@ -36,40 +32,9 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peer_python", help="python of the environment with torchvision")
-    parser.add_argument("--mode", default="both", choices=("train", "infer", "both"))
+    parser = torchvision_peer.flags(__doc__.splitlines()[0])
     parser.add_argument("--positives", type=int, default=128, help="positive RoIs an image in training")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--result_path", default="", help="JSON file for the numbers")
-    parser.add_argument("--weights", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--worker", choices=("mindseg", "torchvision"), help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.worker:
-        return (ours if args.worker == "mindseg" else torchvision_peer)(args.weights, args.mode, args.positives)
-    if not args.peer_python:
-        parser.error("--peer_python is missing: python of an environment with requirements/peers.txt")
-    results = {}
-    for mode in ("train", "infer") if args.mode == "both" else (args.mode,):
-        results[mode] = run(args, mode)
-        interleave.show(f"Mask R-CNN R50-FPN {mode}", results[mode])
-    if args.result_path:
-        Path(args.result_path).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-
-
-def run(args: argparse.Namespace, mode: str) -> dict:
-    with tempfile.TemporaryDirectory() as folder:
-        def worker(name: str, python: str) -> interleave.Worker:
-            command = [python, __file__, f"--worker={name}", f"--mode={mode}", f"--positives={args.positives}",
-                       f"--weights={folder}/weights.pth"]
-            return interleave.Worker(name, command, {"OMP_NUM_THREADS": "2"})
-
-        peer = worker("torchvision", args.peer_python)  # first: it writes the weights
-        mindseg = worker("mindseg", sys.executable)
-        result = interleave.compare(mindseg, peer, args.rounds)
-        mindseg.stop()
-        peer.stop()
-    return result
+    torchvision_peer.main(parser, "Mask R-CNN R50-FPN {mode}", ours=ours, torchvision=torchvision)
 
 
 def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -84,7 +49,7 @@ def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return images, boxes, rng.integers(1, CLASSES, boxes.shape[:2]), (distance <= 1).astype(np.uint8)
 
 
-def ours(weights: str, mode: str, positives: int) -> None:
+def ours(args: argparse.Namespace):
     import src  # noqa: F401  the CPU switch
     import mindspore as ms
 
@@ -94,14 +59,14 @@ def ours(weights: str, mode: str, positives: int) -> None:
 
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device("CPU")
-    said = read_weights(weights).report.conventions if weights else {}
+    said = read_weights(args.weights).report.conventions if args.weights else {}
     conventions = Conventions.of_family(said, bn_eps=1e-5)
     network = build_network(conventions, num_classes=CLASSES, norm="batch")
-    if weights:
-        load_weights(network, weights)
+    if args.weights:
+        load_weights(network, args.weights)
     columns = [ms.Tensor(column) for column in columns_of_scene()]
-    if mode == "train":
-        return _serve(training(network, conventions, positives, columns))
+    if args.mode == "train":
+        return training(network, conventions, args.positives, columns)
     network.set_train(False)
 
     def infer() -> dict[str, float]:
@@ -110,7 +75,7 @@ def ours(weights: str, mode: str, positives: int) -> None:
                               original_size=(HEIGHT, WIDTH)) for i in range(BATCH)]
         return {"detections": sum(len(one.scores) for one in found), "sum of scores": float(arrays[2].sum())}
 
-    _serve(infer)
+    return infer
 
 
 def columns_of_scene() -> list[np.ndarray]:
@@ -147,20 +112,17 @@ def training(network, conventions, positives: int, columns: list):
     return train
 
 
-def torchvision_peer(weights: str, mode: str, positives: int) -> None:
-    os.environ.pop("ONEDNN_MAX_CPU_ISA", None)
+def torchvision(args: argparse.Namespace):
     import torch
     from torchvision.models.detection import maskrcnn_resnet50_fpn
 
-    torch.set_num_threads(2)
-    torch.manual_seed(0)
     network = maskrcnn_resnet50_fpn(
         weights=None, weights_backbone=None, num_classes=CLASSES, min_size=HEIGHT, max_size=WIDTH,
-        box_batch_size_per_image=ROIS, box_positive_fraction=positives / ROIS, box_fg_iou_thresh=POSITIVE_IOU,
+        box_batch_size_per_image=ROIS, box_positive_fraction=args.positives / ROIS, box_fg_iou_thresh=POSITIVE_IOU,
         box_bg_iou_thresh=POSITIVE_IOU)
     images, boxes, labels, masks = (torch.from_numpy(array) for array in scene())
     liven(network, (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1))
-    torch.save(network.state_dict(), weights)
+    torch.save(network.state_dict(), args.weights)
     images = list(images)
     targets = [{"boxes": boxes[i], "labels": labels[i], "masks": masks[i]} for i in range(BATCH)]
     optimizer = torch.optim.SGD(network.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=1e-4)
@@ -181,8 +143,8 @@ def torchvision_peer(weights: str, mode: str, positives: int) -> None:
         return {"detections": sum(len(one["scores"]) for one in found),
                 "sum of scores": sum(float(one["scores"].sum()) for one in found), **counted}
 
-    network.train(mode == "train")
-    _serve(train if mode == "train" else infer)
+    network.train(args.mode == "train")
+    return train if args.mode == "train" else infer
 
 
 def liven(network, images) -> None:
@@ -198,12 +160,6 @@ def liven(network, images) -> None:
         network.roi_heads.box_predictor.cls_score.bias[0] += 2
     for norm in norms:
         norm.momentum = 0.1
-
-
-def _serve(work) -> None:
-    started = time.perf_counter()
-    facts = work()
-    interleave.serve(work, **{"first call s": time.perf_counter() - started}, **facts)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Test session: the CPU convolution switch first, slow tests on demand, the reference material's place."""
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,28 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the reference material in ../shared, which is not there")
     return SHARED
+
+
+@contextmanager
+def running_mode(name: str):
+    """MindSpore's mode for a while: "GRAPH", as the programs run, or "PYNATIVE", where compiling costs the most."""
+    import mindspore as ms
+
+    before = ms.get_context("mode")
+    ms.set_context(mode=getattr(ms, f"{name}_MODE"))
+    try:
+        yield
+    finally:
+        ms.set_context(mode=before)
+
+
+@pytest.fixture
+def graph_mode():
+    with running_mode("GRAPH"):
+        yield
+
+
+@pytest.fixture
+def eager():
+    with running_mode("PYNATIVE"):
+        yield

@@ -11,10 +11,11 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "src").rglob("*.py"))
 SHARED = ("data", "layers", "engine", "metrics", "exporting", "report", "launch")
 MODELS = ("deeplabv3", "maskrcnn")
-MAY_IMPORT = {"": (), "contract": (), "config": ("contract",), "tasks": ("contract", "config", "engine", *MODELS),
+MAY_IMPORT = {"": (), "contract": (), "files": (), "config": ("contract",),
+              "tasks": ("contract", "config", "engine", *MODELS),
               "prediction": ("contract", "config", "tasks", *SHARED),
-              **{room: ("contract", "config", *SHARED) for room in (*MODELS, *SHARED)}}
-PURE = ["src.contract", "src.config", "src.tasks", "src.data.image_ops", "src.data.order", "src.data.voc",
+              **{room: ("contract", "config", "files", *SHARED) for room in (*MODELS, *SHARED)}}
+PURE = ["src.contract", "src.files", "src.config", "src.tasks", "src.data.image_ops", "src.data.order", "src.data.voc",
         "src.data.sample_set", "src.data.decode", "src.engine.schedules", "src.engine.settings", "src.engine.progress",
         "src.metrics.miou", "src.deeplabv3.config", "src.deeplabv3.recipe", "src.deeplabv3.predict",
         "src.maskrcnn.anchors", "src.report.draw", "src.report.curves", "src.report.page", "src.launch.supervisor"]

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from src.contract import InputError, Record
+from src.files import write_file
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +106,7 @@ class Manifest:
         """Write `dst`'s manifest in one step."""
         totals = {"records": self.records, "bytes": self.bytes, "content_hash": self.content_hash,
                   "histogram": self.histogram, "bad": self.bad}
-        temporary = dst.with_name(f".{dst.name}{SUFFIX}.partial")
-        temporary.write_text(json.dumps(totals | asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, manifest_path(dst))
+        write_file(manifest_path(dst), json.dumps(totals | asdict(self), indent=1, ensure_ascii=False) + "\n")
 
 
 def manifest_path(dst: Path) -> Path:

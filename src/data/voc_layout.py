@@ -19,6 +19,7 @@ import numpy as np
 from src.contract import InputError
 from src.data import decode
 from src.data.checks import describe_bad, ordered_map
+from src.files import write_file
 
 log = logging.getLogger(__name__)
 
@@ -141,9 +142,7 @@ def _gray_label(name: str, folders: Folders) -> Path:
     label = read_sbd_label(source) if source.suffix == ".mat" else read_voc_label(source)
     target = folders.made / f"{name}.png"
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{os.getpid()}.{target.name}")
-    temporary.write_bytes(cv2.imencode(".png", label)[1].tobytes())
-    os.replace(temporary, target)
+    write_file(target, cv2.imencode(".png", label)[1].tobytes())
     return target
 
 
@@ -200,7 +199,5 @@ def _write_list(path: Path, rows: Sequence[Pair], root: Path) -> Path:
         number = next(n for n in range(1, 1000000) if not path.with_name(f"{path.name}.{n}").exists())
         log.warning("%s: another list of that name is kept as %s.%d", path, path.name, number)
         os.replace(path, path.with_name(f"{path.name}.{number}"))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    write_file(path, text)
     return path

@@ -14,6 +14,7 @@ import mindspore as ms
 import mindspore.nn as nn
 
 from src.contract import InputError
+from src.files import replacing
 
 log = logging.getLogger(__name__)
 NOT_SAVED = ("learning_rate",)  # the schedule is a function of the configuration
@@ -35,15 +36,15 @@ def copy(path: Path, to: Path) -> None:
 
 @contextmanager
 def _unfinished(path: Path) -> Iterator[Path]:
-    """A name to write to; what is there at the end becomes `path`. Where that fails, nothing is left of it."""
-    unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
+    """`replacing` with the file on disk before it gets its name; a failure is an InputError."""
     try:
-        yield unfinished
-        _sync(unfinished)
-        os.replace(unfinished, path)
+        with replacing(path) as unfinished:
+            try:
+                yield unfinished
+                _sync(unfinished)
+            finally:
+                unfinished.with_suffix(".tmp").unlink(missing_ok=True)  # MindSpore writes there first
     except (OSError, RuntimeError) as error:
-        for left in unfinished.parent.glob(f"{unfinished.stem}.*"):  # MindSpore writes .tmp and renames it
-            left.unlink()
         raise InputError(f"{path}: the checkpoint could not be written ({_first_line(error)}); is the disk full? "
                          "Earlier checkpoints are untouched") from error
 

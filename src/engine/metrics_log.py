@@ -15,6 +15,7 @@ from tensorboardX.summary import scalar
 
 from src.contract import InputError
 from src.engine.progress import Progress
+from src.files import write_file
 
 FLUSH = 30.0  # seconds after which what TensorBoard shows is on disk
 
@@ -30,9 +31,7 @@ class MetricsLog:
         (folder / "tensorboard").mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
         kept = [line for line in read(self.path) if line["step"] <= first_step]
-        unfinished = self.path.with_suffix(".unfinished")
-        unfinished.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        os.replace(unfinished, self.path)
+        write_file(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self.lines = [line for line in kept if line["kind"] == "eval"]
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
         self.losses = (folder / f"loss_{rank}.log").open("a", encoding="utf-8", buffering=1)

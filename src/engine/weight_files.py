@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import binascii
 import math
-import os
 import re
 import zipfile
 import zlib
@@ -18,6 +17,7 @@ import numpy as np
 
 from src.contract import InputError
 from src.engine.torch_files import read_torch
+from src.files import replacing
 
 Tensors = dict[str, np.ndarray]
 Metadata = dict[str, str]
@@ -57,14 +57,10 @@ def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata:
         raise InputError(f"{path}: suffix {path.suffix!r} is none of {', '.join(WRITABLE)}")
     if not path.parent.is_dir():
         raise InputError(f"{path}: folder {path.parent} does not exist; create it first")
-    part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        _WRITERS[path.suffix](part, {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in tensors.items()},
-                              dict(metadata))
-        part.chmod(0o644)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as unfinished:
+        arrays = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in tensors.items()}
+        _WRITERS[path.suffix](unfinished, arrays, dict(metadata))
+        unfinished.chmod(0o644)
 
 
 # --- .ckpt: protocol buffers ------------------------------------------------------------------------------------------

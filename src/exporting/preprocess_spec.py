@@ -29,12 +29,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from src.contract import InputError
+from src.files import replacing
 
 FILE_NAME = "preprocess.json"
 FORMAT, VERSION = "mindseg.preprocess", 1
@@ -96,7 +96,6 @@ def merge(spec: Mapping[str, Any], folder: Path, files: Mapping[str, str]) -> di
 
 def write(spec: Mapping[str, Any], path: Path) -> None:
     """Write the file, whole or not at all."""
-    unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
-    unfinished.write_text(json.dumps(spec, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    unfinished.chmod(0o644)
-    os.replace(unfinished, path)
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(spec, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        unfinished.chmod(0o644)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from src.contract import InputError
+from src.files import write_file
 from src.launch.rank_table_check import find_defects
 
 
@@ -132,9 +132,7 @@ def write(table: RankTable, path: str | Path) -> Path:
     path, text = Path(path), table.to_json()
     if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:
         raise InputError(f"{path}: exists with other content; move it away or give another --output")
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
+    write_file(path, text)
     return path
 
 

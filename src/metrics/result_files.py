@@ -20,6 +20,7 @@ import numpy as np
 
 from src.contract import InputError, Instances, LabelMap
 from src.data.decode import decode_label
+from src.files import write_file
 
 INDEX = "index.json"
 
@@ -98,9 +99,7 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, content: dict | list) -> None:
     """Write a file whole or not at all; a list, which may be long, without line breaks."""
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    unfinished.write_text(json.dumps(content, indent=2 if isinstance(content, dict) else None) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    write_file(path, json.dumps(content, indent=2 if isinstance(content, dict) else None) + "\n")
 
 
 def _instances(content: dict, path: Path, image_id: int, labels: Mapping[int, int]) -> Instances:

@@ -10,6 +10,7 @@ import numpy as np
 INK, PAPER, GRAY, WRONG = (34, 34, 38), (255, 255, 255), (120, 120, 128), (228, 42, 60)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _GAP = 8  # pixels between the parts of a picture
+_DARKENED = (70, 70, 74)
 _NAMED = 20  # objects of an image that get a tag with their name; more of them would hide each other
 
 
@@ -99,17 +100,21 @@ def _tag(out: np.ndarray, text: str, corner: tuple[int, int], colour: Sequence[i
 
 
 def legend(class_names: Sequence[str], colours: np.ndarray, width: int) -> np.ndarray:
-    """A strip of `width` pixels with a swatch and a name for each class, in as many lines as it takes."""
+    """A strip of `width` pixels with a swatch and a name for each class, in as many lines as it takes.
+
+    Classes that `overlay` leaves untinted have an empty swatch; the last one is that of darkened pixels.
+    """
+    names, colours = [*class_names, "not counted"], [*colours.tolist(), _DARKENED]
     places, x, y = [], _GAP, _GAP
-    for name in class_names:
+    for name in names:
         length = 30 + cv2.getTextSize(name, _FONT, 0.45, 1)[0][0]
         if x > _GAP and x + length > width:
             x, y = _GAP, y + 24
         places.append((x, y))
         x += length + 14
     strip = np.full((y + 26, width, 3), 255, np.uint8)
-    for name, colour, (x, y) in zip(class_names, colours, places):
-        cv2.rectangle(strip, (x, y), (x + 22, y + 14), colour.tolist(), -1)
+    for name, colour, (x, y) in zip(names, colours, places):
+        cv2.rectangle(strip, (x, y), (x + 22, y + 14), colour if any(colour) else GRAY, -1 if any(colour) else 1)
         cv2.putText(strip, name, (x + 29, y + 12), _FONT, 0.45, INK, 1, cv2.LINE_AA)
     return strip
 

@@ -10,7 +10,6 @@ NAME is the input's path with "/" as "__" and without suffix; frames of a video 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 
 from src.contract import InputError, LabelMap
 from src.data.decode import decode_image
+from src.files import replacing, write_file
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
@@ -90,21 +90,20 @@ class PredictionFolder:
         count = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 1)
         rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
         target, writer, done = self.path / f"overlays/{name}.mp4", None, 0
-        unfinished = target.with_name(f".unfinished-{target.name}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        for done, prediction in enumerate(self.model.predict(_frames(capture)), 1):
-            picture = self.model.draw(prediction, least_score=self.least_score)
+        with replacing(target) as unfinished:
+            for done, prediction in enumerate(self.model.predict(_frames(capture)), 1):
+                picture = self.model.draw(prediction, least_score=self.least_score)
+                if writer is None:
+                    size = picture.shape[1::-1]
+                    writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter_fourcc(*"mp4v"), rate, size)
+                writer.write(np.ascontiguousarray(picture[..., ::-1]))
+                self._result(f"{name}_{done:06d}", prediction.found)
+                self.progress("frames", done, max(count, done))
+            capture.release()
             if writer is None:
-                size = picture.shape[1::-1]
-                writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter_fourcc(*"mp4v"), rate, size)
-            writer.write(np.ascontiguousarray(picture[..., ::-1]))
-            self._result(f"{name}_{done:06d}", prediction.found)
-            self.progress("frames", done, max(count, done))
-        capture.release()
-        if writer is None:
-            raise InputError(f"{file}: no frame can be read; it is damaged, or of a kind that OpenCV does not know")
-        writer.release()
-        os.replace(unfinished, target)
+                raise InputError(f"{file}: no frame can be read; it is damaged, or of a kind that OpenCV does not know")
+            writer.release()
         self.index.append({"input": str(file), "result": f"overlays/{name}.mp4", "frames": done})
 
     def finish(self, bad: dict[str, str]) -> None:
@@ -125,9 +124,7 @@ class PredictionFolder:
     def _write(self, name: str, data: bytes) -> None:
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".unfinished-{path.name}")
-        unfinished.write_bytes(data)
-        os.replace(unfinished, path)
+        write_file(path, data)
 
 
 def _frames(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from src import tasks
 from src.config import Parser, add_flag, entry_point
 from src.contract import Evaluator, InputError, LabelMap
+from src.files import write_file
 from src.report import draw, page, rows
 
 log = logging.getLogger(__name__)
@@ -147,10 +147,10 @@ def write_report(folder: Path, found: Examined, settings, count: int) -> None:
     facts = {"model": settings.model, "checkpoint": settings.checkpoint, "split": found.source.name}
     whole = page.Page(f"{settings.model}: {folder.name}", task.metric, numbers, colours, facts, list(pictures.values()))
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "metrics.json", json.dumps(numbers | {"checkpoint": settings.checkpoint}, indent=2) + "\n")
+    write_file(folder / "metrics.json", json.dumps(numbers | {"checkpoint": settings.checkpoint}, indent=2) + "\n")
     for name, picture in pictures.items():
-        _write(folder / name, picture.data)
-    _write(folder / "report.html", page.render(whole))
+        write_file(folder / name, picture.data)
+    write_file(folder / "report.html", page.render(whole))
     log.info("%s: report.html, metrics.json, %s", folder, ", ".join(pictures))
 
 
@@ -165,12 +165,6 @@ def _curve(task, folder: Path, checkpoint: Path) -> page.Picture | None:
             return page.Picture("Learning curve", learning_curve(lines, loss_names=task.loss_names, metric=task.metric),
                                 kind="png")
     return None
-
-
-def _write(path: Path, content: bytes | str) -> None:
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    unfinished.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-    os.replace(unfinished, path)
 
 
 if __name__ == "__main__":

@@ -29,17 +29,9 @@ def statistics(network) -> dict[str, np.ndarray]:
     return {p.name: p.asnumpy().copy() for p in network.get_parameters() if "moving_" in p.name}
 
 
-@pytest.fixture
-def eager():
-    """Without compiling: for a call or two of a network."""
-    ms.set_context(mode=ms.PYNATIVE_MODE)
-    yield
-    ms.set_context(mode=ms.GRAPH_MODE)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def graph_mode():
-    ms.set_context(mode=ms.GRAPH_MODE)
+@pytest.fixture(autouse=True)
+def compiled(graph_mode):
+    """All tests of this folder but those that ask for `eager`."""
 
 
 @pytest.fixture(scope="session")

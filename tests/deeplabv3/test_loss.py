@@ -25,7 +25,6 @@ def labels(*values) -> Tensor:
 
 @pytest.fixture(scope="module")
 def loss():
-    ms.set_context(mode=ms.GRAPH_MODE)
     return Loss()
 
 

@@ -14,6 +14,7 @@ from src.deeplabv3.task import DeepLabV3Task
 from src.engine import loop
 from src.engine.runtime import Runtime
 from src.layers.conv_norm import norm_factory
+from tests.conftest import running_mode
 from tests.deeplabv3.conftest import statistics, tiny_batch, tiny_task
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -121,15 +122,14 @@ def test_dropout_0_and_inference_drop_nothing(eager, tiny):
 def test_eager_and_graph_compute_the_same(tiny):
     task, network = tiny
     batch, losses, logits = tiny_batch(), [], []
-    for mode in (ms.GRAPH_MODE, ms.PYNATIVE_MODE):
-        ms.set_context(mode=mode)
-        before = statistics(network)
-        losses.append(float(task.training_cell(network).set_train()(*batch)[0]))
-        for p in network.get_parameters():
-            if p.name in before:
-                p.set_data(Tensor(before[p.name]))
-        logits.append(network.set_train(False)(batch[0]).asnumpy())
-    ms.set_context(mode=ms.GRAPH_MODE)
+    for mode in ("GRAPH", "PYNATIVE"):
+        with running_mode(mode):
+            before = statistics(network)
+            losses.append(float(task.training_cell(network).set_train()(*batch)[0]))
+            for p in network.get_parameters():
+                if p.name in before:
+                    p.set_data(Tensor(before[p.name]))
+            logits.append(network.set_train(False)(batch[0]).asnumpy())
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert logits[0].shape == (2, 3, 33, 33)
     np.testing.assert_allclose(logits[0], logits[1], atol=1e-3 * np.abs(logits[0]).max())

@@ -14,12 +14,10 @@ import pytest
 from src.contract import InputError
 from src.engine import checkpoint, loop
 from src.engine.callbacks import Stopped
+from tests.conftest import running_mode
 from tests.engine.tiny_task import CPU, Points, TinyTask, jitter, settings, weight
 
-
-@pytest.fixture(autouse=True, scope="module")
-def graph_mode():
-    ms.set_context(mode=ms.GRAPH_MODE)
+pytestmark = pytest.mark.usefixtures("graph_mode")
 
 
 def lines(folder, kind="train"):
@@ -36,7 +34,8 @@ def finished(tmp_path_factory):
     handler.emit = lambda record: said.append(record.getMessage())
     logger.addHandler(handler)
     level, logger.level = logger.level, logging.INFO
-    last = loop.train(TinyTask(), settings(folder, eval_interval=1, log_steps=2), CPU)
+    with running_mode("GRAPH"):
+        last = loop.train(TinyTask(), settings(folder, eval_interval=1, log_steps=2), CPU)
     logger.removeHandler(handler)
     logger.level = level
     return folder, last, said

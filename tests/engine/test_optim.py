@@ -1,10 +1,10 @@
-import mindspore as ms
 import mindspore.nn as nn
 import numpy as np
 import pytest
 from mindspore import Tensor, ops
 
 from src.engine.optim import momentum_optimizer
+from tests.conftest import running_mode
 
 
 class Layers(nn.Cell):
@@ -20,11 +20,11 @@ class Layers(nn.Cell):
 @pytest.fixture(scope="module")
 def decayed():
     """Parameters, all ones before, after one update without gradients, rate 0.1, decay 0.5."""
-    ms.set_context(mode=ms.GRAPH_MODE)
     layers = Layers()
     parameters = layers.trainable_params()
     optimizer = momentum_optimizer(parameters, np.array([0.1, 0.2], np.float32), momentum=0.9, weight_decay=0.5)
-    optimizer(tuple(ops.zeros_like(p) for p in parameters))
+    with running_mode("GRAPH"):
+        optimizer(tuple(ops.zeros_like(p) for p in parameters))
     return {p.name: p.asnumpy() for p in parameters}, optimizer, parameters
 
 

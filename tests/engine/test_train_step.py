@@ -1,5 +1,4 @@
 """The training step on a line with two weights, against numbers computed by hand."""
-import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
@@ -9,10 +8,10 @@ from src.engine.train_step import LossScale, TrainStep
 from tests.engine.tiny_task import Line, SquaredError
 
 NAN = float("nan")
+pytestmark = pytest.mark.usefixtures("graph_mode")
 
 
 def make(weight=(1.0, 2.0), *, rates=(0.1,) * 20, momentum=0.9, weight_decay=0.0, **options) -> TrainStep:
-    ms.set_context(mode=ms.GRAPH_MODE)
     network = Line(weight)
     optimizer = momentum_optimizer(network.trainable_params(), np.array(rates, np.float32), momentum=momentum,
                                    weight_decay=weight_decay)

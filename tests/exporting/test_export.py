@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from src.contract import InputError
+from tests.conftest import running_mode
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,18 +17,15 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def export(monkeypatch, tmp_path):
     """export.py as a function of its flags, run in an empty folder."""
-    import mindspore as ms
-
     monkeypatch.syspath_prepend(str(ROOT))
     monkeypatch.chdir(tmp_path)
-    mode = ms.get_context("mode")
 
     def run(*flags: str) -> int:
         monkeypatch.setattr(sys, "argv", ["export.py", "--device_target=CPU", *flags])
         return importlib.import_module("export").main()
 
-    yield run
-    ms.set_context(mode=mode)
+    with running_mode("GRAPH"):
+        yield run
 
 
 @pytest.mark.parametrize("flags, message", [

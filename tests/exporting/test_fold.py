@@ -3,7 +3,6 @@ import src  # noqa: F401  isort: skip
 import mindspore as ms
 import mindspore.nn as nn
 import numpy as np
-import pytest
 
 from src.exporting.fold import fold_batch_norms
 from src.layers.conv_norm import ConvNormAct, norm_factory
@@ -17,16 +16,7 @@ def random_statistics(network: nn.Cell, seed: int = 0) -> None:
         parameter.set_data(ms.Tensor(values.astype(np.float32)))
 
 
-@pytest.fixture
-def eager():
-    """A compiled graph would stay what it was before the folding."""
-    mode = ms.get_context("mode")
-    ms.set_context(mode=ms.PYNATIVE_MODE)
-    yield
-    ms.set_context(mode=mode)
-
-
-def test_results_stay_and_norms_go(eager):
+def test_results_stay_and_norms_go(eager):  # a compiled graph would stay what it was before
     batch, frozen, group = (norm_factory(kind, groups=2) for kind in ("batch", "frozen", "group"))
     conv = nn.Conv2d(6, 5, 3, pad_mode="same", has_bias=True)
     network = nn.SequentialCell([ConvNormAct(3, 4, 3, norm=batch), ConvNormAct(4, 6, 1, norm=group),

@@ -14,6 +14,7 @@ from src.contract import InputError
 from src.exporting import graph as mindir_graph
 from src.exporting import mindir, runners
 from src.maskrcnn.boxes import suppress
+from tests.conftest import running_mode
 
 pytest.importorskip("onnx", reason="needs requirements/export.txt")
 onnx_file = pytest.importorskip("src.exporting.onnx_file")
@@ -64,12 +65,10 @@ def exported(tmp_path_factory):
     """(folder, inputs, MindSpore's results)."""
     folder, rng = tmp_path_factory.mktemp("onnx"), np.random.default_rng(0)
     inputs = (rng.normal(0, 1, (2, 4, 9, 11)).astype(np.float32), BOXES)
-    mode = ms.get_context("mode")
-    ms.set_context(mode=ms.GRAPH_MODE)
     cell = Everything().set_train(False)
-    mindir.write(cell, inputs, folder / "all.mindir", "MINDIR")
-    expected = mindir.as_function(cell)(*inputs)
-    ms.set_context(mode=mode)
+    with running_mode("GRAPH"):
+        mindir.write(cell, inputs, folder / "all.mindir", "MINDIR")
+        expected = mindir.as_function(cell)(*inputs)
     onnx_file.write(folder / "all.mindir", folder / "all.onnx", [f"y{i}" for i in range(len(expected))])
     return folder, inputs, expected
 
@@ -107,10 +106,8 @@ def test_what_has_no_translation_is_named_with_its_place(tmp_path):
         def construct(self, x):
             return self.head(x)
 
-    mode = ms.get_context("mode")
-    ms.set_context(mode=ms.GRAPH_MODE)
-    mindir.write(Network(), [np.zeros(3, np.float32)], tmp_path / "x.mindir", "MINDIR")
-    ms.set_context(mode=mode)
+    with running_mode("GRAPH"):
+        mindir.write(Network(), [np.zeros(3, np.float32)], tmp_path / "x.mindir", "MINDIR")
     with pytest.raises(InputError, match="no translation of Erf of Default/head-Erf/Erf-op0.*export MINDIR"):
         onnx_file.translate(tmp_path / "x.mindir", ["y"])
 

@@ -8,7 +8,6 @@ import importlib
 import re
 from functools import cache
 
-import mindspore as ms
 import numpy as np
 import pytest
 
@@ -16,6 +15,7 @@ from src.engine import loop
 from src.engine.runtime import Runtime
 from src.exporting import mindir
 
+pytestmark = pytest.mark.usefixtures("graph_mode")
 PLACES = ("mindspore.ops", "mindspore.ops.operations", "mindspore.mint", "mindspore.ops.auto_generate.gen_ops_prim",
           "mindspore.ops.operations._grad_ops")
 # The compiler's own: they order side effects, build tuples and choose branches, and are no kernels of a device.
@@ -54,14 +54,6 @@ def primitives(cell, batch, path) -> set[str]:
 
 def not_on_ascend(names: set[str]) -> set[str]:
     return {name for name in names - COMPILER - EXCEPTIONS.keys() if "Ascend" not in platforms(name)}
-
-
-@pytest.fixture(autouse=True)
-def graph_mode():
-    before = ms.get_context("mode")
-    ms.set_context(mode=ms.GRAPH_MODE)
-    yield
-    ms.set_context(mode=before)
 
 
 def step_of(task, network):

@@ -6,13 +6,7 @@ from mindspore import Tensor
 
 from src.layers.conv_norm import ConvNormAct, conv2d, norm_factory
 
-
-@pytest.fixture(autouse=True, scope="module")
-def eager():
-    """Layers of this size compile longer than they run."""
-    ms.set_context(mode=ms.PYNATIVE_MODE)
-    yield
-    ms.set_context(mode=ms.GRAPH_MODE)
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 def moved(kind: str, training: bool = True) -> dict[str, list]:

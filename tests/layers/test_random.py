@@ -1,14 +1,10 @@
-import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
 
 from src.layers.random import hash_uniform, mix, sample_key
 
-
-@pytest.fixture(autouse=True, scope="module")
-def graph_mode():
-    ms.set_context(mode=ms.GRAPH_MODE)
+pytestmark = pytest.mark.usefixtures("graph_mode")
 
 
 def ints(*values) -> Tensor:

@@ -6,16 +6,12 @@ from mindspore import Tensor
 
 from src.layers.conv_norm import norm_factory
 from src.layers.resnet import BLOCKS, ResNet, dilation_plan
+from tests.conftest import running_mode
 
 NORM = norm_factory("frozen")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def eager():
-    """Networks of this size compile longer than they run."""
-    ms.set_context(mode=ms.PYNATIVE_MODE)
-    yield
-    ms.set_context(mode=ms.GRAPH_MODE)
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 @pytest.mark.parametrize("output_stride, expected", [
@@ -97,8 +93,7 @@ def test_stem_pool_gives_the_gradient_to_the_largest_again_and_again(stem_pool, 
     weight = ms.Tensor(np.arange(1, 5, dtype=np.float32).reshape(1, 1, 2, 2))
     expected = np.zeros(16, np.float32)
     expected[winners] = [1, 2, 3, 4]
-    ms.set_context(mode=ms.GRAPH_MODE)
-    gradient = ms.grad(StemPool(ResNet(18, norm=NORM, stem_pool=stem_pool)))
-    for _ in range(5):
-        np.testing.assert_array_equal(gradient(values, weight).asnumpy().reshape(-1), expected)
-    ms.set_context(mode=ms.PYNATIVE_MODE)
+    with running_mode("GRAPH"):
+        gradient = ms.grad(StemPool(ResNet(18, norm=NORM, stem_pool=stem_pool)))
+        for _ in range(5):
+            np.testing.assert_array_equal(gradient(values, weight).asnumpy().reshape(-1), expected)

@@ -12,16 +12,18 @@ from mindspore import Tensor
 
 from src.layers.conv_norm import norm_factory
 from src.layers.sync_norm import SyncBatchNorm
+from tests.conftest import running_mode
 from tests.layers.norm_case import X, run
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("graph_mode")
 
 
 @pytest.fixture(scope="module")
 def reference():
     """nn.BatchNorm2d on the whole batch."""
-    ms.set_context(mode=ms.GRAPH_MODE)
-    return run(norm_factory("batch")(3))
+    with running_mode("GRAPH"):
+        return run(norm_factory("batch")(3))
 
 
 def assert_close(ours, theirs):

@@ -9,6 +9,7 @@ from mindspore import Tensor, ops
 from src.maskrcnn import COLUMNS, LOSS_NAMES
 from src.maskrcnn.build import Conventions, Widths, build_losses, build_network
 from src.maskrcnn.network import freeze
+from tests.conftest import running_mode
 
 HEIGHT, WIDTH, SLOTS, SIDE = 64, 96, 4, 14
 NARROW = Widths(fpn=8, rpn=8, box_hidden=16, mask_channels=8)
@@ -197,11 +198,8 @@ class Gradients(nn.Cell):
 def test_graph_gives_the_losses_of_eager_mode_and_gradients_for_every_parameter(network):
     cell, columns = losses_of(network, rpn={"samples": 2000}), batch()  # all anchors, so that no level is left out
     expected = run(cell, columns)
-    ms.set_context(mode=ms.GRAPH_MODE)
-    try:
+    with running_mode("GRAPH"):
         (_, losses), gradients = Gradients(cell)(*(Tensor(a) for a in columns.values()))
-    finally:
-        ms.set_context(mode=ms.PYNATIVE_MODE)
     assert [float(x) for x in losses] == pytest.approx(list(expected.values()), rel=1e-4)
     for parameter, gradient in zip(cell.trainable_params(), gradients):
         assert np.isfinite(gradient.asnumpy()).all() and np.abs(gradient.asnumpy()).max() > 0, parameter.name
@@ -212,10 +210,7 @@ def test_graph_gives_the_detections_of_eager_mode(network):
     columns = batch()
     inputs = Tensor(columns["image"]), Tensor(columns["image_size"])
     expected = network(*inputs)
-    ms.set_context(mode=ms.GRAPH_MODE)
-    try:
+    with running_mode("GRAPH"):
         got = network(*inputs)
-    finally:
-        ms.set_context(mode=ms.PYNATIVE_MODE)
     for a, b in zip(expected, got):
         np.testing.assert_allclose(a.asnumpy(), b.asnumpy(), atol=1e-4)

@@ -3,7 +3,6 @@ import src  # noqa: F401  isort: skip
 import json
 
 import cv2
-import mindspore as ms
 import numpy as np
 import pytest
 
@@ -26,14 +25,6 @@ TINY = {"device_target": "CPU", "img_width": 64, "img_height": 64, "backbone": "
         "num_expected_neg_stage2": 8, "num_expected_pos_stage2": 4, "test_max_per_img": 5, "test_score_thr": 0.0,
         "epochs": 1, "lr_epochs": 0, "warmup_steps": 2, "base_lr": 0.005}
 SHAPES = ("background", "disc", "triangle", "square", "ring", "star")
-
-
-@pytest.fixture
-def graph_mode():
-    before = ms.get_context("mode")
-    ms.set_context(mode=ms.GRAPH_MODE)
-    yield
-    ms.set_context(mode=before)
 
 
 @pytest.fixture(scope="module")

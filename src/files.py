@@ -1,0 +1,27 @@
+"""Files that are whole or not there: written under a name of their own, then renamed."""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name beside `path`, of the same suffix, to write to; what is there at the end becomes `path`.
+
+    Where writing fails nothing is left of it, and an earlier `path` stays. A killed process leaves `.unfinished-*`.
+    """
+    unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Write a file in one step, text as UTF-8."""
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
