@@ -1,5 +1,6 @@
 """Test session: the CPU convolution switch first, slow tests on demand, the reference material's place."""
 import os
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +32,17 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the reference material in ../shared, which is not there")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def default_mode():
+    """Every test starts in MindSpore's own mode, whatever the one before it started."""
+    yield
+    if "mindspore" in sys.modules:
+        import mindspore as ms
+
+        if ms.get_context("mode") != ms.PYNATIVE_MODE:
+            ms.set_context(mode=ms.PYNATIVE_MODE)
 
 
 @contextmanager

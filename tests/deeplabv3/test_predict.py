@@ -6,6 +6,7 @@ import pytest
 from src.contract import InputError, Record
 from src.deeplabv3.predict import Predictor, scaled_side
 from src.deeplabv3.recipe import InputRecipe
+from tests.conftest import running_mode
 from tests.deeplabv3.conftest import statistics, tiny_task
 from tests.tiny_seg import jpeg, label, png
 
@@ -123,7 +124,8 @@ def real(tiny):
     task, network = tiny
     network.set_train()
     before = statistics(network)
-    maps = [[p.labels for p in task.predictor(network)(RECORDS[:5])] for _ in range(2)]
+    with running_mode("GRAPH"):
+        maps = [[p.labels for p in task.predictor(network)(RECORDS[:5])] for _ in range(2)]
     return task, network, maps, before
 
 
