@@ -17,6 +17,9 @@ enum class Task { kSemantic, kInstance };
 
 // kLongSide: the long side becomes `resize_size`, the short one is rounded down. kFit: long and short side reach those
 // of `resize_size`, then the whole is scaled down until it fits. kStretch: exactly `resize_size`.
+// What is not image: 0 after normalisation, black before it, or, where the model normalises, the byte nearest to the
+// mean, which its normalisation takes to 0.
+enum class Padding { kZero, kBlack, kMean };
 enum class ResizeRule { kLongSide, kFit, kStretch };
 
 struct Size {
@@ -54,7 +57,7 @@ struct Recipe {
   ResizeRule rule = ResizeRule::kLongSide;
   Size resize_size;
   bool round_half_up = false;  // scaled sides are rounded down otherwise
-  bool pad_black = false;      // padding is black instead of 0 after normalisation
+  Padding padding = Padding::kZero;
   bool normalise_in_model = false;
   std::array<double, 3> mean{};  // in the input's colour order, on the 0..255 scale
   std::array<double, 3> deviation{};

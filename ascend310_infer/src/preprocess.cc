@@ -1,6 +1,7 @@
 #include "preprocess.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
@@ -141,7 +142,10 @@ void Preprocessor::fill(const cv::Mat& bgr, Value* input, const std::vector<std:
   for (size_t channel = 0; channel < 3; ++channel) {
     const size_t source = recipe_.bgr ? channel : 2 - channel;
     const auto& table = tables[channel];
-    const Value padding = recipe_.pad_black ? table[0] : Value{0};
+    const auto mean = static_cast<size_t>(std::clamp(std::round(recipe_.mean[channel]), 0.0, 255.0));
+    const Value padding = recipe_.padding == Padding::kZero ? Value{0}
+                          : recipe_.padding == Padding::kBlack ? table[0]
+                                                               : table[mean];
     for (size_t y = 0; y < height; ++y) {
       Value* out = input + channel * plane + y * row;
       size_t x = 0;

@@ -137,7 +137,6 @@ void read_geometry(const JsonNode& root, Recipe& recipe) {
     resize.at("size").fail("the rule long_side has a square canvas");
   }
   root.at("pad").at("position").choice({"bottom_right"});
-  recipe.pad_black = root.at("pad").at("value").choice({"zero_after_normalisation", "black_before_normalisation"}) == 1;
 }
 
 void read_colour(const JsonNode& root, Recipe& recipe) {
@@ -148,6 +147,13 @@ void read_colour(const JsonNode& root, Recipe& recipe) {
   recipe.normalise_in_model = normalise.has("in_model") && normalise.at("in_model").flag();
   if (!recipe.normalise_in_model && recipe.inputs[0].dtype == MINDSEG_UINT8) {
     normalise.fail("uint8 inputs need in_model = true");
+  }
+  const JsonNode pad = root.at("pad").at("value");
+  recipe.padding =
+      static_cast<Padding>(pad.choice({"zero_after_normalisation", "black_before_normalisation", "mean"}));
+  if (recipe.normalise_in_model ? recipe.padding == Padding::kZero : recipe.padding == Padding::kMean) {
+    pad.fail(recipe.normalise_in_model ? "a model that normalises itself is padded with \"mean\" or black"
+                                       : "\"mean\" is for a model that normalises itself (in_model = true)");
   }
 }
 

@@ -130,7 +130,7 @@ class CheckpointFolder:
 
     def clear_unfinished(self) -> None:
         """Remove what a process that was killed while writing left behind. Only for the one that holds the folder."""
-        for ending in ("ckpt", "tmp"):
+        for ending in ("ckpt", "tmp", "jsonl"):
             for path in self.folder.glob(f".unfinished-*.{ending}"):
                 path.unlink()
                 log.warning("%s: its process was killed while it wrote; removed", path)

@@ -47,6 +47,8 @@ SPECS = [
     ({"normalise__mean": [1, 2]}, 2, "mean: expected three numbers"),
     ({"decode__colour_order": "GBR"}, 2, "colour_order: expected one of: RGB, BGR"),
     ({"pad": {"position": "centre", "value": "zero_after_normalisation"}}, 2, "position: expected one of"),
+    ({"pad__value": "mean"}, 2, "pad.value: .*a model that normalises itself"),
+    ({"normalise__in_model": True}, 2, "pad.value: .*padded with .mean. or black"),
     ({"checkpoint": "x"}, 2, "checkpoint: expected an object"),
 ]
 

@@ -74,8 +74,8 @@ def test_a_run_killed_twelve_times_ends_bit_identical_to_an_undisturbed_one(runs
     for i, moment in enumerate(moments):
         process = runs.start(torn, *(["--resume"] if i else []))
         if moment == "write":
-            kill_when(process, lambda: any(torn.glob(".unfinished-*")))
-            assert any(torn.glob(".unfinished-*")), "killed too late to hit the write"
+            kill_when(process, lambda: any(torn.glob(".unfinished-*.[ct]*")))
+            assert any(torn.glob(".unfinished-*.[ct]*")), "killed too late to hit the write"
         else:
             kill_when(process, lambda: max(steps(torn), default=0) >= moment)
     status, output = runs.finish(torn, "--resume")

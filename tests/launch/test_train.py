@@ -130,10 +130,10 @@ def test_killed_ranks_are_restarted_and_the_run_ends_with_the_same_bits(jobs, wh
     log = "deeplabv3_train_2/device0/log"
     wait_until(lambda: "resuming from" in jobs.log(log), job)
     while True:
-        wait_until(lambda: any(folder.glob(".unfinished-*")), job)
+        wait_until(lambda: any(folder.glob(".unfinished-*.[ct]*")), job)
         writer = rank_process(job, 0)
         os.kill(writer, signal.SIGSTOP)
-        if any(folder.glob(".unfinished-*")):
+        if any(folder.glob(".unfinished-*.[ct]*")):
             break
         os.kill(writer, signal.SIGCONT)
     os.kill(writer, signal.SIGKILL)
@@ -144,7 +144,7 @@ def test_killed_ranks_are_restarted_and_the_run_ends_with_the_same_bits(jobs, wh
     assert "rank 0 on 127.0.0.1 was killed by signal 9 (SIGKILL)" in output and "restart 2 of 2" in output
     assert re.search(r"torn/\.unfinished-\S+: its process was killed while it wrote; removed", jobs.log(log))
     assert_same_bits(jobs.weights(f"torn/{LAST}"), whole)
-    assert list(folder.glob(".unfinished-*")) == []
+    assert list(folder.glob(".unfinished-*.[ct]*")) == []
 
 
 def test_a_host_that_comes_back_and_a_cut_cable(jobs, whole, namespaces, table_file):

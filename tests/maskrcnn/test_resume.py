@@ -56,8 +56,8 @@ def test_a_run_killed_in_epochs_and_in_a_write_ends_bit_identical_to_an_undistur
     for i, moment in enumerate(moments):
         process = start(root, torn, *(["--resume"] if i else []))
         if moment == "write":
-            kill_when(process, lambda: any(torn.glob(".unfinished-*")))
-            assert any(torn.glob(".unfinished-*")), "killed too late to hit the write"
+            kill_when(process, lambda: any(torn.glob(".unfinished-*.[ct]*")))
+            assert any(torn.glob(".unfinished-*.[ct]*")), "killed too late to hit the write"
         else:
             kill_when(process, lambda: max(steps(torn), default=0) >= moment)
     status, output = finish(root, torn, "--resume")
