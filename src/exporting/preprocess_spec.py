@@ -14,8 +14,8 @@ A task's `preprocess()` gives what depends on the model, `complete` adds where i
     decode              colour_order of the input's channels, what becomes of orientation, gray, 16 bits and alpha
     resize              rule "long_side", "canvas" or "stretch", size (H, W), rounding of the sides "round" (half up) or
                         "floor", interpolation
-    pad                 position and value of what is not image: "zero_after_normalisation", "black_before_normalisation", or,
-                        where the model normalises, "mean", the nearest byte, which its normalisation takes to 0
+    pad                 position, and value of what is not image: "zero_after_normalisation",
+                        "black_before_normalisation", or "mean" where the model normalises: the nearest byte to it
     normalise           mean and std in `colour_order` on the 0..255 scale; whether the model does it itself
     postprocess         done_in_model, and what is left: resize_back (semantic), mask_threshold and paste_pad (instance)
 

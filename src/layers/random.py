@@ -40,10 +40,14 @@ def hash_uniform(key, count: int, stream: int = 0):
 
     `stream` separates several uses of one key in one graph.
     """
-    offsets = np.arange(count, dtype=np.int64) * _GOLDEN + stream * _STREAM_STEP
-    offsets = Tensor(offsets.astype(np.uint32).view(np.int32))
-    bits = mix(mix(offsets)[None, :] + key[:, None])
+    bits = mix(mix(_offsets(count, stream))[None, :] + key[:, None])
     return _shift_right(bits, 8).astype(np.float32) * (1.0 / (1 << 24))
+
+
+@ops.constexpr
+def _offsets(count, stream):
+    offsets = np.arange(count, dtype=np.int64) * _GOLDEN + stream * _STREAM_STEP
+    return Tensor(offsets.astype(np.uint32).view(np.int32))
 
 
 class SampleDropout(nn.Cell):

@@ -40,6 +40,10 @@ def bilinear_resize(x, size: tuple[int, int], *, rule: str):
     height, width = x.shape[2:]
     if (height, width) == tuple(size):
         return x
-    rows = Tensor(bilinear_matrix(height, size[0], rule)).astype(x.dtype)
-    columns = Tensor(bilinear_matrix(width, size[1], rule).T.copy()).astype(x.dtype)
-    return ops.matmul(ops.matmul(rows, x), columns)
+    rows, columns = _matrix(height, size[0], rule, x.dtype), _matrix(width, size[1], rule, x.dtype)
+    return ops.matmul(ops.matmul(rows, x), columns.transpose(1, 0))
+
+
+@ops.constexpr
+def _matrix(size_in, size_out, rule, dtype):
+    return Tensor(bilinear_matrix(size_in, size_out, rule), dtype)

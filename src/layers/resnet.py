@@ -6,9 +6,9 @@ The dilation of the last stages follows one of two published schemes (`dilation_
 from __future__ import annotations
 
 import mindspore.nn as nn
-import numpy as np
-from mindspore import Tensor, ops
+from mindspore import ops
 
+from src.layers.constants import full
 from src.layers.conv_norm import NormFactory, conv2d
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -106,8 +106,7 @@ class ZeroBorder(nn.Cell):
 
     def construct(self, x):
         b, c, h, w = x.shape
-        row = Tensor(np.zeros((b, c, 1, w), np.float32)).astype(x.dtype)
-        column = Tensor(np.zeros((b, c, h + 2, 1), np.float32)).astype(x.dtype)
+        row, column = full((b, c, 1, w), 0, x.dtype), full((b, c, h + 2, 1), 0, x.dtype)
         return ops.cat((column, ops.cat((row, x, row), 2), column), 3)
 
 

@@ -2,14 +2,15 @@
 from __future__ import annotations
 
 import mindspore as ms
-import numpy as np
-from mindspore import Tensor, ops
+from mindspore import ops
+
+from src.layers.constants import arange
 
 
 def take_rows(values, index):
     """values (B, N, ...) and index (B, k) int32 -> (B, k, ...): row index[b, i] of values[b]."""
     b, n = values.shape[:2]
-    rows = index + Tensor(np.arange(b)[:, None] * n, ms.int32)
+    rows = index + arange(0, b * n, n)[:, None]
     flat = ops.gather(values.reshape((b * n,) + values.shape[2:]), rows.reshape(-1), 0)
     return flat.reshape(index.shape + values.shape[2:])
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import mindspore as ms
 import mindspore.nn as nn
-import numpy as np
-from mindspore import Tensor, ops
+from mindspore import ops
+
+from src.layers.constants import arange, constant, linspace
 
 # Limit of dw and dh: a box grows 62.5 times at most (Fast R-CNN's log(1000 / 16)).
 MAX_LOG_RATIO = math.log(1000.0 / 16.0)
@@ -35,7 +35,7 @@ def area(boxes, box_offset: int = 0):
 
 def _pixel_counting(boxes, box_offset: int):
     """Shrink half-open boxes so that a primitive that adds 1 to every width finds the width they have."""
-    return boxes if box_offset else boxes - Tensor([0, 0, 1, 1], ms.float32)
+    return boxes if box_offset else boxes - constant((0, 0, 1, 1))
 
 
 def iou(boxes, gt_boxes, *, box_offset: int = 0):
@@ -58,7 +58,7 @@ def iou_by_image(boxes, gt_boxes, *, box_offset: int = 0):
 
 def diagonal(blocks, count: int):
     """(count * count, ...) -> (count, ...): the blocks that compare an image with itself."""
-    return ops.gather(blocks, Tensor(np.arange(count) * (count + 1), ms.int32), 0)
+    return ops.gather(blocks, arange(0, count * (count + 1), count + 1), 0)
 
 
 def covered(boxes, regions, *, box_offset: int = 0):
@@ -76,7 +76,7 @@ def encode(boxes, targets, *, stds: Sequence[float], box_offset: int = 0):
     w, h = x2 - x1 + box_offset, y2 - y1 + box_offset
     deltas = ops.stack((((u1 + u2) - (x1 + x2)) / (2 * w), ((v1 + v2) - (y1 + y2)) / (2 * h),
                         ops.log((u2 - u1 + box_offset) / w), ops.log((v2 - v1 + box_offset) / h)), -1)
-    return deltas / Tensor(np.array(stds, np.float32))
+    return deltas / constant(stds)
 
 
 def decode(deltas, boxes, *, stds: Sequence[float], box_offset: int = 0, delta_clip: str = "above"):
@@ -84,7 +84,7 @@ def decode(deltas, boxes, *, stds: Sequence[float], box_offset: int = 0, delta_c
 
     `delta_clip`: "above" limits dw and dh to log(1000 / 16), "both" also to its negative.
     """
-    dx, dy, dw, dh = split(deltas * Tensor(np.array(stds, np.float32)))
+    dx, dy, dw, dh = split(deltas * constant(stds))
     dw, dh = ops.minimum(dw, MAX_LOG_RATIO), ops.minimum(dh, MAX_LOG_RATIO)
     if delta_clip == "both":
         dw, dh = ops.maximum(dw, -MAX_LOG_RATIO), ops.maximum(dh, -MAX_LOG_RATIO)
@@ -122,7 +122,7 @@ def suppress(boxes, threshold: float):
         images in one call would cost the square of their number and pass the limit.
     """
     b, n = boxes.shape[:2]
-    ranks = Tensor(np.arange(n, 0, -1, dtype=np.float32)).reshape((n, 1))
+    ranks = linspace(n, 1, n).reshape((n, 1))
     nms = ops.NMSWithMask(threshold)
     keep = ()
     for image in range(b):

@@ -3,10 +3,10 @@ from __future__ import annotations
 
 import mindspore as ms
 import mindspore.nn as nn
-import numpy as np
-from mindspore import Parameter, Tensor, ops
+from mindspore import Parameter, ops
 from mindspore.common.initializer import HeNormal, initializer
 
+from src.layers.constants import full, linspace
 from src.layers.conv_norm import conv2d
 from src.maskrcnn.boxes import split
 
@@ -30,7 +30,7 @@ class Deconv2x2(nn.Cell):
         x = x.transpose(0, 2, 3, 1).reshape(n * h * w, channels)
         # The bias is one more row of the weight: added by itself, a CPU makes tables of indices four times the result's
         # size, and takes ten times as long for its gradient.
-        x = ops.cat((x, Tensor(np.ones((n * h * w, 1), np.float32)).astype(x.dtype)), 1)
+        x = ops.cat((x, full((n * h * w, 1), 1, x.dtype)), 1)
         weight = self.weight.transpose(0, 2, 3, 1).reshape(channels, -1)  # (C, 4 * C_out)
         weight = ops.cat((weight, ops.cat((self.bias,) * 4).expand_dims(0)), 0).astype(x.dtype)
         return ops.matmul(x, weight).reshape(n, h * w * 4, -1)
@@ -93,9 +93,9 @@ def overlap_weights(low, high, gt_low, gt_high, *, side: int, size: int):
     (N,) edges -> (N, size, side). Target cells outside the ground truth's box have rows that sum to less than 1.
     """
     scale = (side / ops.maximum(gt_high - gt_low, 1e-3))[:, None]
-    steps = Tensor(np.arange(size + 1, dtype=np.float32) / size)
+    steps = linspace(0, 1, size + 1)
     edges = (low[:, None] + (high - low)[:, None] * steps - gt_low[:, None]) * scale  # in crop cells
     # How much of crop cell j lies before an edge; the difference of two edges is what lies between them.
-    before = ops.clamp(edges[..., None] - Tensor(np.arange(side, dtype=np.float32)), 0.0, 1.0)
+    before = ops.clamp(edges[..., None] - linspace(0, side - 1, side), 0.0, 1.0)
     length = ops.maximum((high - low)[:, None] * scale / size, 1e-6)
     return (before[:, 1:] - before[:, :-1]) / length[..., None]

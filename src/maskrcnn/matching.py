@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import mindspore as ms
-from mindspore import Tensor, ops
+from mindspore import ops
+
+from src.layers.constants import constant
 
 # Share of a box that must lie in a crowd region for the box to be left out.
 CROWD_SHARE = 0.5
@@ -13,7 +15,7 @@ def usable_boxes(gt_boxes, usable):
 
     (B, G, 4) and (B, G) bool -> (B, G, 4).
     """
-    nowhere = Tensor([-1e4, -1e4, -1e4 - 1, -1e4 - 1], ms.float32)
+    nowhere = constant((-1e4, -1e4, -1e4 - 1, -1e4 - 1))
     return ops.where(usable[..., None], gt_boxes, nowhere)
 
 

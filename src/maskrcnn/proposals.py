@@ -1,12 +1,13 @@
 """From the RPN's predictions to proposals, from the box head's to detections: rank, decode, clip, suppress, rank."""
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import mindspore as ms
-import numpy as np
-from mindspore import Tensor, ops
+from mindspore import ops
 
+from src.layers.constants import repeated, tiled
 from src.layers.sampling import take_rows
 from src.maskrcnn.boxes import BoxCell, clip_to_image, decode, large_enough, suppress
 
@@ -98,8 +99,7 @@ class Detections(BoxCell):
         """
         b, p, k = logits.shape
         scores = ops.softmax(logits, -1)[..., 1:].reshape(b, p * (k - 1))
-        row = Tensor(np.repeat(np.arange(p), k - 1).astype(np.int32))
-        label = Tensor(np.tile(np.arange(1, k), p).astype(np.int32))
+        row, label = repeated(0, p, k - 1), tiled(1, k, p)
         scores = ops.where(ops.logical_and(take_columns(valid, row), scores > self.score_threshold), scores, DROPPED)
         scores, index = ops.topk(scores, min(self.candidates, p * (k - 1)))
         rows, labels = ops.gather(row, index, 0), ops.gather(label, index, 0)
@@ -126,7 +126,7 @@ def class_offset(labels, num_classes: int, span: float):
 
     A grid keeps coordinates small: in one row, the 91st class would lose the last bits of a pixel to float32.
     """
-    side = int(np.ceil(np.sqrt(num_classes)))
+    side = math.ceil(math.sqrt(num_classes))
     row = ops.floor(labels.astype(ms.float32) / side)
     column = labels.astype(ms.float32) - row * side
     return ops.stack((column, row, column, row), -1) * float(span)

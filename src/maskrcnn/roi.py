@@ -13,6 +13,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
 
+from src.layers.constants import constant, linspace, repeated
 from src.maskrcnn.boxes import BoxCell, split
 
 # A RoI of this side (pixels) belongs to P2's upper end: P4 serves 224, as in ImageNet training.
@@ -58,7 +59,8 @@ def sample_axis(start, extent, size: int, limit):
         cell (N, size * 4) int32 and weight (N, size, 4) float32: for each bin its samples' lower and upper neighbours.
         Samples further than one cell outside weigh 0; the others are moved to the border.
     """
-    steps = Tensor((np.arange(size * SAMPLES, dtype=np.float32) + 0.5) / (size * SAMPLES))
+    half = 0.5 / (size * SAMPLES)
+    steps = linspace(half, 1 - half, size * SAMPLES)
     limit = limit[:, None]
     position = start[:, None] + extent[:, None] * steps
     inside = ops.logical_and(position >= -1.0, position <= limit).astype(ms.float32) / SAMPLES
@@ -97,7 +99,7 @@ class RoIAlign(BoxCell):
         b, r = boxes.shape[:2]
         n, size = b * r, self.size
         level = roi_level(boxes, **self.rule).reshape(n)
-        image = Tensor(np.repeat(np.arange(b), r).astype(np.int32))
+        image = repeated(0, b, r)
         own = ops.gather(level_rows(sizes, b), level, 0)
         height, width = own[:, 0], own[:, 1]
         first = own[:, 2] + image * height * width
@@ -114,11 +116,10 @@ class RoIAlign(BoxCell):
         return x.reshape(n, size, size, -1).transpose(0, 3, 1, 2)
 
 
-@ops.constexpr
 def level_rows(sizes, batch):
     """(levels, 3) int32: height and width of each level and its first row in the table of `batch` images."""
-    rows, first = [], 0
+    rows, first = (), 0
     for height, width in sizes:
-        rows.append((height, width, first))
+        rows += ((height, width, first),)
         first += batch * height * width
-    return Tensor(rows, ms.int32)
+    return constant(rows, ms.int32)

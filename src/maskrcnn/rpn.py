@@ -8,6 +8,7 @@ import mindspore.nn as nn
 from mindspore import ops
 from mindspore.common.initializer import Normal
 
+from src.layers.constants import constant
 from src.layers.sampling import balanced_sample, take_rows
 from src.maskrcnn.boxes import covered, encode, iou
 from src.maskrcnn.losses import delta_loss, objectness_loss
@@ -87,6 +88,6 @@ class RPNLoss(nn.Cell):
 
 def box_targets(boxes, gt_boxes, is_positive, *, stds: Sequence[float], box_offset: int = 0):
     """Deltas from boxes to their ground truth, (B, R, 4); 0 where not positive, whatever stands in those slots."""
-    unit = ops.zeros_like(boxes) + ms.Tensor([0, 0, 1, 1], ms.float32)
+    unit = ops.zeros_like(boxes) + constant((0, 0, 1, 1))
     chosen = is_positive[..., None]
     return encode(ops.where(chosen, boxes, unit), ops.where(chosen, gt_boxes, unit), stds=stds, box_offset=box_offset)
