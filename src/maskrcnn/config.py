@@ -102,7 +102,7 @@ class MaskRCNNConfig(MaskRCNNOptions):
             value = getattr(self, name)
             if value % 32 and self.resize_rule == "canvas":
                 raise ValueError(f"{name}={value}: the network's input has to be a multiple of 32, "
-                                 f"{-(-value // 32) * 32} for example; with resize_rule=short_side, torchvision's, any size will do")
+                                 f"{-(-value // 32) * 32} for example; or give resize_rule=short_side, torchvision's")
         if self.num_classes == 1:
             raise ValueError("num_classes=1: expected at least 2, background is one of them; 0 takes those of the data")
         if self.coco_classes and self.num_classes not in (0, len(self.coco_classes)):
