@@ -7,7 +7,8 @@ ARG DEVICE=Ascend
 COPY requirements.txt /opt/mindseg/
 COPY requirements/ /opt/mindseg/requirements/
 COPY scripts/common.sh scripts/install.sh /opt/mindseg/scripts/
-RUN bash /opt/mindseg/scripts/install.sh --prefix=/opt/mindseg-env --device=${DEVICE} requirements.txt requirements/export.txt
+RUN bash /opt/mindseg/scripts/install.sh --prefix=/opt/mindseg-env --device=${DEVICE} --cpp \
+    requirements.txt requirements/export.txt
 ENV VIRTUAL_ENV=/opt/mindseg-env PATH=/opt/mindseg-env/bin:${PATH}
 COPY . /opt/mindseg
 WORKDIR /opt/mindseg

@@ -133,6 +133,10 @@ newest_checkpoint() {
 
 # --- installation -----------------------------------------------------------------------------------------------------
 
+# What builds ascend310_infer.
+# shellcheck disable=SC2034  # for those who source this
+CPP_PACKAGES=(cmake g++ make nlohmann-json3-dev libopencv-dev)
+
 # missing_packages: the system packages (Debian's names) that are not there.
 missing_packages() {
     local python pair

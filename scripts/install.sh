@@ -2,8 +2,9 @@
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 # Install MindSeg's requirements into an environment of its own; what the Dockerfile runs.
 #
-#   install.sh --prefix=DIR [--device=Ascend|CPU] [requirement files, by default requirements.txt]
+#   install.sh --prefix=DIR [--device=Ascend|CPU] [--cpp] [requirement files, by default requirements.txt]
 #
+# --cpp installs the compiler and the libraries of ascend310_infer, too (as root, or by sudo without a password).
 # Checks the machine first: Python 3.10 to 3.12, the libraries that OpenCV loads (installed where that is allowed), and
 # for Ascend a CANN that this MindSpore was made for. ASCEND_HOME_PATH says where CANN is (/usr/local/Ascend/...).
 set -euo pipefail
@@ -13,12 +14,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 BASE="a CANN image such as ascendai/cann:8.5.0-910b-ubuntu22.04-py3.11 (docker build --build-arg FROM_IMAGE_NAME=...)"
 CANN_VERSIONS="8.2 8.3 8.5 9.0 9.1"  # what MindSpore 2.10's own check takes
 
-prefix='' device=Ascend files=()
+prefix='' device=Ascend packages=() files=()
 while (($#)); do
     case $1 in
         --help | -h) usage; exit 0 ;;
         --prefix=*) prefix=${1#--prefix=} ;;
         --device=*) device=${1#--device=} ;;
+        --cpp) packages=("${CPP_PACKAGES[@]}") ;;
         -*) usage_error "unknown flag $1" ;;
         *) files+=("$1") ;;
     esac
@@ -45,8 +47,7 @@ if [[ $device == Ascend ]]; then
         die "CANN ${found:-is not installed}: MindSpore 2.10 needs one of $CANN_VERSIONS; start from $BASE," \
             "or set ASCEND_HOME_PATH to where CANN lies"
 fi
-# shellcheck disable=SC2119  # none beside those that are missing
-install_packages
+install_packages "${packages[@]}"
 host_python >/dev/null ||
     die "Python 3.10, 3.11 or 3.12 is needed, $(python3 --version 2>/dev/null || echo none) is here; start from $BASE"
 export VIRTUAL_ENV
