@@ -1,0 +1,96 @@
+"""eval.py of a checkpoint and the C++ program with its export give the same numbers on the same images.
+
+The weights are random. So that the numbers are neither 0 nor 1, the truth is what the checkpoint itself predicts, with
+changes.
+"""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from src.data.sample_set import write_sample_set
+from tests.exporting.test_export import save_checkpoint
+from tests.maskrcnn.test_task import SHAPES, TINY
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a script of the project in a folder with the practice set in `set`."""
+    write_sample_set(tmp_path / "set", train=1, val=12)
+    outer = {k: v for k, v in os.environ.items() if k != "MS_LITE_HOME"}
+    outer |= {"DEVICE_TYPE": "CPU", "PYTHON": sys.executable}
+
+    def run(*words) -> None:
+        program = [sys.executable] if words[0].endswith(".py") else ["bash"]
+        done = subprocess.run([*program, ROOT / words[0], *map(str, words[1:])], cwd=tmp_path, env=outer, text=True,
+                              capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return run
+
+
+def numbers(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def test_mean_iou(run, program, tmp_path):
+    from src.deeplabv3.config import DeepLabV3Config
+    from src.deeplabv3.task import DeepLabV3Task
+
+    save_checkpoint(DeepLabV3Task(DeepLabV3Config(device_target="CPU", backbone="resnet18", crop_size=129,
+                                                  num_classes=4)), tmp_path / "a.ckpt")
+    images = sorted((tmp_path / "set/JPEGImages").iterdir())[1:]
+    run("predict.py", *images, "--model_path=a.ckpt", "--output_dir=p")
+    rows = []
+    for k, image in enumerate(images):
+        label = cv2.imread(str(tmp_path / f"p/labels/{image.stem}.png"), cv2.IMREAD_UNCHANGED)
+        assert len(np.unique(label)) > 1
+        cv2.imwrite(str(tmp_path / f"set/{k}.png"), np.roll(label, label.shape[0] // 6, 0))
+        rows.append(f"JPEGImages/{image.name} {k}.png\n")
+    (tmp_path / "list.txt").write_text("".join(rows))
+    run("eval.py", "--ckpt_path=a.ckpt", "--data_root=set", "--data_lst=list.txt", "--device_target=CPU",
+        "--batch_size=4", "--result_path=e.json")
+    run("export.py", "--ckpt_file=a.ckpt", "--file_format=ONNX", "--device_target=CPU")
+    run("scripts/deeplabv3/run_infer_310.sh", "a.onnx", "set", "set", "list.txt")
+    expected, got = numbers(tmp_path / "e.json"), numbers(tmp_path / "result_Files/metrics.json")
+    assert 0.2 < expected["miou"] < 0.98 and got["images"] == expected["images"] == len(images)
+    assert got["miou"] == pytest.approx(expected["miou"], abs=0.0005)
+    assert got["iou"] == pytest.approx(expected["iou"], abs=0.001)
+
+
+def test_average_precision(run, program, tmp_path):
+    from src.maskrcnn.config import MaskRCNNConfig
+    from src.maskrcnn.task import MaskRCNNTask
+
+    counts = {"test_max_per_img": 12, "rpn_max_num": 60, "rpn_nms_pre": 200, "test_score_thr": 0.0}
+    config = MaskRCNNConfig(**TINY | counts | {"img_width": 128, "img_height": 128}, dataset="other", num_classes=6,
+                            coco_classes=SHAPES)
+    save_checkpoint(MaskRCNNTask(config.completed()), tmp_path / "a.ckpt")
+    flags = [f"--{name}={value}" for name, value in counts.items()] + ["--device_target=CPU"]
+    evaluate = ("eval.py", "--model=mask_rcnn_r50", "--ckpt_path=a.ckpt", "--coco_root=set", *flags)
+    run(*evaluate, "--result_path=first.json")
+    truth = tmp_path / "set/annotations/instances_val2017.json"
+    content = numbers(truth)
+    found = json.loads((tmp_path / "first.segm.json").read_text())
+    boxes = [coco_mask.toBbox(d["segmentation"]).tolist() for d in found]
+    kept = [(d, box) for d, box in zip(found, boxes) if min(box[2:]) > 4][::3]
+    content["annotations"] = [
+        {"id": k, "image_id": d["image_id"], "category_id": d["category_id"], "iscrowd": 0, "bbox": box,
+         "area": box[2] * box[3], "segmentation": d["segmentation"]} for k, (d, box) in enumerate(kept, 1)]
+    truth.write_text(json.dumps(content))
+    run(*evaluate, "--result_path=e.json")
+    run("export.py", "--ckpt_file=a.ckpt", "--file_format=ONNX", *flags)
+    run("scripts/maskrcnn/run_infer_310.sh", "a.onnx", "set/val2017", truth)
+    expected, got = numbers(tmp_path / "e.json"), numbers(tmp_path / "result_Files/metrics.json")
+    for kind in ("bbox", "segm"):
+        assert 0.05 < expected[kind]["AP"] < 0.98
+        assert got[kind] == pytest.approx(expected[kind], abs=0.002), kind
