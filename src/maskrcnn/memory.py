@@ -2,35 +2,33 @@
 from __future__ import annotations
 
 from src.layers.resnet import BLOCKS, WIDTHS, out_channels
+from src.maskrcnn.config import MaskRCNNConfig, feature_shapes
 
 FLOAT = 4
 # Arrays of a layer's size that are there at the peak, fitted to `benchmarks/maskrcnn_memory.py` on a CPU.
-KEPT = 2  # of the backbone: a convolution's result, and what ReLU made of it
+KEPT = {"frozen": 2, "batch": 2, "sync": 3.5, "group": 3.5}  # of the trained backbone, by normalisation
 # Of the pyramid: laterals, sums, levels, RPN and their gradients; unfolded inputs of FPN's and RPN's 3x3 convolutions,
 # which take most; RoIAlign's table.
-PYRAMID = 34
+PYRAMID = 21.4
+ROIS = 2.2  # of RoIAlign's neighbours and the mask head
 IOU_COPIES = 2  # overlaps of every anchor with every ground truth
-COMPILER = 1.5 * 2**30
+COMPILER = 0.9 * 2**30
 NEIGHBOURS = 4  # cells that a bin reads along each axis
 
 
-def activation_bytes(*, depth: int, batch_size: int, input_size: tuple[int, int], channels: int, mask_channels: int,
-                     rois: tuple[int, int], bins: tuple[int, int], anchors: int, slots: int) -> int:
-    """Bytes that one training step needs beside the weights.
-
-    Args:
-        depth: of the ResNet. channels: of the pyramid. mask_channels: of the mask head.
-        input_size: (H, W). rois: RoIs an image of the box head and of the mask head; bins: of their RoIAligns, a side.
-        anchors: of an image. slots: ground truths of an image.
-    """
-    cells = input_size[0] * input_size[1] / 4
-    values = KEPT * 64 * cells
-    for width, out, blocks in zip(WIDTHS, out_channels(depth), BLOCKS[depth]):
+def activation_bytes(config: MaskRCNNConfig) -> int:
+    """Bytes that one training step needs beside the weights."""
+    kept, channels = KEPT[config.norm], config.fpn_out_channels
+    cells = config.input_size[0] * config.input_size[1] / 4
+    values = kept * 64 * cells * (config.freeze_at < 1)
+    for stage, (width, out, blocks) in enumerate(zip(WIDTHS, out_channels(config.depth), BLOCKS[config.depth]), 2):
         cells /= 4
-        inner = 2 * width if depth >= 50 else width
-        values += KEPT * blocks * (inner + out) * cells + PYRAMID * channels * cells
-    for count, side in zip(rois, bins):
-        values += count * channels * (NEIGHBOURS * side) ** 2
-    values += rois[1] * mask_channels * (4 * bins[1] ** 2 + 2 * (2 * bins[1]) ** 2)
-    values += IOU_COPIES * anchors * slots
-    return int(batch_size * FLOAT * values + COMPILER)
+        inner = 2 * width if config.depth >= 50 else width
+        values += kept * blocks * (inner + out) * cells * (config.freeze_at < stage) + PYRAMID * channels * cells
+    rois, mask_rois = config.num_expected_neg_stage2, config.num_mask_rois or config.num_expected_pos_stage2
+    side, mask_side = config.roi_layer.out_size, config.roi_layer.mask_out_size
+    neighbours = channels * (rois * (NEIGHBOURS * side) ** 2 + mask_rois * (NEIGHBOURS * mask_side) ** 2)
+    values += ROIS * (neighbours + mask_rois * config.rcnn_mask_out_channels * 12 * mask_side ** 2)
+    anchors = config.num_anchors * sum(h * w for h, w in feature_shapes(config))
+    values += IOU_COPIES * anchors * config.max_instance_count
+    return int(config.batch_size * FLOAT * values + COMPILER)

@@ -11,7 +11,7 @@ import numpy as np
 from src.contract import Source
 from src.maskrcnn import COLUMNS, LOSS_NAMES, serving
 from src.maskrcnn.build import Conventions, Widths, build_losses, build_network
-from src.maskrcnn.config import MaskRCNNConfig, feature_shapes
+from src.maskrcnn.config import MaskRCNNConfig
 from src.maskrcnn.memory import activation_bytes
 from src.maskrcnn.network import MaskRCNN, MaskRCNNLosses, freeze
 from src.maskrcnn.predictor import Predictor
@@ -126,13 +126,7 @@ class MaskRCNNTask:
         return coco_table(numbers, self.config.eval_max_detections)
 
     def activation_bytes(self) -> int:
-        c = self.config
-        cells = sum(h * w for h, w in feature_shapes(c))
-        return activation_bytes(
-            depth=c.depth, batch_size=c.batch_size, input_size=c.input_size, channels=c.fpn_out_channels,
-            mask_channels=c.rcnn_mask_out_channels, bins=(c.roi_layer.out_size, c.roi_layer.mask_out_size),
-            rois=(c.num_expected_neg_stage2, c.num_mask_rois or c.num_expected_pos_stage2),
-            anchors=cells * c.num_anchors, slots=c.max_instance_count)
+        return activation_bytes(self.config)
 
     def memory_flags(self) -> str:
         """The flags that make a training step smaller, with their values."""

@@ -117,7 +117,8 @@ def test_an_unreadable_image_is_named():
 def test_memory_grows_with_what_it_is_made_of():
     base = task(coco_classes=SHAPES).activation_bytes()
     for change in ({"batch_size": 4}, {"img_width": 128}, {"fpn_out_channels": 64}, {"backbone": "resnet50"},
-                   {"num_expected_neg_stage2": 99}, {"num_mask_rois": 99}, {"max_instance_count": 600}):
+                   {"num_expected_neg_stage2": 99}, {"num_mask_rois": 99}, {"max_instance_count": 600},
+                   {"norm": "group"}):
         assert task(coco_classes=SHAPES, **change).activation_bytes() > base, change
     assert "--batch_size=2" in task(coco_classes=SHAPES).memory_flags()
 
