@@ -29,7 +29,7 @@ def balanced_sample(positive, negative, priority, *, max_positive: int, total: i
         because there are too few candidates. Positives come first, so they stand in the first `max_positive` slots.
     """
     rows = priority.shape[1]
-    wanted, _ = ops.topk(ops.where(positive, priority, -1.0), min(max_positive, rows))
+    wanted = ops.topk(ops.where(positive, priority, -1.0), min(max_positive, rows))[0]
     least = wanted[:, -1:]  # below 0 when all positives fit
     chosen_positive = ops.logical_and(positive, priority >= least)
     order = ops.where(chosen_positive, 1.0 + priority, ops.where(negative, priority, -1.0))
