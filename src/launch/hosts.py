@@ -34,6 +34,20 @@ class Interrupted(Exception):
     """The launcher was asked to stop while it waited for the other hosts."""
 
 
+def listen(address: str, port: int) -> socket.socket:
+    """A socket that listens; a port whose last connections are still timing out counts as free.
+
+    Raises:
+        InputError: the port is taken, or the address is not one of this host.
+    """
+    family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
+    try:
+        return socket.create_server((address, port), family=family)
+    except OSError as error:
+        raise InputError(f"port {port} of {address}: {os.strerror(error.errno)}; another job? Give every host of this "
+                         "one the same other --port") from error
+
+
 class Peer:
     """One connected launcher."""
 
@@ -94,13 +108,7 @@ class Line:
         return (self._listen if self.is_master else self._connect)(number, deadline, timeout, stopped)
 
     def _listen(self, number: int, deadline: float, timeout: float, stopped: Callable[[], bool]) -> int:
-        family = socket.AF_INET6 if ipaddress.ip_address(self.server.server_id).version == 6 else socket.AF_INET
-        try:
-            listener = socket.create_server((self.server.server_id, self.port), family=family)
-        except OSError as error:
-            reason = os.strerror(error.errno)
-            raise InputError(f"port {self.port} of {self.server.server_id}: {reason}; another job? Give every host "
-                             "of this one the same other --port") from error
+        listener = listen(self.server.server_id, self.port)
         others = {s.server_id: s for s in self.table.servers if s is not self.server}
         with listener:
             while absent := others.keys() - self.peers.keys():

@@ -7,7 +7,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-from src.launch.hosts import Interrupted, Line
+from src.launch.hosts import Interrupted, Line, listen
 from src.launch.plan import Job, describe, make_plan, next_number
 from src.launch.supervisor import Outcome, Signals, Supervisor
 
@@ -50,6 +50,8 @@ def _run_once(job: Job, signals: Signals, *, number: int, port: int | None, grac
               start_timeout: float) -> tuple[Outcome, int]:
     """One attempt; also returns the number of the run that all hosts agreed on."""
     port = port or choose_port(job)
+    if not job.native and job.server is job.table.master:
+        listen(job.server.server_id, port).close()  # the scheduler's own message about a taken port is a traceback
     digest = hashlib.sha256(f"{job.device_target} {job.table.to_json()}".encode()).hexdigest()
     line = Line(job.table, job.server, port=port + 1, digest=digest)
     try:

@@ -179,3 +179,22 @@ def test_the_same_port_twice_is_explained(launchers, table_file, port):
                                        "--port", port, "rank.py")
     assert status == 2
     assert "Address already in use; another job?" in output
+
+
+def test_a_taken_port_of_the_scheduler_is_explained(launchers):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, output = launchers.run("--port", port, "--max_restarts=3", "rank.py", DEVICE_TARGET="CPU", WORKERS="1")
+    assert status == 2
+    assert output == (f"error: port {port} of 127.0.0.1: Address already in use; another job? Give every host of this "
+                      "one the same other --port\n")
+    assert not (launchers.folder / "train_parallel0").exists()
+
+
+def test_a_port_with_connections_that_time_out_is_free():
+    with hosts.listen(A, 0) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection((A, port)) as client:
+            server.accept()[0].close()  # the side that closes first keeps the port in TIME_WAIT
+            assert client.recv(1) == b""
+    hosts.listen(A, port).close()
