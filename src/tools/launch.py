@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 if __name__ == "__main__":  # works from any folder, as a file too
@@ -27,6 +28,19 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = ("dry_run", "max_restarts", "bind_core", "server", "port", "grace", "start_timeout", "compile_timeout")
 
 
+def number_in(kind: type, least: int, most: int = 2 ** 31 - 1) -> Callable[[str], int | float]:
+    """The `type` of a flag that takes an int or a float from `least` to `most`."""
+    def convert(text: str) -> int | float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:  # nor is "nan"
+            raise ArgumentTypeError(f"{text[:40]!r} is not a number from {least} to {most}")
+        return value
+    return convert
+
+
 def build_parser() -> Parser:
     env = os.environ
     parser = Parser(prog="launch.py", usage="launch.py [options] SCRIPT.py [its flags]",
@@ -34,19 +48,26 @@ def build_parser() -> Parser:
     add_flag(parser, "rank_table", env.get("RANK_TABLE_FILE", ""), "the rank table; RANK_TABLE_FILE", metavar="FILE")
     add_flag(parser, "device_target", env.get("DEVICE_TARGET", "Ascend"), "what the ranks run on, Ascend or CPU; "
              "DEVICE_TARGET")
-    add_flag(parser, "workers", None, "ranks on this host, without a table; WORKERS, RANK_SIZE or DEVICE_NUM", type=int)
-    add_flag(parser, "first_device", None, "device of the first rank, without a table; RANK_START_ID", type=int)
+    add_flag(parser, "workers", None, "ranks on this host, without a table; WORKERS, RANK_SIZE or DEVICE_NUM",
+             type=number_in(int, 1))
+    add_flag(parser, "first_device", None, "device of the first rank, without a table; RANK_START_ID",
+             type=number_in(int, 0))
     add_flag(parser, "server", "", "which entry of the table this host is, where its addresses do not tell")
-    add_flag(parser, "port", env.get("MS_SCHED_PORT"), "port of the scheduler, the launchers of several hosts talk on "
-             f"the next one; a free one for one host, {DEFAULT_PORT} for several; MS_SCHED_PORT", type=int)
+    add_flag(parser, "port", env.get("MS_SCHED_PORT") or None, "port of the scheduler, the launchers of several hosts "
+             f"talk on the next one; a free one for one host, {DEFAULT_PORT} for several; MS_SCHED_PORT",
+             type=number_in(int, 1, 65534))
     add_flag(parser, "folder", "train_parallel{rank}{number}", "a rank's output folder: {rank} or {device}, {number}")
     add_flag(parser, "log_name", "log", "name of a rank's log in its folder")
-    add_flag(parser, "start_timeout", 600, "seconds for all hosts to meet and all ranks to start")
-    add_flag(parser, "compile_timeout", 1800, "seconds that one rank may be behind another, as in compiling")
-    add_flag(parser, "grace", 60.0, "seconds that ranks have after SIGTERM or Ctrl-C before they are killed")
+    add_flag(parser, "start_timeout", 600, "seconds for all hosts to meet and all ranks to start",
+             type=number_in(int, 1))
+    add_flag(parser, "compile_timeout", 1800, "seconds that one rank may be behind another, as in compiling",
+             type=number_in(int, 1))
+    add_flag(parser, "grace", 60.0, "seconds that ranks have after SIGTERM or Ctrl-C before they are killed",
+             type=number_in(float, 0))
     parser.add_argument("--bind_core", nargs="?", const="auto", default="", metavar="CORES",
                         help='bind ranks to cores: bare for equal shares, or "0-3;4-7"')
-    add_flag(parser, "max_restarts", 0, "how often a failed job is started again, with --resume")
+    add_flag(parser, "max_restarts", 0, "how often a failed job is started again, with --resume",
+             type=number_in(int, 0))
     add_flag(parser, "dry_run", False, "print the plan and stop")
     return parser
 

@@ -3,6 +3,8 @@ import re
 
 import pytest
 
+from src.tools.launch import build_parser
+
 
 @pytest.fixture
 def dry(launchers):
@@ -38,7 +40,8 @@ def test_rank_table_variable_and_a_table_that_agrees(dry, table_file):
     ({"WORKERS": "2", "RANK_START_ID": "-1"}, "RANK_START_ID=-1: not a device id"),
     ({"RANK_TABLE_FILE": "nowhere.json"}, "nowhere.json: rank table not readable"),
     ({"WORKERS": "2", "DEVICE_TARGET": "TPU"}, "DEVICE_TARGET=TPU: expected Ascend or CPU"),
-    ({"WORKERS": "2", "MS_SCHED_PORT": "http"}, "argument --port: invalid int value: 'http'"),
+    ({"WORKERS": "2", "MS_SCHED_PORT": "http"}, "argument --port: 'http' is not a number from 1 to 65534"),
+    ({"WORKERS": "2", "MS_SCHED_PORT": "65535"}, "argument --port: '65535' is not a number from 1 to 65534"),
 ])
 def test_wrong_environment(dry, environment, message):
     status, output = dry("rank.py", **environment)
@@ -62,6 +65,16 @@ def test_table_and_environment_contradict(dry, table_file, environment, message)
 def test_wrong_words(dry, words, message):
     status, output = dry(*words)
     assert status == 2 and message in output
+
+
+@pytest.mark.parametrize("word, least", [
+    ("--max_restarts=-1", 0), ("--grace=nan", 0), ("--grace=inf", 0), ("--grace=-1", 0), ("--start_timeout=0", 1),
+    ("--compile_timeout=0", 1), ("--compile_timeout=" + "9" * 5000, 1), ("--port=0", 1), ("--workers=0", 1)])
+def test_numbers_out_of_range(capsys, word, least):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args([word])
+    name, _, value = word.partition("=")
+    assert f"argument {name}: '{value[:40]}' is not a number from {least} to " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["--max_restarts=3", "--port=9000"], ["--max_restarts", "3", "--port", "9000"]])
