@@ -20,6 +20,7 @@ if __name__ == "__main__":  # works from any folder, as a file too
 from src.config import Parser, add_flag, entry_point
 from src.contract import InputError
 from src.launch.rank_table import Device, RankTable, Server, is_local, write
+from src.launch.rank_table_check import find_defects
 
 
 def parse_server(text: str) -> str:
@@ -78,13 +79,21 @@ def read_hccn_conf(path: Path) -> dict[int, str]:
 
 
 def ask_hccn_tool(tool: str, device_id: int) -> str | None:
-    """The address that `hccn_tool -i ID -ip -g` prints as `ipaddr:192.168.100.101`, or None."""
+    """The address that `hccn_tool -i ID -ip -g` prints as `ipaddr:192.168.100.101`, or None.
+
+    Raises:
+        InputError: what it prints there is no address.
+    """
     try:
-        answer = subprocess.run([tool, "-i", str(device_id), "-ip", "-g"], capture_output=True, text=True, timeout=30)
+        answer = subprocess.run([tool, "-i", str(device_id), "-ip", "-g"], capture_output=True, errors="replace",
+                                timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
     match = re.search(r"ipaddr\s*:\s*(\S+)", answer.stdout)
-    return match[1] if match else None
+    try:
+        return parse_server(match[1]) if match else None
+    except InputError as error:
+        raise InputError(f"{tool} printed for device {device_id}: {error}") from error
 
 
 def per_server(values: Sequence[str], servers: Sequence[str], flag: str) -> dict[str, str]:
@@ -134,7 +143,11 @@ def device_addresses(server: str, device_ids: Sequence[int], given: Mapping[tupl
 
 
 def build_table(args) -> RankTable:
-    """The table that the command line describes; ranks count through the servers in the order given."""
+    """The table that the command line describes; ranks count through the servers in the order given.
+
+    Raises:
+        InputError: wrong words, an address that is not known, or a table that `rank_table.read` would refuse.
+    """
     servers = [parse_server(text) for text in args.servers]
     if len(set(servers)) < len(servers):
         raise InputError(f"a server occurs twice: {', '.join(servers)}")
@@ -153,7 +166,11 @@ def build_table(args) -> RankTable:
             server, ids, given, conf=conf, tool=args.hccn_tool if here and server not in confs else "")
         made.append(Server(server, tuple(Device(rank + i, d, ip) for i, (d, ip) in enumerate(zip(ids, ips)))))
         rank += len(ids)
-    return RankTable(tuple(made))
+    table = RankTable(tuple(made))
+    defects = find_defects(table.to_json(), "the table", need_device_ip=args.device_target != "CPU")
+    if defects:
+        raise InputError("nothing is written, for the table would be wrong:\n" + "\n".join(defects))
+    return table
 
 
 def main() -> None:
