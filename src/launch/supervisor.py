@@ -1,7 +1,8 @@
 """Start this host's ranks, watch them, stop them: one run of a plan.
 
 Every rank is the leader of a process group of its own, so that it ends with all its children, and ends by itself when
-the launcher is killed. What ends a run:
+the launcher is killed. After a SIGKILL of the launcher, processes that a rank itself started stay: nobody is left to
+end them. Our own training starts none. What ends a run:
     all ranks of all hosts exited with 0       -> status 0
     a rank failed, here or on another host     -> the others are stopped; status of the first one
     a host was lost, or a rank never started   -> the same, status 1
