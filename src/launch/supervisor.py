@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import logging
 import os
 import shlex
@@ -24,6 +25,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from src.contract import InputError
 from src.launch import environment
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 
 POLL = 0.1            # seconds between two looks at the ranks
 FAILURE_GRACE = 10.0  # seconds that ranks have to end after one of them failed
+LOG_WAIT = 5.0        # seconds for killed processes of the attempt before to let go of a log
 TAIL = 20             # lines of a failed rank's log that are shown
 FULL = 1 << 16        # bytes: where less is free, a disk counts as full
 
@@ -199,13 +202,14 @@ def start(process: Process, *, append: bool) -> subprocess.Popen:
     """Start one process, its output going to its log.
 
     Raises:
-        InputError: the log is there already (and `append` is false), cannot be written, or the program cannot be
-            started.
+        InputError: the log is there already (and `append` is false), cannot be written, or is being written by
+            another job; or the program cannot be started.
     """
     inherited = {k: v for k, v in os.environ.items() if k not in environment.CLEARED}
     try:
         process.log.parent.mkdir(parents=True, exist_ok=True)
         with process.log.open("ab" if append else "xb") as output:
+            _claim(output, process.log)
             output.write(f"# {time.strftime('%F %T')} {process.name}: {shlex.join(process.command)}\n".encode())
             output.flush()
             return subprocess.Popen(process.command, env=inherited | process.environment, stdin=subprocess.DEVNULL,
@@ -215,6 +219,22 @@ def start(process: Process, *, append: bool) -> subprocess.Popen:
         raise InputError(f"{process.log}: exists already, from another run in this folder") from None
     except OSError as error:
         raise InputError(f"{error.filename or process.log}: {error.strerror}") from error
+
+
+def _claim(output: BinaryIO, path: Path) -> None:
+    """Lock the open log; what is started with it as its output holds the lock until it ends."""
+    deadline = time.monotonic() + LOG_WAIT
+    while True:
+        try:
+            return fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise InputError(f"{path.parent}: another job, or what is left of one, still writes {path.name} there; "
+                                 "wait for its end or give another --folder") from None
+            time.sleep(POLL)
+        except OSError as error:  # the folder is of use without locks too
+            log.warning("%s: this file system has no locks (%s)", path.parent, error.strerror)
+            return None
 
 
 def _tie_to_launcher(cores: tuple[int, ...]) -> Callable[[], None]:

@@ -88,7 +88,7 @@ def test_a_folder_is_refused_to_a_second_job_until_the_first_is_killed(ranks):
     ranks.wait_for_step("out", 4)
     status, output = ranks.run("folder=out", "epochs=8", "--resume")
     assert status == 2
-    assert "error: --output_dir=out: another run is writing into this folder" in output
+    assert f"error: {ranks.folder}/train_parallel0: another job, or what is left of one, still writes" in output
     assert popen.poll() is None
     popen.kill()
     popen.communicate(timeout=10)

@@ -1,9 +1,14 @@
 """One launcher and its ranks, which are real processes, killed and stopped in every way."""
 import os
 import signal
+import threading
 import time
 
 import pytest
+
+from src.contract import InputError
+from src.launch import supervisor
+from src.launch.plan import Process
 
 TWO = {"127.0.0.1": [(1, 5), (0, 4)]}
 
@@ -99,6 +104,23 @@ def test_restart_goes_on_in_the_same_folder_with_resume(launchers, two):
     assert "restart 1 of 2" in output and "restart 2" not in output
     assert "fine" in logs(launchers.folder)[1]
     assert not (launchers.folder / "train_parallel0_2").exists()
+
+
+def test_a_log_belongs_to_one_job_until_its_last_process_ends(tmp_path, monkeypatch):
+    def begin(seconds):
+        return supervisor.start(Process("rank 0", 0, ("sleep", seconds), {}, tmp_path / "log"), append=True)
+
+    first = begin("60")
+    text = (tmp_path / "log").read_text()
+    monkeypatch.setattr(supervisor, "LOG_WAIT", 0.1)
+    with pytest.raises(InputError, match=f"{tmp_path}: another job, .* still writes log there; wait for its end or"):
+        begin("0")
+    assert (tmp_path / "log").read_text() == text
+    monkeypatch.setattr(supervisor, "LOG_WAIT", 5.0)
+    threading.Timer(0.3, first.kill).start()  # a restart while the process before is still being killed
+    assert begin("0").wait() == 0
+    assert first.wait() == -signal.SIGKILL
+    assert (tmp_path / "log").read_text().count("rank 0: sleep") == 2
 
 
 def test_restarts_end_and_a_wrong_input_is_not_tried_again(launchers, two):
