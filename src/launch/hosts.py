@@ -29,6 +29,12 @@ BEAT = 2.0      # seconds between two signs of life
 SILENCE = 20.0  # seconds without one after which a host counts as lost
 LINE = 65536    # longest message in bytes
 
+# The kinds of messages with their fields; anything else that comes is no message.
+KINDS: dict[str, dict[str, type]] = {
+    "hello": {"server": str, "digest": str, "number": int}, "go": {"number": int}, "refused": {"reason": str},
+    "stop": {"status": int, "reason": str, "retry": bool},
+    "alive": {}, "started": {}, "done": {}, "finished": {}}
+
 
 class Interrupted(Exception):
     """The launcher was asked to stop while it waited for the other hosts."""
@@ -46,6 +52,17 @@ def listen(address: str, port: int) -> socket.socket:
     except OSError as error:
         raise InputError(f"port {port} of {address}: {os.strerror(error.errno)}; another job? Give every host of this "
                          "one the same other --port") from error
+
+
+def parse_message(line: bytes) -> dict[str, Any]:
+    """One line as a message; ConnectionError where it is none of `KINDS`."""
+    try:
+        message = json.loads(line)
+        if all(type(message[name]) is kind for name, kind in KINDS[message["kind"]].items()):
+            return message
+    except (ValueError, TypeError, LookupError, RecursionError):
+        pass
+    raise ConnectionError("what came is no message")
 
 
 class Peer:
@@ -76,13 +93,7 @@ class Peer:
         *lines, self.buffer = self.buffer.split(b"\n")
         if len(self.buffer) > LINE:
             raise ConnectionError("what came is no message")
-        try:
-            messages = [json.loads(line) for line in lines]
-        except ValueError as error:
-            raise ConnectionError("what came is no message") from error
-        if not all(isinstance(m, dict) and "kind" in m for m in messages):
-            raise ConnectionError("what came is no message")
-        return messages
+        return [parse_message(line) for line in lines]
 
 
 class Line:
@@ -136,13 +147,13 @@ class Line:
         if hello.get("kind") != "hello" or name not in others:
             connection.close()
             return 0
-        if hello.get("digest") != self.digest:
+        if hello["digest"] != self.digest:
             peer.send(kind="refused", reason=f"its rank table differs from the one on {self.server.server_id}")
             connection.close()
             return 0
         peer.name = name
         self.peers[name] = peer
-        return int(hello.get("number", 1))
+        return hello["number"]
 
     def _connect(self, number: int, deadline: float, timeout: float, stopped: Callable[[], bool]) -> int:
         """Knock at the master's until it says go. It may not be up yet, or still be ending the run before."""
@@ -161,7 +172,7 @@ class Line:
                 raise InputError(f"the launcher on {master.server_id} refused {self.server.server_id}: "
                                  f"{answer['reason']}")
             self.peers = {peer.name: peer}
-            return int(answer["number"])
+            return answer["number"]
         raise InputError(f"the launcher of {master.server_id} (ranks {spans(master.ranks)}) did not answer on port "
                          f"{self.port} within {timeout:.0f} s: start the same command there")
 

@@ -139,10 +139,21 @@ def test_hosts_with_different_tables_do_not_start(launchers, table_file, port):
     assert master.wait(timeout=10) == 143
 
 
+@pytest.mark.parametrize("line", [
+    b'{"kind": "hello", "server": ["a"], "digest": "", "number": 1}', b'{"kind": ["hello"]}', b'{"kind": "bye"}', b"{}",
+    b'{"kind": "hello", "server": "a", "digest": "", "number": "two"}', b'{"kind": "hello", "server": "a"}',
+    b'{"kind": "go", "number": null}', b'{"kind": "go", "number": ' + b"9" * 5000 + b"}", b'"kind"', b"1", b"\xff",
+    b"[" * 60000])
+def test_what_is_no_message(line):
+    with pytest.raises(ConnectionError, match="what came is no message"):
+        hosts.parse_message(line)
+
+
 def test_a_stranger_at_the_port_is_sent_away(launchers, table_file, port):
     path = table_file({A: [(1, 0)], B: [(0, 0)]})
     master = launchers.start("--rank_table", path, "--server", B, "--port", port, "rank.py")
-    for noise in (b"GET / HTTP/1.0\r\n\r\n", b'{"kind": "hello", "server": "10.0.0.1"}\n', b"[1]\n"):
+    for noise in (b"GET / HTTP/1.0\r\n\r\n", b'{"kind": "hello", "server": "10.0.0.1"}\n', b"[1]\n",
+                  b'{"kind": "hello", "server": ["a"]}\n'):
         for _ in range(50):
             try:
                 stranger = socket.create_connection((B, int(port) + 1))
