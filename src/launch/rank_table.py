@@ -19,6 +19,8 @@ from src.contract import InputError
 from src.files import write_file
 from src.launch.rank_table_check import find_defects
 
+MOST_RANKS = 4096  # on one host: beyond it is a slip of the hand
+
 
 @dataclass(frozen=True)
 class Device:
@@ -82,7 +84,7 @@ def read(path: str | Path, *, device_target: str = "Ascend") -> RankTable:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # with or without the mark that editors put in front
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a rank table: byte {error.start} is not UTF-8 text") from error
     except OSError as error:

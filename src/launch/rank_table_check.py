@@ -18,6 +18,8 @@ def find_defects(text: str, name: str, *, need_device_ip: bool = True) -> list[s
         document = _LineDecoder().decode(text)
     except json.JSONDecodeError as error:
         return [f"{name}:{error.lineno}: not JSON: {error.msg} (column {error.colno})"]
+    except ValueError:
+        return [f"{name}: not a rank table: a number of thousands of digits"]
     except RecursionError:
         return [f"{name}: not a rank table: nested too deeply"]
     check = _Check(name, need_device_ip)
@@ -97,8 +99,8 @@ class _Check:
         value = self.text(holder, key, path)
         if value is None:
             return None
-        if not (value.isascii() and value.isdigit()):
-            self.report(f"{path}.{key}", f"{value!r} is not a number 0, 1, 2, ...")
+        if not (value.isascii() and value.isdecimal() and len(value) < 10):
+            self.report(f"{path}.{key}", f"{value[:40]!r} is not a number 0, 1, 2, ...")
             return None
         return int(value)
 

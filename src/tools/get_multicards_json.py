@@ -19,7 +19,7 @@ if __name__ == "__main__":  # works from any folder, as a file too
 
 from src.config import Parser, add_flag, entry_point
 from src.contract import InputError
-from src.launch.rank_table import Device, RankTable, Server, is_local, write
+from src.launch.rank_table import MOST_RANKS, Device, RankTable, Server, is_local, write
 from src.launch.rank_table_check import find_defects
 
 
@@ -46,17 +46,20 @@ def parse_devices(text: str) -> list[int]:
     in mathematics.
 
     Raises:
-        InputError: not of these forms, empty, or an id twice.
+        InputError: not of these forms, empty, an id twice, or more than `MOST_RANKS`.
     """
-    interval = re.fullmatch(r"\s*([\[(])\s*(\d+)\s*,\s*(\d+)\s*([\])])\s*", text)
+    interval = re.fullmatch(r"\s*([\[(])\s*(\d{1,9})\s*,\s*(\d{1,9})\s*([\])])\s*", text)
     if interval:
         opening, first, last, closing = interval.groups()
-        ids = list(range(int(first) + (opening == "("), int(last) + (closing == "]")))
+        ranges = [range(int(first) + (opening == "("), int(last) + (closing == "]"))]
     else:
-        parts = [re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part) for part in text.split(",")]
+        parts = [re.fullmatch(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*", part) for part in text.split(",")]
         if None in parts:
             raise InputError(f'--device_num={text}: not a range; write "[0,8)", "[4,7]" or "0,1,4-7"')
-        ids = [i for part in parts for i in range(int(part[1]), int(part[2] or part[1]) + 1)]
+        ranges = [range(int(part[1]), int(part[2] or part[1]) + 1) for part in parts]
+    if sum(map(len, ranges)) > MOST_RANKS:
+        raise InputError(f"--device_num={text}: more than {MOST_RANKS} devices of one server")
+    ids = [i for span in ranges for i in span]
     if not ids:
         raise InputError(f"--device_num={text}: no device is in this range")
     if len(set(ids)) < len(ids):

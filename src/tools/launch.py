@@ -22,7 +22,7 @@ from src.contract import InputError
 from src.launch.environment import timeouts
 from src.launch.launcher import DEFAULT_PORT, choose_port, launch
 from src.launch.plan import Job, describe, divide_cores, make_plan, next_number
-from src.launch.rank_table import RankTable, Server, read, single_server, this_server
+from src.launch.rank_table import MOST_RANKS, RankTable, Server, read, single_server, this_server
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ("dry_run", "max_restarts", "bind_core", "server", "port", "grace", "start_timeout", "compile_timeout")
@@ -122,29 +122,34 @@ def find_command(words: list[str]) -> tuple[str, ...]:
     raise InputError(f"{words[0]}: no such script, neither in {Path.cwd()} nor in {ROOT}")
 
 
+def read_number(name: str, env: Mapping[str, str], least: int) -> int:
+    """The number that an environment variable holds."""
+    try:
+        return number_in(int, least)(env[name])
+    except ArgumentTypeError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
 def find_table(args, env: Mapping[str, str]) -> tuple[RankTable, Server]:
     """The job's table, read or made up for this host alone, and this host's entry of it.
 
     Raises:
         InputError: no table and no number of ranks, or the two contradict each other.
     """
-    counts = {name: env[name] for name in ("WORKERS", "RANK_SIZE", "DEVICE_NUM") if env.get(name)}
-    counts |= {"--workers": str(args.workers)} if args.workers is not None else {}
-    first = env.get("RANK_START_ID", "") if args.first_device is None else str(args.first_device)
-    for name, text in counts.items():
-        if not text.isdigit() or not int(text):
-            raise InputError(f"{name}={text}: not a number of ranks; expected 1, 2, ...")
-    if first and not first.isdigit():
-        raise InputError(f"RANK_START_ID={first}: not a device id; expected 0, 1, ...")
+    counts = {name: read_number(name, env, 1) for name in ("WORKERS", "RANK_SIZE", "DEVICE_NUM") if env.get(name)}
+    counts |= {"--workers": args.workers} if args.workers is not None else {}
+    first = args.first_device
+    if first is None and env.get("RANK_START_ID"):
+        first = read_number("RANK_START_ID", env, 0)
     if args.rank_table:
         table = read(args.rank_table, device_target=args.device_target)
         server = this_server(table, args.server)
-        for name, text in counts.items():
-            if int(text) not in (table.world_size, len(server.devices)):
-                raise InputError(f"{name}={text}, but {table.path} has {table.world_size} ranks, "
+        for name, count in counts.items():
+            if count not in (table.world_size, len(server.devices)):
+                raise InputError(f"{name}={count}, but {table.path} has {table.world_size} ranks, "
                                  f"{len(server.devices)} of them on this host; unset {name}, or give another table")
         lowest = min(d.device_id for d in server.devices)
-        if first and int(first) != lowest:
+        if first not in (None, lowest):
             raise InputError(f"RANK_START_ID={first}, but the first device of this host in {table.path} is {lowest}; "
                              "unset RANK_START_ID, or give another table")
         return table, server
@@ -153,7 +158,10 @@ def find_table(args, env: Mapping[str, str]) -> tuple[RankTable, Server]:
                          "number of ranks on this host, such as DEVICE_TARGET=CPU WORKERS=2")
     if len(set(counts.values())) > 1:
         raise InputError("contradicting numbers of ranks: " + ", ".join(f"{k}={v}" for k, v in counts.items()))
-    table = single_server(int(next(iter(counts.values()))), first_device=int(first or 0))
+    (name, count), *_ = counts.items()
+    if count > MOST_RANKS:
+        raise InputError(f"{name}={count}: more than {MOST_RANKS} ranks on one host")
+    table = single_server(count, first_device=first or 0)
     return table, table.master
 
 

@@ -54,6 +54,9 @@ BROKEN = {
     "count missing": (changed((("server_count",), DROP)), "$.server_count: missing"),
     "count wrong": (changed((("server_count",), "3")), "$.server_count: 3, but server_list has 2"),
     "count no number": (changed((("server_count",), "two")), "$.server_count: 'two' is not a number"),
+    "count of another script": (changed((("server_count",), "\u00b2")), "$.server_count: '\u00b2' is not a number"),
+    "count endless": (changed((("server_count",), "9" * 5000)), f"$.server_count: '{'9' * 40}' is not a number"),
+    "count endless, no string": (changed().replace('"2"', "9" * 5000, 1), "not a rank table: a number of thousands of"),
     "servers missing": (changed((("server_list",), DROP)), "$.server_list: missing"),
     "servers empty": (changed((("server_list",), [])), "$.server_list: empty"),
     "servers no list": (changed((("server_list",), {})), "$.server_list: must be a list, is an object"),
@@ -108,9 +111,10 @@ def test_one_defect_gives_one_message_and_all_are_given():
     assert len(find_defects(both, "t")) == 3
 
 
-def test_good_table_in_any_order_of_ranks(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_good_table_in_any_order_of_ranks(tmp_path, encoding):
     path = tmp_path / "t.json"
-    path.write_text(changed())
+    path.write_text(changed(), encoding=encoding)
     table = rank_table.read(path)
     assert table.servers == (Server("10.0.0.1", (Device(0, 5, "192.168.1.5"), Device(1, 4, "192.168.1.4"))),
                              Server("10.0.0.2", (Device(2, 0, "192.168.2.1"),)))

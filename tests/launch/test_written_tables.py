@@ -40,3 +40,10 @@ def test_a_table_that_would_be_refused_is_not_written(write, words, message):
 def test_what_hccn_tool_prints_is_checked(write, printed, message):
     with pytest.raises(InputError, match=message):
         write("--device_num=0", printed=printed)
+
+
+def test_endless_ranges_are_refused():
+    assert len(get_multicards_json.parse_devices("[0,4096)")) == 4096
+    for text in ("[0,4096]", "0-999999999", "9" * 5000):
+        with pytest.raises(InputError, match="more than 4096 devices of one server|not a range"):
+            get_multicards_json.parse_devices(text)
