@@ -56,7 +56,11 @@ def with_conventions(settings):
     if path:
         from src.engine.weights import read_weights
 
-        settings = settings.adopting(settings.translate(read_weights(path).report.conventions), keys)
+        said = settings.translate(read_weights(path).report.conventions)
+        try:
+            settings = settings.adopting(said, keys)
+        except InputError as error:
+            raise InputError(f"{path}, whose conventions count where no flag does: {error}") from error
     return settings.completed()
 
 

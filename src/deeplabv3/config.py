@@ -97,9 +97,10 @@ class DeepLabV3Config(Settings):
         values = dict(conventions)
         stride = values.pop("output_stride", None)
         if stride and "model" not in self.model_fields_set:
-            values["model"] = next(name for name, s in MODELS.items() if s == stride)
-        if isinstance(values.get("aspp_rates"), Mapping):
-            values["aspp_rates"] = values["aspp_rates"][str(MODELS[values.get("model", self.model)])]
+            values["model"] = next((name for name, s in MODELS.items() if s == stride), f"of output stride {stride}")
+        rates = values.get("aspp_rates")
+        if isinstance(rates, Mapping):
+            values["aspp_rates"] = rates.get(str(MODELS.get(values.get("model", self.model))), rates)
         return values
 
     @property

@@ -19,6 +19,7 @@ import numpy as np
 from src.contract import InputError
 from src.engine.torch_pickle import WAY_OUT, Storage, TensorSpec, load_pickle
 
+_LONGEST_PICKLE = 1 << 24  # bytes; a tensor takes about 200
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950a86a20f9469cfc6c, 1001
 
 
@@ -54,7 +55,9 @@ def _read_zip(path: Path, file: BinaryIO) -> dict[str, np.ndarray]:
                                  f"of {size}; PyTorch writes neither; {WAY_OUT}")
         found = [name for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
         if len(found) != 1:
-            raise InputError(f"{path}: a zip without PyTorch's data.pkl; {WAY_OUT}")
+            raise InputError(f"{path}: a zip with {len(found)} members data.pkl instead of PyTorch's one; {WAY_OUT}")
+        if members[found[0]].file_size > _LONGEST_PICKLE:
+            raise InputError(f"{path}: its description of tensors has {members[found[0]].file_size} bytes; {WAY_OUT}")
         folder = found[0].removesuffix("data.pkl")
         if f"{folder}byteorder" in members and archive.read(f"{folder}byteorder") != b"little":
             raise InputError(f"{path}: written on a big-endian machine; {WAY_OUT} on a little-endian one")

@@ -103,6 +103,8 @@ class _PickleReader:
             self._top(dict)
         elif name == "BINPERSID":
             push(_note_storage(self.stack.pop()))
+        elif name == "FRAME":
+            raise _Refused("a pickle of protocol 4 or later, where PyTorch writes protocol 2 (pickle_protocol=2)")
         elif name != "PROTO":
             raise _Refused(f"the pickle holds the instruction {name}, which tensors do not need")
 
@@ -131,6 +133,8 @@ class _PickleReader:
 
 
 def _global(name: str) -> _Global:
+    if name == "torch BFloat16Storage":
+        raise _Refused("tensors of bfloat16, which numpy lacks; convert them, v.float() for every v in the state dict")
     if name not in (_REBUILD, _PARAMETER, _DICT, *_DTYPES):
         raise _Refused(f"the pickle would call {name.replace(' ', '.'):.100}")
     return _Global(name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import binascii
 import math
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ WRITABLE = (".ckpt", ".safetensors", ".npz")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,300}")
 _CKPT_DTYPES = {"Int8": "<i1", "UInt8": "<u1", "Int16": "<i2", "UInt16": "<u2", "Int32": "<i4", "UInt32": "<u4",
                 "Int64": "<i8", "UInt64": "<u8", "Float16": "<f2", "Float32": "<f4", "Float64": "<f8", "Bool": "|b1"}
+_MAX_RANK, _MAX_SIDE = 8, 2 ** 40  # of a weight, generously
 _NPZ_METADATA = "metadata:"  # prefix of the members of an .npz file that hold metadata
 
 
@@ -105,8 +107,10 @@ def _ckpt_array(path: Path, name: str, dims: list[int], kind: str, data: bytes) 
         raise InputError(f"{path}: {name!r} has type {kind!r:.40}, which is none of {', '.join(_CKPT_DTYPES)}")
     dtype = np.dtype(_CKPT_DTYPES[kind])
     shape = () if dims == [0] and len(data) == dtype.itemsize else tuple(dims)  # a scalar is written as [0]
-    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(data):
-        raise InputError(f"{path}: {name!r} claims {dims} {kind} and holds {len(data)} bytes; fetch the file again")
+    if (min(shape, default=0) < 0 or len(shape) > _MAX_RANK or max(shape, default=0) > _MAX_SIDE
+            or math.prod(shape) * dtype.itemsize != len(data)):
+        raise InputError(f"{path}: {name!r} claims {dims!s:.80} {kind} and holds {len(data)} bytes; fetch the file "
+                         "again")
     return np.frombuffer(data, dtype).reshape(shape)
 
 
@@ -125,7 +129,7 @@ def _read_safetensors(path: Path) -> tuple[Tensors, Metadata]:
     try:
         with safe_open(path, framework="np") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, TypeError, ValueError) as error:
+    except (SafetensorError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: not a safetensors file, damaged, or of types that numpy does not have "
                          f"({error!s:.200})") from error
 
@@ -154,12 +158,16 @@ def _read_npz(path: Path) -> tuple[Tensors, Metadata]:
         return tensors, metadata
     except InputError:
         raise
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError, TypeError, LookupError,
+            SyntaxError, MemoryError, tokenize.TokenError) as error:  # numpy's reader of headers raises all of them
         raise InputError(f"{path}: not an .npz file of plain arrays, or damaged ({error!s:.200})") from error
 
 
 def _check_npz_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
     """An array's header has to agree with its member's size, and that with what compression can do to weights."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise InputError(f"{path}: {member.filename!r} is compressed in a way that numpy does not write; save it again "
+                         "with np.savez")
     if member.file_size > max(100 * member.compress_size, 2 ** 20):
         raise InputError(f"{path}: {member.filename!r} unpacks {member.compress_size} bytes to {member.file_size}; "
                          "weights do not compress like this, it is not read")
@@ -169,7 +177,8 @@ def _check_npz_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipI
         shape, _, dtype = read_header(file)
         if dtype.hasobject or dtype.kind not in "fiubU":
             raise InputError(f"{path}: {member.filename!r} holds {dtype}, not numbers; objects are not read")
-        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
+        if min(shape, default=0) < 0 or len(shape) > _MAX_RANK or (
+                math.prod(shape) * dtype.itemsize != member.file_size - file.tell()):
             raise InputError(f"{path}: {member.filename!r} claims {shape} {dtype} and holds "
                              f"{member.file_size - file.tell()} bytes; fetch the file again")
 

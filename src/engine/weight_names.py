@@ -140,6 +140,43 @@ def required(family: Family, names: Iterable[str], place: str) -> list[str]:
     The backbone's depth goes by the number of blocks that its third stage has, so that a missing block is missed.
     """
     names = set(names)
+    root, depth = _find_backbone(names, place)
+    modules = [(root + module, kind) for module, kind in _backbone(depth)]
+    for part, members in PARTS.items():
+        if part in family.parts or any(name.startswith(members[0][0] + ".") for name in names):
+            modules += members
+    return [f"{module}.{leaf}" for module, kind in modules
+            for leaf in (NORM if kind == "norm" else [leaf[1] for leaf in LEAVES[kind]])]
+
+
+def strange_shapes(tensors: Mapping[str, np.ndarray], place: str) -> list[tuple[str, tuple, tuple]]:
+    """(our name, shape, shape expected) of a backbone's convolutions that are not those of a ResNet of its depth."""
+    root, depth = _find_backbone(tensors, place)
+    expected = {root + name: shape for name, shape in convolution_shapes(depth).items()}
+    return [(name, tensors[name].shape, shape) for name, shape in expected.items()
+            if name in tensors and tensors[name].shape != shape]
+
+
+def convolution_shapes(depth: str) -> dict[str, tuple[int, ...]]:
+    """{our name: (C_out, C_in, k, k)} of the convolutions of a ResNet ("resnet18", ...)."""
+    kernels, expansion = ((3, 3), 1) if depth in _BASIC else ((1, 3, 1), 4)
+    shapes, before = {"conv1.weight": (64, 3, 7, 7)}, 64
+    for stage, count in enumerate(BACKBONES[depth], start=1):
+        width = 32 << stage
+        for block in range(count):
+            at, channels = f"layer{stage}.{block}.", before
+            if block == 0 and before != expansion * width:
+                shapes[f"{at}downsample.0.weight"] = (expansion * width, before, 1, 1)
+            for k, side in enumerate(kernels, start=1):
+                out = expansion * width if k == len(kernels) else width
+                shapes[f"{at}conv{k}.weight"] = (out, channels, side, side)
+                channels = out
+            before = expansion * width
+    return shapes
+
+
+def _find_backbone(names: Iterable[str], place: str) -> tuple[str, str]:
+    """(prefix of the backbone's names, its name in `BACKBONES`)."""
     root = "backbone." if any(name.startswith("backbone.") for name in names) else ""
     numbers = [re.match(rf"{root}layer3\.(\d+)\.", name) for name in names]
     third = max((int(found[1]) + 1 for found in numbers if found), default=0)
@@ -147,12 +184,7 @@ def required(family: Family, names: Iterable[str], place: str) -> list[str]:
     depth = next((d for d, counts in BACKBONES.items() if counts[2] == third and basic == (d in _BASIC)), None)
     if depth is None:
         raise InputError(f"{place}: a ResNet with {third} blocks in its third stage; known are {', '.join(BACKBONES)}")
-    modules = [(root + module, kind) for module, kind in _backbone(depth)]
-    for part, members in PARTS.items():
-        if part in family.parts or any(name.startswith(members[0][0] + ".") for name in names):
-            modules += members
-    return [f"{module}.{leaf}" for module, kind in modules
-            for leaf in (NORM if kind == "norm" else [leaf[1] for leaf in LEAVES[kind]])]
+    return root, depth
 
 
 def _backbone(depth: str) -> list[tuple[str, str]]:

@@ -43,7 +43,7 @@ def read_weights(path: str | Path, family: str = "auto") -> Weights:
         family: a name of `weight_families.FAMILIES`, or "auto": recognised from names and shapes.
 
     Raises:
-        InputError: unreadable, of no known family, with names twice, or weights that are no numbers.
+        InputError: unreadable, of no known family, with names twice, or weights that are no finite numbers.
     """
     stored, metadata = read_tensors(path)
     table = names.find_family(stored, family, str(path))
@@ -63,15 +63,21 @@ def read_weights(path: str | Path, family: str = "auto") -> Weights:
             if to.transposed:
                 transposed.append(to.name)
     missing = sorted(set(names.required(table, tensors, str(path))) - set(tensors)) if table.rows else []
+    mismatched = names.strange_shapes(tensors, str(path)) if table.rows else []
     origin, conventions = _conventions(path, table, stored, tensors, metadata)
-    return Weights(tensors, LoadReport(str(path), origin, conventions, mapped, transposed, ignored, left_over, missing))
+    return Weights(tensors, LoadReport(str(path), origin, conventions, mapped, transposed, ignored, left_over, missing,
+                                       mismatched=mismatched))
 
 
 def _weight(path: str | Path, name: str, array: np.ndarray, transposed: bool) -> np.ndarray:
     if array.dtype.kind != "f" or (transposed and array.ndim != 2):
         raise InputError(f"{path}: {name} is {array.dtype} {array.shape}, which is no weight of that name; float32, "
                          "float16 and float64 are taken")
-    return np.asarray(array.T if transposed else array, np.float32)
+    with np.errstate(over="ignore"):
+        values = np.asarray(array.T if transposed else array, np.float32)
+    if not np.isfinite(values).all():
+        raise InputError(f"{path}: {name} holds values that are not finite in float32; take an earlier checkpoint")
+    return values
 
 
 # --- conventions ------------------------------------------------------------------------------------------------------

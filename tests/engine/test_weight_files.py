@@ -115,9 +115,9 @@ def truncated(pickle: bytes):
     return make
 
 
-def npz_member(header: dict, data: bytes, *, compression: int = zipfile.ZIP_STORED):
+def npz_member(header: dict | str, data: bytes, *, compression: int = zipfile.ZIP_STORED):
     def make(path, _):
-        text = repr(header).encode().ljust(117) + b"\n"
+        text = (header if isinstance(header, str) else repr(header)).encode().ljust(117) + b"\n"
         with zipfile.ZipFile(path, "w", compression) as archive:
             archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data)
     return make
@@ -171,6 +171,9 @@ HOSTILE = {
     "a call of a storage type": ("w.pth", zip_of(b"\x80\x02ctorch\nFloatStorage\n)R."), "rebuilds no tensor"),
     "an attribute of a function": ("w.pth", zip_of(b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}b."), "damaged"),
     "a tuple of tuples as name": ("w.pth", zip_of(nested_name()), "a tuple as a name"),
+    "a later protocol": ("w.pth", zip_of(b"\x80\x04\x95\x01\x00\x00\x00\x00\x00\x00\x00}."), "pickle_protocol=2"),
+    "bfloat16": ("w.pth", zip_of(b"\x80\x02ctorch\nBFloat16Storage\n."), "convert them"),
+    "two pickles": ("w.pth", zip_of(one(), **{"x/data.pkl": b""}), "2 members data.pkl"),
     "an empty pickle": ("w.pth", zip_of(b""), "truncated|damaged"),
     "a truncated pickle": ("w.pth", zip_of(one()[:-30]), "truncated|damaged"),
     "a text of 4 GB": ("w.pth", zip_of(b"\x80\x02X\xff\xff\xff\xffabc."), "damaged"),
@@ -209,6 +212,11 @@ HOSTILE = {
     "2 GB declared in an .npz": ("w.npz", npz_member({**FLOAT_HEADER, "shape": (HUGE,)}, SIX.tobytes()), "claims"),
     "a negative size in an .npz": ("w.npz", npz_member({**FLOAT_HEADER, "shape": (-6, -1)}, SIX.tobytes()), "claims"),
     "code in an .npz header": ("w.npz", npz_member({**FLOAT_HEADER, "shape": "__import__('os')"}, b""), "shape"),
+    "an open .npz header": ("w.npz", npz_member("{'descr': (", b""), "not an .npz file"),
+    "a list as key of an .npz header": ("w.npz", npz_member("{[]: 1}", b""), "not an .npz file"),
+    "an .npz header of minus signs": ("w.npz", npz_member("-" * 9000 + "1", b""), "not an .npz file"),
+    "another compression of an .npz": ("w.npz", npz_member({**FLOAT_HEADER, "shape": (6,)}, SIX.tobytes(),
+                                                           compression=zipfile.ZIP_LZMA), "save it again"),
     "no .npz": ("w.npz", raw(b"PK\x03\x04 and no more"), "not an .npz file"),
     "a safetensors header of 2 GB": ("w.safetensors", safetensors(b"{}", length=2 ** 31), "not a safetensors file"),
     "safetensors out of range": ("w.safetensors", safetensors(
@@ -216,11 +224,15 @@ HOSTILE = {
         "not a safetensors file"),
     "safetensors of another size": ("w.safetensors", safetensors(
         {"a": {"dtype": "F32", "shape": [HUGE], "data_offsets": [0, 24]}}, SIX.tobytes()), "not a safetensors file"),
+    "safetensors of 8 bits": ("w.safetensors", safetensors(
+        {"a": {"dtype": "F8_E4M3", "shape": [24], "data_offsets": [0, 24]}}, SIX.tobytes()), "not a safetensors file"),
     "safetensors without end": ("w.safetensors", safetensors(b'{"a": '), "not a safetensors file"),
     "a garbled .ckpt": ("w.ckpt", raw(bytes(range(256)) * 4), "not a MindSpore checkpoint"),
     "2 GB declared in a .ckpt": ("w.ckpt", ckpt([HUGE], "Float32", SIX.tobytes()), "claims"),
     "a negative size in a .ckpt": ("w.ckpt", ckpt([-2, -3], "Float32", SIX.tobytes()), "claims"),
     "an unknown type in a .ckpt": ("w.ckpt", ckpt([6], "Float7", SIX.tobytes()), "has type 'Float7'"),
+    "70 sizes in a .ckpt": ("w.ckpt", ckpt([1] * 70, "Float32", SIX.tobytes()[:4]), "claims"),
+    "sizes whose product is 0 in a .ckpt": ("w.ckpt", ckpt([0, 2 ** 62, 2 ** 62], "Float32", b""), "claims"),
     "a map in a .ckpt": ("w.ckpt", map_ckpt, "not a tensor"),
     "a zip called .ckpt": ("w.ckpt", lambda path, _: torch_zip(path, one(), {"0": SIX.tobytes()}), "rename it to .pth"),
     "a folder": ("w.ckpt", lambda path, _: path.mkdir(), "is a folder"),

@@ -298,3 +298,35 @@ def test_what_is_left_over_has_to_be_expected(tmp_path, earlier):
     assert report.left_over == ["auxiliary.classifier.bias", "teacher.bias"]
     with pytest.raises(InputError, match="head.conv.weight.* missing"):
         load_weights(network(head_conv=True), path, expect_unexpected=["auxiliary.*", "teacher.bias"])
+
+
+# --- shapes of the backbone -------------------------------------------------------------------------------------------
+
+def resnet_file(path, depth: int, **changed: np.ndarray):
+    """A torchvision ResNet of zeros and ones, with `changed` tensors."""
+    from src.layers.conv_norm import norm_factory
+    from src.layers.resnet import ResNet
+
+    tensors = {"fc.weight": np.ones((10, 512 if depth < 50 else 2048), np.float32), "fc.bias": np.ones(10, np.float32)}
+    for name, parameter in ResNet(depth, norm=norm_factory("batch")).parameters_and_names():
+        tensors[from_ours(FAMILIES["torchvision_resnet"], name).name] = np.zeros(parameter.shape, np.float32)
+    write_tensors(path, tensors | changed, {})
+    return path
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_a_backbone_of_other_widths_does_not_fit(tmp_path, depth):
+    assert read_weights(resnet_file(tmp_path / "a.npz", depth)).report.mismatched == []
+    wide = {"layer2.1.conv2.weight": np.zeros((256, 256, 3, 3), np.float32),
+            "layer1.0.conv1.weight": np.zeros((64, 64, 3, 3, 1), np.float32)}
+    report = read_weights(resnet_file(tmp_path / "b.npz", depth, **wide)).report
+    assert [(name, theirs) for name, theirs, _ in report.mismatched] == [
+        ("layer1.0.conv1.weight", (64, 64, 3, 3, 1)), ("layer2.1.conv2.weight", (256, 256, 3, 3))]
+    with pytest.raises(InputError, match=r"2: layer1.0.conv1.weight \(64, 64, 3, 3, 1\) for .* of another shape"):
+        report.check()
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    bad = {"layer1.0.conv1.weight": np.full((64, 64, 3, 3), 1e300)}
+    with pytest.raises(InputError, match="layer1.0.conv1.weight holds values that are not finite in float32"):
+        read_weights(resnet_file(tmp_path / "a.npz", 18, **bad))

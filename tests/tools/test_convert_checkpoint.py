@@ -10,17 +10,18 @@ import pytest
 
 from src.engine.weight_families import FAMILIES
 from src.engine.weight_files import read_tensors, write_tensors
-from src.engine.weight_names import from_ours, required
+from src.engine.weight_names import convolution_shapes, from_ours, required
 
 TOOL = Path(__file__).parents[2] / "src" / "tools" / "convert_checkpoint.py"
 
 
 @pytest.fixture
 def resnet(tmp_path):
-    """A file with every name of the zoo's ResNet-18, and tiny tensors."""
-    table = FAMILIES["zoo_resnet"]
-    names = [from_ours(table, n).name for n in required(table, ["layer3.1.conv1.weight"], "here")]
-    tensors = {n: np.ones((2, 2, 1, 1) if n.endswith(".weight") else 64, np.float32) for n in names}
+    """A file with every name of the zoo's ResNet-18; norms and classifier are tiny."""
+    table, shapes = FAMILIES["zoo_resnet"], convolution_shapes("resnet18")
+    names = required(table, ["layer3.1.conv1.weight"], "here")
+    tensors = {from_ours(table, n).name: np.ones(shapes.get(n, (2, 2) if n == "fc.weight" else 64), np.float32)
+               for n in names}
     write_tensors(tmp_path / "zoo.npz", {**tensors, "moments.conv1.weight": np.ones(1)}, {})
     return tmp_path / "zoo.npz"
 
