@@ -138,7 +138,8 @@ def divide_cores(text: str, ranks: int, available: Sequence[int]) -> tuple[tuple
     """Cores per rank: equal blocks of the available ones for "auto", or as written, "0-3;4-7"; empty for "".
 
     Raises:
-        InputError: too few cores, another number of groups than ranks, or cores that this host does not have.
+        InputError: too few cores, another number of groups than ranks, an empty group, or cores that this host does not
+            have.
     """
     if not text:
         return ()
@@ -161,7 +162,10 @@ def divide_cores(text: str, ranks: int, available: Sequence[int]) -> tuple[tuple
 
 def _span(text: str) -> range:
     first, _, last = text.partition("-")
-    return range(int(first), int(last or first) + 1)
+    first, last = int(first), int(last or first)
+    if not first <= last < 1 << 16:
+        raise ValueError("no cores")
+    return range(first, last + 1)
 
 
 def describe(plan: Plan, *, short: bool = False) -> str:

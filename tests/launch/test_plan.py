@@ -92,7 +92,8 @@ def test_cores():
     assert divide_cores("auto", 2, [0, 1, 4, 5, 6]) == ((0, 1), (4, 5))
     assert divide_cores("0-2;3,5", 2, range(6)) == ((0, 1, 2), (3, 5))
     for text, message in [("auto", "3 ranks on 2 cores"), ("0;1", "2 groups for 3 ranks"), ("0;1;7", "no core 7"),
-                          ("a;b;c", "write one group of cores a rank")]:
+                          ("a;b;c", "write one group of cores a rank"), ("1-0;0;1", "write one group of cores a rank"),
+                          ("0;1;0-99999999999", "write one group of cores a rank")]:
         with pytest.raises(InputError, match=message):
             divide_cores(text, 3, range(2))
 
