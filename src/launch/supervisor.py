@@ -17,6 +17,7 @@ import ctypes
 import fcntl
 import logging
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -272,8 +273,13 @@ def describe_exit(code: int) -> str:
 
 
 def show_tail(process: Process) -> None:
-    """Print the last lines of a log, without the warnings that MindSpore's C++ side writes about every connection."""
-    lines = process.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    """Print the last lines of this attempt in a log.
+
+    Left out are the warnings that MindSpore's C++ side writes about every connection.
+    """
+    text = process.log.read_text(encoding="utf-8", errors="replace")
+    begun = [m.start() for m in re.finditer(rf"# \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d {process.name}: ", text)]
+    lines = text[begun[-1] if begun else 0:].splitlines()
     telling = [line for line in lines if not (line.startswith(("[INFO] ", "[WARNING] ")) and "[mindspore/" in line)]
     log.info("last lines of %s, %s:", process.name, process.log)
     for line in telling[-TAIL:]:

@@ -123,6 +123,15 @@ def test_a_log_belongs_to_one_job_until_its_last_process_ends(tmp_path, monkeypa
     assert (tmp_path / "log").read_text().count("rank 0: sleep") == 2
 
 
+def test_the_end_of_a_log_is_that_of_the_last_attempt(tmp_path, caplog):
+    process = Process("rank 0", 0, ("echo", "second"), {}, tmp_path / "log")
+    (tmp_path / "log").write_text("# 2026-11-22 10:00:00 rank 0: echo\nfirst, cut off")
+    supervisor.start(process, append=True).wait()
+    caplog.set_level("INFO")
+    supervisor.show_tail(process)
+    assert "| second" in caplog.text and "rank 0: echo second" in caplog.text and "first" not in caplog.text
+
+
 def test_restarts_end_and_a_wrong_input_is_not_tried_again(launchers, two):
     status, output = launchers.run(*two, "--max_restarts=1", "rank.py", "0:exit=9", "sleep=9")
     assert (status, output.count("exited with status 9: stopping")) == (9, 2)
