@@ -119,11 +119,11 @@ class CheckpointFolder:
             InputError: there are checkpoints, and all of them are broken.
         """
         paths = self.existing()
-        for path in reversed(paths):
+        for older, path in reversed(list(enumerate(paths))):
             try:
                 return (path, *load(path))
             except InputError as error:
-                log.warning("%s; going on from an older one", error)
+                log.warning("%s%s", error, "; going on from an older one" if older else "")
         if paths:
             raise InputError(f"{self.folder}: none of its {len(paths)} checkpoints is complete; name another folder")
         return None

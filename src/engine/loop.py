@@ -210,9 +210,9 @@ def _position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, setting
     progress = Progress(per_epoch, per_epoch * settings.epochs)
     found = folder.newest() if settings.resume else None
     if found is None:
-        if settings.start_epoch:
-            progress = _after_epochs(settings, step_cell, per_epoch)
-        return progress, None
+        if settings.resume:
+            log.info("--resume: %s has no checkpoint yet, starting from the beginning", folder.folder)
+        return (_after_epochs(settings, step_cell, per_epoch) if settings.start_epoch else progress), None
     path, values, metadata = found
     checkpoint.restore(step_cell, values, path)
     if metadata["steps_per_epoch"] != per_epoch:
