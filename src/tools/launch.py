@@ -17,7 +17,7 @@ if __name__ == "__main__":  # works from any folder, as a file too
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from src import tasks
-from src.config import Parser, add_flag, entry_point
+from src.config import Parser, add_flag, entry_point, nearest
 from src.contract import InputError
 from src.launch.environment import timeouts
 from src.launch.launcher import DEFAULT_PORT, choose_port, launch
@@ -109,9 +109,22 @@ def _is_shared(word: str) -> bool:
 
 
 def check_flags(words: list[str]) -> None:
-    """Let train.py's own flags be read here too, before processes are started and folders made for a mistyped one."""
-    if Path(find_command(words)[1]) == ROOT / "train.py":
-        tasks.parse_settings(words[1:], program="train.py", groups=("train",))
+    """Let train.py's own flags be read here too, before processes are started and folders made for a mistyped one.
+
+    Raises:
+        InputError: a flag that nobody has and to which one of the launcher's is the nearest.
+    """
+    if Path(find_command(words)[1]) != ROOT / "train.py":
+        return
+    classes = {tasks.config_class(model) for model in tasks.MODELS}
+    theirs = {f"--{name}" for cls in classes for name in (*cls.derived, *cls.retired, "config", "help")}
+    theirs |= {f"--{name}" for cls in classes for key, field in cls.model_fields.items()
+               for name in (key, *field.json_schema_extra["aliases"])}
+    for name in (word.partition("=")[0] for word in words[1:] if word.startswith("--")):
+        hint = nearest(name, [*theirs, *(f"--{ours}" for ours in SHARED)])
+        if name not in theirs and hint != nearest(name, theirs):
+            raise InputError(f"unknown flag {name}{hint}")
+    tasks.parse_settings(words[1:], program="train.py", groups=("train",))
 
 
 def find_command(words: list[str]) -> tuple[str, ...]:

@@ -3,7 +3,8 @@ import re
 
 import pytest
 
-from src.tools.launch import build_parser
+from src.contract import InputError
+from src.tools.launch import build_parser, check_flags
 
 
 @pytest.fixture
@@ -85,6 +86,12 @@ def test_flags_of_the_launcher_may_stand_among_those_of_train_py(dry, words):
     assert status == 0, output
     assert "scheduler 127.0.0.1:9000" in output and "restarts" not in output
     assert "train.py --epochs 2 --train_dir=out --device_target=CPU\n" in output
+
+
+@pytest.mark.parametrize("word, meant", [("--max_restart=3", "--max_restarts"), ("--dryrun", "--dry_run")])
+def test_a_mistyped_flag_of_the_launcher_among_those_of_train_py(word, meant):
+    with pytest.raises(InputError, match=f"^unknown flag {word.partition('=')[0]}; did you mean {meant}\\?$"):
+        check_flags(["train.py", "--epochs=2", word])
 
 
 def test_a_mistyped_flag_of_train_py_starts_nothing(launchers):
