@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":  # works from any folder, as a file too
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -18,28 +19,73 @@ import numpy as np
 
 from src.config import Parser, add_flag, entry_point
 from src.contract import InputError
-from src.data.coco_check import read_annotations
+from src.data.coco_check import image_problem, is_id, read_annotations, to_instance
+from src.data.instances import Category
 from src.maskrcnn.anchors import base_anchors
 from src.maskrcnn.options import STRIDES
 from src.maskrcnn.recipe import InputRecipe
 
 LEAST = 1.5  # smallest anchor side, in strides
+ANY = Category(1, 1, "any")  # boxes are measured whatever their class
 
 
 def box_sizes(ann_file: str, input_size: tuple[int, int]) -> np.ndarray:
-    """(N, 2) float64 (width, height) of a file's boxes in the network's input; crowds and empty boxes are left out."""
+    """(N, 2) float64 (width, height) of a file's boxes in the network's input; crowds and empty boxes are left out.
+
+    Raises:
+        InputError: an image or annotation is unusable, or there are no boxes.
+    """
     content = read_annotations(ann_file)
+    image_sizes = _image_sizes(content["images"], ann_file)
     recipe = InputRecipe(input_size, (0.0,) * 3, (1.0,) * 3)
     scales = {}
-    for image in content["images"]:
-        fitted = recipe.fitted((image["height"], image["width"]))
-        scales[image["id"]] = fitted[1] / image["width"], fitted[0] / image["height"]
-    sizes = np.array([np.multiply(a["bbox"][2:], scales[a["image_id"]]) for a in content["annotations"]
-                      if not a.get("iscrowd")]).reshape(-1, 2)
+    for image_id, (height, width) in image_sizes.items():
+        fitted = recipe.fitted((height, width))
+        scales[image_id] = fitted[1] / width, fitted[0] / height
+    boxes = _boxes(content["annotations"], image_sizes, ann_file)
+    sizes = np.array([np.multiply(box[2:], scales[image_id]) for image_id, box in boxes]).reshape(-1, 2)
     sizes = sizes[(sizes >= 1).all(1)]
     if not len(sizes):
-        raise InputError(f"{ann_file}: no boxes of at least one pixel in an input of {input_size[0]} x {input_size[1]}")
+        raise InputError(f"{ann_file}: no boxes of at least one pixel in an input of {input_size[0]} x {input_size[1]}"
+                         "; give the annotations of the training split, or a larger --img_height and --img_width")
     return sizes
+
+
+def _image_sizes(entries: Sequence[Any], ann_file: str) -> dict[int, tuple[int, int]]:
+    """(H, W) by image id of the entries of `images`, checked."""
+    sizes: dict[int, tuple[int, int]] = {}
+    for position, entry in enumerate(entries):
+        image_id = entry.get("id") if isinstance(entry, dict) else None
+        if not is_id(image_id):
+            raise InputError(f"{ann_file}: images[{position}]: id is {image_id!r}; it must be a whole number")
+        twice = "the id is there twice; image ids must be unique" if image_id in sizes else None
+        problem = twice or image_problem(entry)
+        if problem:
+            raise InputError(f"{ann_file}: image {image_id}: {problem}")
+        sizes[image_id] = entry["height"], entry["width"]
+    return sizes
+
+
+def _boxes(entries: Sequence[Any], image_sizes: Mapping[int, tuple[int, int]],
+           ann_file: str) -> list[tuple[int, list[float]]]:
+    """(image id, [x, y, width, height]) of the entries of `annotations` but crowds, checked."""
+    boxes = []
+    for position, entry in enumerate(entries):
+        place = f"{ann_file}: annotations[{position}]"
+        if not isinstance(entry, dict):
+            raise InputError(f"{place} is {entry!r}; it must be an object with image_id and bbox")
+        image_id = entry.get("image_id")
+        if not is_id(image_id) or image_id not in image_sizes:
+            raise InputError(f"{place}: image_id {image_id!r} is no image of the file; add that or remove the "
+                             "annotation")
+        bare = {"id": position, "bbox": entry.get("bbox"), "iscrowd": entry.get("iscrowd", 0)}
+        try:
+            instance = to_instance(bare, image_sizes[image_id], ANY)
+        except InputError as error:
+            raise InputError(f"{place} (image {image_id}): {error}") from error
+        if not instance["iscrowd"]:
+            boxes.append((image_id, instance["bbox"]))
+    return boxes
 
 
 def propose(sizes: np.ndarray, *, scales_per_level: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -83,6 +129,10 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not args.ann_file:
         raise InputError("--ann_file is missing: the annotation file of the training split")
+    for side in ("img_height", "img_width"):
+        if getattr(args, side) < 1:
+            raise InputError(f"--{side}={getattr(args, side)}: the network's input has at least 1 pixel; give the side "
+                             "that training uses")
     return args
 
 

@@ -2,13 +2,14 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from src.contract import InputError
-from src.tools.propose_anchors import best_overlaps, box_sizes, propose
+from src.tools.propose_anchors import best_overlaps, box_sizes, parse_args, propose
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +30,52 @@ def test_boxes_are_measured_in_the_network_input(tmp_path):
     np.testing.assert_allclose(sizes, [[3.2, 9.6]])  # 200 pixels become 64; the second box is less than one wide
     with pytest.raises(InputError, match="no boxes of at least one pixel in an input of 64 x 64"):
         box_sizes(annotation_file(tmp_path, [0, 0, 10, 30], crowd=1), (64, 64))
+
+
+def image(**changes) -> Callable[[dict], object]:
+    return lambda content: content["images"][0].update(changes)
+
+
+def box(**changes) -> Callable[[dict], object]:
+    return lambda content: content["annotations"][1].update(changes)
+
+
+# name: (what is done to a good file of two boxes, words of the message)
+BAD = {
+    "image null": (lambda c: c["images"].append(None), ["images[1]: id is None", "whole number"]),
+    "image id a list": (image(id=[1]), ["images[0]: id is [1]", "whole number"]),
+    "image id twice": (lambda c: c["images"].append(c["images"][0]), ["image 1: the id is there twice"]),
+    "image without height": (lambda c: c["images"][0].pop("height"), ["image 1: a.jpg: height is None", "whole"]),
+    "image of height 0": (image(height=0), ["image 1: a.jpg: height is 0", "whole pixels"]),
+    "image width a text": (image(width="200"), ["image 1: a.jpg: width is '200'", "whole pixels"]),
+    "annotation null": (lambda c: c["annotations"].append(None), ["annotations[2] is None", "must be an object"]),
+    "annotation without box": (lambda c: c["annotations"][1].pop("bbox"),
+                               ["annotations[1] (image 1): bbox is None", "four numbers"]),
+    "box of three numbers": (box(bbox=[0, 0, 5]), ["annotations[1] (image 1): bbox is [0, 0, 5]", "four numbers"]),
+    "box with NaN": (box(bbox=[0, 0, 5, float("nan")]), ["annotations[1] (image 1): bbox is", "four numbers"]),
+    "box outside": (box(bbox=[0, 0, 5, 300]), ["annotations[1] (image 1): bbox", "outside its image of 200x100"]),
+    "crowd flag wrong": (box(iscrowd=[]), ["annotations[1] (image 1): iscrowd is []", "0 or 1"]),
+    "unknown image": (box(image_id=9), ["annotations[1]: image_id 9 is no image", "remove"]),
+    "image_id a list": (box(image_id=[1]), ["annotations[1]: image_id [1] is no image", "remove"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_annotations_are_refused_with_place_and_way_out(tmp_path, name):
+    path = Path(annotation_file(tmp_path, [0, 0, 10, 30], [0, 0, 10, 30]))
+    content = json.loads(path.read_text())
+    change, words = BAD[name]
+    change(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError) as caught:
+        box_sizes(str(path), (64, 64))
+    assert [w for w in [f"{path}: ", *words] if w not in str(caught.value)] == [], caught.value
+
+
+@pytest.mark.parametrize("flag", ["--img_height=-64", "--img_height=0", "--img_width=-1"])
+def test_sides_of_the_input_are_positive(flag):
+    with pytest.raises(InputError, match=f"{flag}: the network's input has at least 1 pixel"):
+        parse_args(["--ann_file=a.json", flag])
 
 
 def test_overlap_with_the_best_anchor_literal():
