@@ -113,7 +113,7 @@ class CocoSource:
 
     def unlisted(self) -> list[str]:
         """Names of the files in the image folder that no record uses."""
-        present = {entry.name for entry in os.scandir(self.image_dir) if entry.is_file()}
+        present = {entry.name for entry in os.scandir(self.image_dir) if _is_file(entry)}
         return sorted(present - {os.path.normpath(image.file_name) for image in self._images})
 
     def _read(self, file_name: str, place: str) -> bytes:
@@ -135,6 +135,7 @@ class _Reader:
         self.source, self.known = source, known
         self.by_category = {category.category_id: category for category in source.categories}
         self.seen_annotations: set[int] = set()
+        self.seen_images: set[int] = set()
         self.other_categories: Counter[int] = Counter()
         self.folders: dict[str, set[str]] = {}
 
@@ -163,15 +164,17 @@ class _Reader:
                 self._bad(f"images[{position}]", f"id is {image_id!r}; it must be a whole number")
                 continue
             problem = coco_check.image_problem(entry) or self._missing(entry["file_name"])
-            if image_id in good:
+            if image_id in self.seen_images:
                 problem = "the id is there twice; image ids must be unique"
-            elif entry.get("file_name") in names:
-                problem = f"{entry['file_name']} is image {names[entry['file_name']]} too; remove one of the entries"
+            elif not problem:
+                first = names.setdefault(os.path.normpath(entry["file_name"]), image_id)
+                if first != image_id:
+                    problem = f"{entry['file_name']} is image {first} too; remove one of the entries"
+            self.seen_images.add(image_id)
             if problem:
                 self._bad(f"image {image_id}", problem)
             else:
-                good[image_id], names[entry["file_name"]] = entry, image_id
-        self.seen_images = {entry.get("id") for entry in entries if isinstance(entry, dict)}
+                good[image_id] = entry
         return good
 
     def _grouped(self, annotations: Sequence[Any], images: dict[int, dict]) -> dict[int, list[dict]]:
@@ -179,10 +182,11 @@ class _Reader:
         groups: dict[int, list[dict]] = defaultdict(list)
         for position, annotation in enumerate(annotations):
             image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
-            if image_id in images:
+            known = coco_check.is_id(image_id)
+            if known and image_id in images:
                 groups[image_id].append(annotation)
-            elif image_id is None or image_id not in self.seen_images:
-                name = f"annotation {annotation['id']}" if isinstance(annotation, dict) and "id" in annotation else \
+            elif not known or image_id not in self.seen_images:
+                name = f"annotation {annotation['id']!r}" if isinstance(annotation, dict) and "id" in annotation else \
                     f"annotations[{position}]"
                 self._bad(name, f"image_id {image_id!r} is no image of the file; add that or remove the annotation")
         return groups
@@ -218,17 +222,24 @@ class _Reader:
         folder, name = os.path.split(os.path.join(self.source.image_dir, file_name))
         if folder not in self.folders:  # one listing is faster than asking for every file
             try:
-                self.folders[folder] = {entry.name for entry in os.scandir(folder) if entry.is_file()}
-            except OSError as error:
-                if folder == self.source.image_dir.rstrip("/"):
+                self.folders[folder] = {entry.name for entry in os.scandir(folder) if _is_file(entry)}
+            except (OSError, ValueError) as error:
+                if isinstance(error, OSError) and folder == self.source.image_dir.rstrip("/"):
                     raise InputError(f"{folder}: {error.strerror}; it must be the folder that the file names of "
                                      f"{self.source.name} start from") from error
                 self.folders[folder] = set()
         return None if name in self.folders[folder] else \
-            f"{os.path.join(folder, name)} does not exist; restore it, or check the image folder"
+            f"{os.path.join(folder, name)} does not exist or is no file; restore it, or check the image folder"
 
     def _bad(self, what: str, problem: str) -> None:
         self.source.bad.append(f"{self.source.name}: {what}: {problem}")
+
+
+def _is_file(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _some(numbers: Sequence[int]) -> str:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ from src.data.instances import Category, compress, decode_target, run_lengths, t
 TOLERANCE = 1.0  # pixels that rounding may put a box or polygon beyond the image's border
 _PARTS = ("images", "annotations", "categories")
 _LAST_ID = 2 ** 63
+_LARGEST = 2 ** 53  # of box coordinates and areas; sums of them are still finite
+_LONGEST_SIDE = 65535  # pixels, as in JPEG; run lengths of larger images overflow 32 bits
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------
@@ -39,13 +41,17 @@ def read_annotations(path: str | Path) -> dict[str, list]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such annotation file; check --coco_root, the data type and --instance_set"
                          ) from None
-    except (IsADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise InputError(f"{path}: {error.strerror.lower()}; give an annotation file") from error
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}:{error.colno}: not JSON ({error.msg.lower()}); restore the file, it "
                          "may be truncated") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text file (byte {error.start}); give a JSON file in COCO's layout") from error
+    except ValueError as error:
+        raise InputError(f"{path}: a number with thousands of digits; correct the file") from error
+    except RecursionError:
+        raise InputError(f"{path}: lists or objects nested too deep; give a JSON file in COCO's layout") from None
     if not isinstance(content, dict):
         hint = "this looks like a file of results" if isinstance(content, list) else "it holds one value"
         raise InputError(f"{path}: no object with {', '.join(_PARTS)} ({hint}); give the annotation file")
@@ -107,11 +113,14 @@ def image_problem(image: Any) -> str | None:
     name = image.get("file_name")
     if not isinstance(name, str) or not name:
         return "has no file_name; correct the annotation file"
+    if not _is_encodable(name):
+        return f"file_name {name!r} has a character that no file name can have; correct the annotation file"
     if os.path.isabs(name) or ".." in Path(name).parts:
         return f"file_name {name!r} leaves the image folder; write it relative to that"
     for side in ("height", "width"):
-        if type(image.get(side)) is not int or image[side] < 1:
-            return f"{name}: {side} is {image.get(side)!r}; it must be the image's, in whole pixels"
+        if type(image.get(side)) is not int or not 1 <= image[side] <= _LONGEST_SIDE:
+            return f"{name}: {side} is {image.get(side)!r}; it must be the image's, in whole pixels, at most " \
+                f"{_LONGEST_SIDE}"
     return None
 
 
@@ -167,19 +176,22 @@ def _checked_segmentation(segmentation: Any, size: tuple[int, int]) -> list | di
     if not isinstance(segmentation, list):
         raise InputError("segmentation is neither a list of polygons nor an object with size and counts")
     for polygon in segmentation:
-        if not isinstance(polygon, list):
-            raise InputError("segmentation is a list of numbers; it must be a list of polygons: [[x1, y1, ...]]")
-        if len(polygon) < 6 or len(polygon) % 2:
-            raise InputError(f"a polygon of {len(polygon)} numbers; it needs at least 3 points, so 6 numbers x1, y1, "
-                             "x2, y2, ...")
-        _check_points(polygon, size)
+        _check_polygon(polygon, size)
     return segmentation
 
 
-def _check_points(polygon: list, size: tuple[int, int]) -> None:
+def _check_polygon(polygon: Any, size: tuple[int, int]) -> None:
+    if not isinstance(polygon, list):
+        raise InputError("segmentation is a list of numbers; it must be a list of polygons: [[x1, y1, ...]]")
+    if not set(map(type, polygon)) <= {int, float}:  # point pairs would flatten, texts and booleans would convert
+        raise InputError("a polygon holds something else than finite numbers; it must be a flat list [x1, y1, x2, y2, "
+                         "...]; correct or remove it")
+    if len(polygon) < 6 or len(polygon) % 2:
+        raise InputError(f"a polygon of {len(polygon)} numbers; it needs at least 3 points, so 6 numbers x1, y1, "
+                         "x2, y2, ...")
     try:
         points = np.array(polygon, np.float64).reshape(-1, 2)
-    except (TypeError, ValueError):
+    except OverflowError:
         points = np.full((1, 2), np.nan)
     low, high = points.min(0), points.max(0)
     if not np.isfinite(low + high).all():
@@ -192,22 +204,29 @@ def _check_points(polygon: list, size: tuple[int, int]) -> None:
 def _checked_encoding(rle: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
     if rle.get("size") != list(size):
         raise InputError(f"the mask's size is {rle.get('size')}, its image has {list(size)} (height, width)")
-    counts = rle.get("counts")
+    counts, pixels = rle.get("counts"), size[0] * size[1]
     if isinstance(counts, str):
         runs = run_lengths(counts)
     elif isinstance(counts, list) and all(type(n) is int for n in counts):
-        runs = np.array(counts, np.int64)
+        runs = np.array(counts, object)  # of any size
     else:
         raise InputError("the mask's counts are neither a text nor a list of whole numbers")
-    if (runs < 0).any():
-        raise InputError(f"the mask's counts have a run of {runs.min()} pixels; restore it")
-    if runs.sum() != size[0] * size[1]:
-        raise InputError(f"the mask's runs cover {int(runs.sum())} pixels, its image has {size[0] * size[1]}")
+    bad = (runs < 0) | (runs > pixels)  # looked for first: a sum of such runs could wrap around to the right one
+    if bad.any():
+        raise InputError(f"the mask's counts have a run of {runs[bad][0]} pixels, its image has {pixels}; restore it")
+    if runs.sum() != pixels:
+        raise InputError(f"the mask's runs cover {int(runs.sum())} pixels, its image has {pixels}")
     return compress(counts, size) if isinstance(counts, list) else {"size": list(size), "counts": counts}
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    """Whether `value` is a number to calculate with: no boolean, not infinite, not NaN."""
+    return type(value) in (int, float) and abs(value) <= _LARGEST
+
+
+def _is_encodable(text: str) -> bool:
+    """Whether files and records can hold `text`: no half of a surrogate pair, no NUL."""
+    return not re.search("[\x00\ud800-\udfff]", text)
 
 
 def is_id(value: Any) -> bool:

@@ -111,7 +111,7 @@ def run_lengths(counts: str) -> np.ndarray:
     Raises:
         InputError: the text is no such encoding.
     """
-    codes = np.frombuffer(counts.encode(), np.uint8).astype(np.int64) - 48
+    codes = np.frombuffer(counts.encode("utf-8", "surrogatepass"), np.uint8).astype(np.int64) - 48
     if not codes.size or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
         raise InputError("its counts are no run-length encoding")
     # Five bits a character, the lowest first; bit 5 says that more follow, bit 4 of the last one is the sign.

@@ -145,6 +145,14 @@ def test_real_files(shared, name, split, images, instances):
     ("annotations", annotation(1000, 20), "annotation 1000 .image 20.: the id is there twice"),
     ("annotations", annotation("a", 10), "annotation 'a' .image 10.: its id must be a whole number"),
     ("annotations", annotation(9, 10, None), "annotation 9 .image 10.: unknown category_id None; categories has 3, 7"),
+    ("annotations", annotation(9, [10]), r"annotation 9: image_id \[10\] is no image"),
+    ("annotations", annotation(9, {}), r"annotation 9: image_id \{\} is no image"),
+    ("annotations", annotation(9, 10.0), "annotation 9: image_id 10.0 is no image"),
+    ("images", {"id": [1]}, r"images.3.: id is \[1\]; it must be a whole number"),
+    ("images", {"id": 40, "file_name": {}}, "image 40: has no file_name"),
+    ("images", {"id": 40, "file_name": "a\0b/4.jpg"}, "image 40: .*x00b/4.jpg' has a character"),
+    ("images", {"id": 40, "file_name": "./1.jpg", "height": 24, "width": 32}, "image 40: ./1.jpg is image 10 too"),
+    ("images", {"id": 40, "file_name": "loop.jpg", "height": 24, "width": 32}, "image 40: .*loop.jpg .* is no file"),
     ("images", 5, "images.3.: id is None"),
     ("images", {"id": 40, "height": 1, "width": 1}, "image 40: has no file_name"),
     ("images", {"id": 40, "file_name": "x/4.jpg", "height": 1, "width": 1}, "image 40: .*x/4.jpg does not exist")])
@@ -153,5 +161,7 @@ def test_entries_without_a_place_of_their_own(tmp_path, part, entry, words):
     data = json.loads(path.read_text())
     data[part].append(entry)
     path.write_text(json.dumps(data))
+    (tmp_path / "val/loop.jpg").symlink_to("loop.jpg")
     with pytest.raises(InputError, match=words):
         CocoSource(path, tmp_path / "val")
+    assert len(CocoSource(path, tmp_path / "val", on_bad="skip").bad) == 1

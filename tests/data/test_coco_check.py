@@ -36,7 +36,16 @@ def test_a_good_annotation_keeps_its_numbers():
     ({"segmentation": {"size": [24, 32], "counts": [1.5]}}, "counts are neither"),
     ({"segmentation": {"size": [24, 32], "counts": RUNS[:-2]}}, "runs cover .* its image has 768"),
     ({"segmentation": {"size": [24, 32], "counts": [-1, 769]}}, "a run of -1"),
-    ({"segmentation": {"size": [24, 32], "counts": "ZZ3"}}, "runs cover"),
+    ({"segmentation": {"size": [24, 32], "counts": "ZZ3"}}, "a run of [0-9]+ pixels, its image has 768"),
+    ({"segmentation": {"size": [24, 32], "counts": "\ud800"}}, "no run-length encoding"),
+    ({"segmentation": {"size": [24, 32], "counts": [10 ** 30]}}, "a run of 10+ pixels"),
+    ({"segmentation": {"size": [24, 32], "counts": [2 ** 63 - 1, 2 ** 63 - 1, 770]}}, "a run of 9.* image has 768"),
+    ({"segmentation": {"size": [24, 32], "counts": [True, 767]}}, "counts are neither"),
+    ({"segmentation": [[[4, 6], [12, 6], [12, 11], [4, 11], [4, 8], [4, 7]]]}, "must be a flat list"),
+    ({"segmentation": [["4", "6", "12", "6", "12", "11"]]}, "finite numbers"),
+    ({"segmentation": [[True, 6, 12, 6, 12, 11]]}, "finite numbers"),
+    ({"segmentation": [[4, 6, 10 ** 400, 6, 12, 11]]}, "finite numbers"),
+    ({"bbox": [4, 6, 10 ** 400, 5]}, "four numbers"), ({"area": 10 ** 400}, "area is 10"),
     ({"segmentation": {"size": [24, 32], "counts": "j~"}}, "no run-length encoding"),
     ({"area": -1}, "area is -1"), ({"area": "40"}, "area is '40'"), ({"iscrowd": 2}, "iscrowd is 2")])
 def test_bad_annotations(changes, words):
@@ -47,7 +56,9 @@ def test_bad_annotations(changes, words):
 @pytest.mark.parametrize("changes, words", [
     ({"file_name": None}, "has no file_name"), ({"file_name": ""}, "has no file_name"),
     ({"file_name": "/tmp/a.jpg"}, "leaves the image folder"), ({"file_name": "a/../../b.jpg"}, "leaves the image"),
-    ({"height": 0}, "height is 0"), ({"width": "32"}, "width is '32'"), ({"width": 32.5}, "whole pixels")])
+    ({"height": 0}, "height is 0"), ({"width": "32"}, "width is '32'"), ({"width": 32.5}, "whole pixels"),
+    ({"height": 10 ** 30}, "at most 65535"), ({"file_name": "a\0b/2.jpg"}, r"'a\x00b/2.jpg' has a character"),
+    ({"file_name": "\ud800.jpg"}, r"'\ud800.jpg' has a character"), ({"file_name": []}, "has no file_name")])
 def test_bad_images(changes, words):
     assert image_problem(GOOD) is None
     assert words in image_problem(GOOD | changes)
@@ -74,6 +85,7 @@ def test_category_zero_cannot_be_its_own_class_index():
 
 
 @pytest.mark.parametrize("text, words", [
+    ('{"images": [' + "9" * 5000, "thousands of digits"), ("[" * 200000, "nested too deep"),
     ("", "x.json:1:1: not JSON"), ('{"images": [\n', "x.json:2:1: not JSON"), ("5", "holds one value"),
     ("[]", "file of results"), ("{}", "has no list 'images'"), ('{"images": {}}', "has no list 'images'"),
     ('{"images": [], "annotations": [], "categories": [1]}', "'images' is empty")])
