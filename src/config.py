@@ -23,18 +23,14 @@ import yaml
 from src.contract import InputError
 
 log = logging.getLogger(__name__)
+Positive = typing.Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 
 
 def option(default: Any, text: str, *, group: str | Sequence[str] = "train", aliases: Sequence[str] = (),
            **limits: Any) -> Any:
-    """Declare one configuration key.
-
-    Args:
-        default: the value where neither preset nor flag says otherwise.
-        text: one line for `--help`, with the unit.
-        group: the entry script that has it as a flag ("train", "eval", "export"), several of them, or "common" for all.
-        aliases: other accepted spellings of flag and key.
-        limits: pydantic's constraints: `ge`, `gt`, `le`, `lt`, `min_length`, ...
+    """Declare a configuration key, with one line for `--help` that has the unit.
+    `group`: "train", "eval" or "export", several, or "common": the entry scripts that have it as a flag; `aliases`:
+    other spellings of flag and key; `limits`: pydantic's constraints (`ge`, `gt`, `min_length`, ...).
     """
     extra = {"groups": [group] if isinstance(group, str) else list(group), "aliases": list(aliases)}
     return pydantic.Field(default, description=text, json_schema_extra=extra, **limits)
@@ -53,7 +49,7 @@ class Config(pydantic.BaseModel):
         network_keys: the same when they are evaluated or exported: all that the network was trained for.
     """
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
     derived: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     retired: ClassVar[Mapping[str, str]] = {}
     weight_keys: ClassVar[Sequence[str]] = ()
@@ -198,9 +194,9 @@ def parse(cls: type[Config], argv: Sequence[str], *, program: str, groups: Seque
 
 
 def _add_option(parser: Parser, name: str, spellings: list[str], field: pydantic.fields.FieldInfo) -> None:
-    kwargs: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS}
     shown = field.default if field.default != "" else "none"
-    kwargs["help"] = f"{field.description} (default: {shown})".replace("%", "%%")
+    kwargs: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS,
+                              "help": f"{field.description} (default: {shown})".replace("%", "%%")}
     if field.annotation is bool:
         kwargs |= {"nargs": "?", "const": True, "metavar": "True|False"}
     elif typing.get_origin(field.annotation) is tuple:
@@ -216,13 +212,17 @@ def _split(text: str) -> list[Any]:
     """'0.5' -> [0.5]; '0.5,0.75', '[0.5, 0.75]' and '(0.5, 0.75)' -> [0.5, 0.75]; repeated flags extend the list."""
     text = text.strip().replace("(", "[").replace(")", "]")
     for candidate in (text, f"[{text}]"):
-        try:
-            value = yaml.safe_load(candidate)
-        except yaml.YAMLError:
-            continue
-        if isinstance(value, list):
+        if isinstance(value := read_text(candidate), list):
             return value
     return [text]
+
+
+def read_text(text: str) -> Any:
+    """A flag's text as YAML; the text itself where it is none."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def find_preset(name: str, presets: Path) -> Path:
@@ -280,7 +280,7 @@ def build(cls: type[Config], values: Mapping[str, Any], places: Mapping[str, str
             log.warning("%s: %s", places.get(name, name), reason)
     for name, compute in cls.derived.items():
         if name in values:
-            given = yaml.safe_load(str(values[name]).replace("(", "[").replace(")", "]"))  # (28, 28) is a list too
+            given = read_text(str(values[name]).replace("(", "[").replace(")", "]"))  # (28, 28) is a list too
             computed = compute(config)
             if _plain(given) != _plain(computed):
                 log.warning("%s=%s has no effect: it follows from the other keys and is %s",

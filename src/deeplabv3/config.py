@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import pydantic
 
-from src.config import option
+from src.config import Positive, option
 from src.engine.settings import Settings
 
 PRESETS = Path(__file__).parent / "configs"
@@ -59,7 +59,7 @@ class DeepLabV3Config(Settings):
     colour_order: Literal["RGB", "BGR"] = option("RGB", "order of the network's input channels", group="common")
     image_mean: tuple[float, float, float] = option((123.675, 116.28, 103.53), "in colour_order, 0..255 scale",
                                                     group="common")
-    image_std: tuple[float, float, float] = option((58.395, 57.12, 57.375), "in colour_order, 0..255 scale",
+    image_std: tuple[Positive, Positive, Positive] = option((58.395, 57.12, 57.375), "in colour_order, 0..255 scale",
                                                    group="common")
     crop_size: int = option(513, "side of the training crop and of the evaluation canvas at scale 1, pixels",
                             group="common", ge=33)
@@ -73,7 +73,7 @@ class DeepLabV3Config(Settings):
     save_steps: int = option(410, "steps between two checkpoints; the last step is always saved", ge=1)
     min_scale: float = option(0.5, "smallest random scale in training", gt=0)
     max_scale: float = option(2.0, "largest random scale in training", gt=0)
-    scales: tuple[float, ...] = option((1.0,), "scales whose probabilities are added; repeat the flag", group="eval",
+    scales: tuple[Positive, ...] = option((1.0,), "scales whose probabilities are added; repeat the flag", group="eval",
                                        min_length=1)
     flip: bool = option(False, "add the probabilities of the mirrored image", group="eval")
 

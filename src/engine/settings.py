@@ -25,7 +25,8 @@ class Settings(Config):
     model: str = option("deeplab_v3_s16", "name of the model", group="common")
     device_target: Literal["Ascend", "CPU", "GPU"] = option("Ascend", "device to run on", group="common")
     device_id: int = option(0, "device of this process; the environment's DEVICE_ID wins", group="common", ge=0)
-    seed: int = option(1, "seed of initial weights, order, augmentation and noise", group="common", ge=0)
+    seed: int = option(1, "seed of initial weights, order, augmentation and noise", group="common", ge=0,
+                       le=2 ** 32 - 1)
     batch_size: int = option(32, "images per batch and process", group="common", ge=1)
     workers: int = option(2, "threads that decode and augment", group="common", ge=1)
     on_bad: Literal["error", "skip"] = option("error", "bad images of lists and annotation files: error stops, skip "
@@ -52,7 +53,7 @@ class Settings(Config):
                             aliases=("total_epoch",), ge=0)
     lr_decay_step: int = option(40000, "updates between two decays of exp", ge=1)
     lr_decay_rate: float = option(0.1, "factor of a decay of exp and step", gt=0)
-    lr_milestones: tuple[int, ...] = option((), "epochs at which step decays")
+    lr_milestones: tuple[pydantic.NonNegativeInt, ...] = option((), "epochs at which step decays")
     warmup_steps: int = option(0, "updates of linear warm-up", aliases=("warmup_step",), ge=0)
     warmup_ratio: float = option(1 / 3, "share of base_lr at the start of warm-up", ge=0, le=1)
     momentum: float = option(0.9, "of the Momentum optimizer", ge=0, lt=1)

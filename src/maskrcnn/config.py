@@ -105,6 +105,10 @@ class MaskRCNNConfig(MaskRCNNOptions):
                                  f"{-(-value // 32) * 32} for example; or give resize_rule=short_side, torchvision's")
         if self.num_classes == 1:
             raise ValueError("num_classes=1: expected at least 2, background is one of them; 0 takes those of the data")
+        for name in ("coco_classes", "category_ids"):
+            twice = sorted({str(v) for v in getattr(self, name) if getattr(self, name).count(v) > 1})
+            if twice:
+                raise ValueError(f"{name}: {', '.join(twice)} occurs more than once")
         if self.coco_classes and self.num_classes not in (0, len(self.coco_classes)):
             raise ValueError(f"{len(self.coco_classes)} coco_classes for num_classes={self.num_classes}")
         for low, high in (("neg_iou_thr", "pos_iou_thr"), ("neg_iou_thr_stage2", "pos_iou_thr_stage2")):

@@ -7,11 +7,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import pydantic
-import yaml
 
-from src.config import option
+from src.config import Positive, option, read_text
 from src.engine.settings import Settings
 
+Deviations = tuple[Positive, Positive, Positive, Positive]
 STRIDES = (4, 8, 16, 32, 64)  # of P2..P6
 
 
@@ -27,7 +27,7 @@ class RoILayer(pydantic.BaseModel):
 
 def _read_mapping(value: Any) -> Any:
     """A flag's text as YAML: '{out_size: 5}'."""
-    return yaml.safe_load(value) if isinstance(value, str) else value
+    return read_text(value) if isinstance(value, str) else value
 
 
 class MaskRCNNOptions(Settings):
@@ -75,7 +75,7 @@ class MaskRCNNOptions(Settings):
     colour_order: Literal["RGB", "BGR"] = option("RGB", "order of the network's input channels", group="common")
     image_mean: tuple[float, float, float] = option((123.675, 116.28, 103.53), "in colour_order, 0..255 scale",
                                                     group="common")
-    image_std: tuple[float, float, float] = option((58.395, 57.12, 57.375), "in colour_order, 0..255 scale",
+    image_std: tuple[Positive, Positive, Positive] = option((58.395, 57.12, 57.375), "in colour_order, 0..255 scale",
                                                    group="common")
     resize_rule: Literal["canvas", "short_side"] = option(
         "canvas", "fit into img_height x img_width; short_side: those are the short side and the longest long side",
@@ -84,11 +84,11 @@ class MaskRCNNOptions(Settings):
     pad_before_normalise: bool = option(False, "padding is black before normalisation, not 0 after it", group="common")
 
     # anchors
-    anchor_scales: tuple[float, ...] = option((8.0,), "sides of the square anchors, in anchor_strides", group="common",
-                                              min_length=1)
-    anchor_ratios: tuple[float, ...] = option((0.5, 1.0, 2.0), "heights by widths of the anchors", group="common",
-                                              min_length=1)
-    anchor_strides: tuple[float, float, float, float, float] = option(
+    anchor_scales: tuple[Positive, ...] = option((8.0,), "sides of the square anchors, in anchor_strides",
+                                                 group="common", min_length=1)
+    anchor_ratios: tuple[Positive, ...] = option((0.5, 1.0, 2.0), "heights by widths of the anchors", group="common",
+                                                 min_length=1)
+    anchor_strides: tuple[Positive, Positive, Positive, Positive, Positive] = option(
         STRIDES, "what anchor_scales multiply on P2..P6, pixels", group="common")
     anchor_centre: Literal["origin", "pixel"] = option("origin", "anchors are centred on a cell's corner or middle",
                                                        group="common")
@@ -111,11 +111,10 @@ class MaskRCNNOptions(Settings):
         RoILayer(), "bins of RoIAlign: {out_size: box head, mask_out_size: mask head}", group="common")
     roi_align_finest_scale: float = option(56.0, "RoIs of twice this side, pixels, go to P3", group="common", gt=0)
     roi_level: Literal["eps_outside", "eps_inside"] = option("eps_outside", "rounding of a RoI's level", group="common")
-    box_offset: Literal[0, 1] = option(0, "1: a box's width counts pixels, x2 - x1 + 1", group="common")
+    box_offset: int = option(0, "1: a box's width counts pixels, x2 - x1 + 1", group="common", ge=0, le=1)
     delta_clip: Literal["above", "both"] = option("above", "limit of size deltas", group="common")
-    rpn_target_stds: tuple[float, float, float, float] = option((1.0,) * 4, "of the RPN's deltas", group="common")
-    rcnn_target_stds: tuple[float, float, float, float] = option((0.1, 0.1, 0.2, 0.2), "of the box head's deltas",
-                                                                 group="common")
+    rpn_target_stds: Deviations = option((1.0,) * 4, "of the RPN's deltas", group="common")
+    rcnn_target_stds: Deviations = option((0.1, 0.1, 0.2, 0.2), "of the box head's deltas", group="common")
 
     # losses
     rpn_head_weight: float = option(1.0, "weight of the RPN's losses", ge=0)
@@ -154,7 +153,7 @@ class MaskRCNNOptions(Settings):
     eval_max_detections: int = option(100, "best detections of an image that count in AP; COCO's numbers have 100",
                                       group="common", ge=1)
     mask_thr_binary: float = option(0.5, "probability from which a pixel is the object's", group="common", ge=0, le=1)
-    mask_paste_pad: int | None = option(None, "pasting as published weights' evaluations do: 0 or 1", group="common")
+    mask_paste_pad: int | None = option(None, "pasting as published evaluations do: 0 or 1", group="common", ge=0, le=1)
 
     # schedule
     epochs: int = option(12, "passes over the training split", aliases=("epoch_size", "train_epochs"), ge=1)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from mindspore.nn.utils import no_init_parameters
 
+from src import tasks
 from src.config import build, parse, read_yaml
 from src.contract import InputError
 from src.engine import loop
@@ -185,6 +186,14 @@ def test_a_retired_key_is_said_to_have_no_effect(key, caplog):
     assert f"{key}: has no effect" in caplog.text
 
 
+@pytest.mark.parametrize("flag, key, value", [
+    ("--box_offset=1", "box_offset", 1), ("--mask_paste_pad=1", "mask_paste_pad", 1),
+    ("--anchor_scales=4,6", "anchor_scales", (4.0, 6.0))])
+def test_values_arrive_from_the_command_line(flag, key, value):
+    config = tasks.parse_settings(["--model=mask_rcnn_r50", flag], program="train.py", groups=("train",))
+    assert getattr(config, key) == value
+
+
 def test_no_key_of_the_published_table_is_forgotten(shared):
     text = (shared / "spec/maskrcnn.md").read_text(encoding="utf-8")
     table = text[text.index('"img_width":1280'):text.index("## 训练过程")]
@@ -199,6 +208,12 @@ def test_no_key_of_the_published_table_is_forgotten(shared):
     ({"num_classes": 5}, "4 coco_classes for num_classes=5"),
     ({"epochs": 20}, "total_epoch=13 is below epoch_size=20.*give --total_epoch=20 or 0"),
     ({"neg_iou_thr": 0.8}, "neg_iou_thr=0.8 is above pos_iou_thr=0.7"),
+    ({"anchor_scales": (8.0, 0.0)}, "anchor_scales.*greater than 0"), ({"box_offset": 2}, "box_offset"),
+    ({"image_std": (0, 1, 1)}, "image_std.*greater than 0"), ({"base_lr": float("inf")}, "base_lr.*finite"),
+    ({"coco_classes": ("background", "a", "a", "b"), "num_classes": 4}, "coco_classes: a occurs more than once"),
+    ({"category_ids": (0, 1, 1, 2)}, "category_ids: 1 occurs more than once"),
+    ({"mask_paste_pad": -1}, "mask_paste_pad"), ({"lr_milestones": (-1,)}, "lr_milestones"),
+    ({"roi_layer": "{"}, "roi_layer.*dictionary"), ({"seed": 2 ** 32}, "seed"),
     ({"image_dir": "images"}, "image_dir=images: names the images of anno_path or ann_file"),
     ({"rpn_proposal_nms_pre": 3000}, "rpn_proposal_nms_pre=3000: input should be less than or equal to 2864")])
 def test_what_cannot_work_is_refused(values, message):
