@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from src.contract import InputError, Instances, LabelMap
+from src.data.coco_check import to_instance
 from src.data.decode import decode_label
+from src.data.instances import Category
 from src.files import write_file
 
 INDEX = "index.json"
@@ -93,13 +97,42 @@ def read_index(folder: str | Path) -> ResultFiles:
 def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}); delete it and run the inference again") from error
 
 
 def write_json(path: Path, content: dict | list) -> None:
     """Write a file whole or not at all; a list, which may be long, without line breaks."""
     write_file(path, json.dumps(content, indent=2 if isinstance(content, dict) else None) + "\n")
+
+
+def checked_detection(row: Mapping[str, Any], size: tuple[int, int] | None) -> dict[str, Any]:
+    """A detection with `score` and perhaps `bbox` and `segmentation` as in COCO's results, its mask compressed.
+
+    Args:
+        row: the detection; its other keys are not looked at.
+        size: (H, W) of its image, pixels; None where it is not known: then the mask is not looked at.
+
+    Raises:
+        InputError: says what is wrong; the caller adds the place.
+    """
+    if not _is_number(row.get("score")):
+        raise InputError(f"score is {row.get('score')!r}; it must be a finite number")
+    box = row.get("bbox", [0, 0, 0, 0])
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)) or min(box[2:]) < 0:
+        raise InputError(f"bbox is {box!r}; it must be four numbers x, y, width, height, the sides not negative")
+    if size is None or "segmentation" not in row:
+        return dict(row)
+    mask = row["segmentation"]
+    if not isinstance(mask, dict):
+        raise InputError(f"segmentation is {reprlib.repr(mask)}; it must be a run-length encoding, an object with size "
+                         "and counts")
+    bare = {"id": 0, "bbox": [0, 0, 0, 0], "area": 0, "segmentation": mask}  # a box may leave the image, a mask not
+    return dict(row) | {"segmentation": to_instance(bare, size, Category(1, 1, "any"))["segmentation"]}
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # False for NaN, and larger integers
 
 
 def _instances(content: dict, path: Path, image_id: int, labels: Mapping[int, int]) -> Instances:

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,36 +22,68 @@ import numpy as np
 from src.config import Parser, add_flag, entry_point
 from src.contract import InputError, Instances
 from src.data.coco import CocoSource, image_folder_of
+from src.data.coco_check import is_id
 from src.data.instances import Target, decode_target, to_rle
 from src.metrics.coco_map import CocoMAP, summary
+from src.metrics.result_files import checked_detection
 
 
-def read_results(path: str, label_of: dict[int, int]) -> list[Instances]:
-    """Detections of a results file, image by image; `label_of` gives the class index of a category id.
+def read_results(path: str, label_of: Mapping[int, int], sizes: Mapping[int, tuple[int, int]]) -> list[Instances]:
+    """Detections of a results file, image by image.
+
+    Args:
+        path: the file: a list of {image_id, category_id, score} with bbox, segmentation or both.
+        label_of: class index by category id.
+        sizes: (H, W) by image id of the images that have a truth.
 
     Raises:
-        InputError: not a list of detections, or a category that the annotation file does not have.
+        InputError: no list, or an entry that is no detection of these categories and images.
     """
+    rows = _rows(path)
+    grouped: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for position, row in enumerate(rows):
+        try:
+            row = _checked(row, label_of, sizes)
+        except InputError as error:
+            raise InputError(f"{path}: entry [{position}]: {error}") from error
+        grouped[row["image_id"]].append(row)
+    masks = ["segmentation" in row for row in rows]
+    if any(masks) and not all(masks):
+        raise InputError(f"{path}: entry [{masks.index(False)}] has no segmentation, others have one; write boxes and "
+                         "masks into a file each")
+    return [_instances(image_id, rows, label_of) for image_id, rows in grouped.items()]
+
+
+def _rows(path: str) -> list[Any]:
     try:
-        grouped = defaultdict(list)
-        for row in json.loads(Path(path).read_text(encoding="utf-8")):
-            grouped[row["image_id"]].append(row)
-        return [_instances(image_id, rows, label_of) for image_id, rows in grouped.items()]
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not detections in COCO's results format, a list of image_id, category_id, score and "
-                         f"bbox or segmentation each ({type(error).__name__}: {error})") from error
+        rows = json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({error}); write the results again") from error
+    if not isinstance(rows, list):
+        raise InputError(f"{path}: not detections in COCO's results format; it must be a list, with image_id, "
+                         "category_id, score and bbox or segmentation in each entry")
+    return rows
 
 
-def _instances(image_id: int, rows: Sequence[dict[str, Any]], label_of: dict[int, int]) -> Instances:
-    unknown = {row["category_id"] for row in rows} - label_of.keys()
-    if unknown:
-        raise InputError(f"image {image_id}: categories {sorted(unknown)} are not in the annotation file")
+def _checked(row: Any, label_of: Mapping[int, int], sizes: Mapping[int, tuple[int, int]]) -> dict[str, Any]:
+    """An entry that is a detection, its mask compressed."""
+    if not isinstance(row, dict):
+        raise InputError(f"is {row!r}; it must be an object with image_id, category_id, score and bbox or segmentation")
+    image_id, category_id = row.get("image_id"), row.get("category_id")
+    if not is_id(image_id):
+        raise InputError(f"image_id is {image_id!r}; it must be a whole number, as in the annotation file")
+    if type(category_id) is not int or category_id not in label_of:
+        raise InputError(f"category_id is {category_id!r}; the annotation file has {sorted(label_of)[:100]}")
+    if "bbox" not in row and "segmentation" not in row:
+        raise InputError("has neither bbox nor segmentation; give one of them")
+    return checked_detection(row, sizes.get(image_id))
+
+
+def _instances(image_id: int, rows: Sequence[dict[str, Any]], label_of: Mapping[int, int]) -> Instances:
     boxes = np.array([row.get("bbox", (0, 0, 0, 0)) for row in rows], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return Instances(image_id, boxes, np.array([label_of[row["category_id"]] for row in rows], np.int32),
-                     np.array([row["score"] for row in rows]),
+                     np.array([row["score"] for row in rows], np.float64),
                      [row["segmentation"] for row in rows if "segmentation" in row])
 
 
@@ -86,8 +118,11 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not args.ann_file:
         raise InputError("--ann_file is missing: the annotation file to score against")
-    if bool(args.results) == args.truth:
+    if bool(args.results.strip(",")) == args.truth:
         raise InputError("give either --results=FILE,... or --truth")
+    if args.max_detections < 1:
+        raise InputError(f"--max_detections={args.max_detections}: at least 1 detection of an image must count; COCO's "
+                         "numbers have 100")
     return args
 
 
@@ -95,11 +130,12 @@ def main() -> int:
     args = parse_args(sys.argv[1:])
     source = CocoSource(args.ann_file, args.image_dir or image_folder_of(args.ann_file))
     targets = [record.target for record in source.rows(range(len(source)))]
+    truths = list(map(decode_target, targets))
     if args.truth:
-        print(score(map(objects, map(decode_target, targets)), targets, kinds=("bbox", "segm"),
-                    max_detections=args.max_detections))
+        print(score(map(objects, truths), targets, kinds=("bbox", "segm"), max_detections=args.max_detections))
+    sizes = {truth.image_id: truth.size for truth in truths}
     for path in filter(None, args.results.split(",")):
-        found = read_results(path, {c.category_id: c.label for c in source.categories})
+        found = read_results(path, {c.category_id: c.label for c in source.categories}, sizes)
         kind = "segm" if any(instances.rles for instances in found) else "bbox"
         print(f"{path}\n" + score(found, targets, kinds=(kind,), max_detections=args.max_detections))
     return 0

@@ -1,4 +1,4 @@
-"""Results files scored against annotations, as processes: numbers of known detections, and what is refused."""
+"""Results files scored against annotations: numbers of known detections, and what is refused."""
 import json
 import subprocess
 import sys
@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny_coco import content, write_coco
+from src.contract import InputError
+from src.data.instances import compress
+from src.tools.score_detections import parse_args, read_results
+from tests.tiny_coco import HEIGHT, POLYGON, RUNS, WIDTH, content, write_coco
 
 SCRIPT = Path(__file__).parents[2] / "src/tools/score_detections.py"
 
@@ -20,7 +23,7 @@ def run(*flags) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, SCRIPT, *map(str, flags)], capture_output=True, text=True)
 
 
-def results(folder: Path, rows: list | dict) -> Path:
+def results(folder: Path, rows: list) -> Path:
     path = folder / "results.json"
     path.write_text(json.dumps(rows))
     return path
@@ -52,13 +55,80 @@ def test_a_results_file_counts_by_image_id(ann_file, tmp_path):
     assert "predictions without truth: [99]" in ran.stdout and "1 images without prediction: [30]" in ran.stdout
 
 
-@pytest.mark.parametrize("rows, words", [
-    (boxes(category_id=44), "categories [44]"), ({"a": 1}, "not detections"), ([{"image_id": 10}], "not detections")])
-def test_what_is_no_result_is_refused(ann_file, tmp_path, rows, words):
-    ran = run(f"--ann_file={ann_file}", f"--results={results(tmp_path, rows)}")
-    assert ran.returncode == 2 and words in ran.stderr and "Traceback" not in ran.stderr
+RLE = compress(RUNS, (HEIGHT, WIDTH))
 
 
-def test_flags_are_asked_for(ann_file):
-    assert "--ann_file is missing" in run("--truth").stderr
-    assert "either --results" in run(f"--ann_file={ann_file}").stderr
+def entry(**changes) -> str:
+    """The text of a results file of a good detection and one with `changes`; a change to None leaves the key out."""
+    good = {"image_id": 10, "category_id": 3, "score": 0.9, "bbox": [4, 6, 8, 5]}
+    return json.dumps([good, {key: value for key, value in (good | changes).items() if value is not None}])
+
+
+def mask(segmentation) -> str:
+    """As `entry`, of two detections by masks."""
+    rows = [{"image_id": 10, "category_id": 3, "score": 0.9, "segmentation": m} for m in (RLE, segmentation)]
+    return json.dumps(rows)
+
+
+# name: (text of the results file, words of the message)
+BAD = {
+    "object": ("{}", ["not detections", "must be a list"]),
+    "damaged json": ('[{"image_id"', ["not JSON", "write the results again"]),
+    "nested json": ("[" * 100_000, ["not JSON"]),
+    "entry null": ("[null]", ["entry [0]: is None", "must be an object"]),
+    "image id a text": (entry(image_id="10"), ["entry [1]: image_id is '10'", "whole number"]),
+    "image id missing": (entry(image_id=None), ["entry [1]: image_id is None", "whole number"]),
+    "unknown category": (entry(category_id=44), ["entry [1]: category_id is 44", "has [3, 7, 12]"]),
+    "category a list": (entry(category_id=[3]), ["entry [1]: category_id is [3]"]),
+    "score a text": (entry(score="high"), ["entry [1]: score is 'high'", "finite number"]),
+    "score NaN": (entry(score=float("nan")), ["entry [1]: score is nan", "finite number"]),
+    "score too large": (entry(score=10 ** 400), ["entry [1]: score is 1000", "finite number"]),
+    "score missing": (entry(score=None), ["entry [1]: score is None", "finite number"]),
+    "neither box nor mask": (entry(bbox=None), ["entry [1]: has neither bbox nor segmentation"]),
+    "box of three numbers": (entry(bbox=[1, 2, 3]), ["entry [1]: bbox is [1, 2, 3]", "x, y, width, height"]),
+    "box of negative side": (entry(bbox=[4, 6, -8, 5]), ["entry [1]: bbox is [4, 6, -8, 5]", "not negative"]),
+    "masks in some": (entry(segmentation=RLE), ["entry [0] has no segmentation", "a file each"]),
+    "mask null": (mask(None), ["entry [1]: segmentation is None", "run-length encoding"]),
+    "mask a polygon": (mask(POLYGON), ["entry [1]: segmentation is [[4, 6, ", "run-length encoding"]),
+    "mask damaged": (mask(RLE | {"counts": "j2~n"}), ["entry [1]: its counts are no run-length encoding"]),
+    "mask without counts": (mask({"size": [HEIGHT, WIDTH]}), ["entry [1]: the mask's counts are neither"]),
+    "mask cut off": (mask(RLE | {"counts": RLE["counts"][:-2]}), ["entry [1]: the mask's runs cover", "768"]),
+    "mask of another size": (mask(compress(RUNS, (WIDTH, HEIGHT))),
+                             ["entry [1]: the mask's size is [32, 24]", "[24, 32]"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_result_is_refused_with_file_and_entry(tmp_path, name):
+    text, words = BAD[name]
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_results(str(path), {3: 2, 7: 1, 12: 3}, {10: (HEIGHT, WIDTH)})
+    assert [w for w in [f"{path}: ", *words] if w not in str(caught.value)] == [], caught.value
+
+
+def test_a_refusal_is_a_message_and_status_2(ann_file, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(entry(score="high"))
+    ran = run(f"--ann_file={ann_file}", f"--results={path}")
+    assert ran.returncode == 2 and f"{path}: entry [1]: score is 'high'" in ran.stderr
+    assert "Traceback" not in ran.stderr and ran.stdout == ""
+
+
+def test_uncompressed_masks_count_as_compressed_ones(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(mask({"size": [HEIGHT, WIDTH], "counts": RUNS}))
+    [found] = read_results(str(path), {3: 2}, {10: (HEIGHT, WIDTH)})
+    assert found.rles == [RLE, RLE] and found.labels.tolist() == [2, 2]
+
+
+def test_flags_are_asked_for():
+    for flags, words in (
+            (["--truth"], "--ann_file is missing"),
+            (["--ann_file=a.json"], "either --results"),
+            (["--ann_file=a.json", "--results=,"], "either --results"),
+            (["--ann_file=a.json", "--truth", "--max_detections=0"], "--max_detections=0: at least 1 detection"),
+            (["--ann_file=a.json", "--truth", "--max_detections=-3"], "--max_detections=-3: at least 1 detection")):
+        with pytest.raises(InputError, match=words):
+            parse_args(flags)
