@@ -19,7 +19,7 @@ from pycocotools import mask as coco_mask
 
 from src.contract import InputError, Record
 from src.data import decode
-from src.data.instances import Category, compress, decode_target, run_lengths, to_rle
+from src.data.instances import MAX_CLASSES, Category, compress, decode_target, run_lengths, to_rle
 
 TOLERANCE = 1.0  # pixels that rounding may put a box or polygon beyond the image's border
 _PARTS = ("images", "annotations", "categories")
@@ -78,22 +78,46 @@ def class_table(categories: Sequence[Any], path: str | Path, *, class_names: Seq
         InputError: unusable categories, or names that the file does not have.
     """
     ids: dict[str, int] = {}
+    numbers: set[int] = set()
     for position, category in enumerate(categories):
         place = f"{path}: categories[{position}]"
         number, name = (category.get("id"), category.get("name")) if isinstance(category, dict) else (None, None)
         if not is_id(number) or not isinstance(name, str):
             raise InputError(f"{place}: needs a whole number `id` and a text `name`; correct the file")
-        if name in ids or number in ids.values():
-            raise InputError(f"{place}: id {number} or name {name!r} is there twice; names and ids must be unique")
+        if name in ids or number in numbers:
+            raise InputError(f"{place}: id {number} or name {name!r} is there twice; names and ids must be unique: "
+                             "rename one in the file")
+        if not class_names:
+            _check_name(name, place)
         ids[name] = number
+        numbers.add(number)
     if class_names:
         return _chosen(class_names, ids, path)
     by_id = sorted(ids.items(), key=lambda item: item[1])
     if class_map == "id":
         if by_id[0][1] < 1:
             raise InputError(f"{path}: category id {by_id[0][1]} cannot be a class index; use class_map=order")
-        return tuple(Category(number, number, name) for name, number in by_id)
-    return tuple(Category(label, number, name) for label, (name, number) in enumerate(by_id, 1))
+        table = tuple(Category(number, number, name) for name, number in by_id)
+    else:
+        table = tuple(Category(label, number, name) for label, (name, number) in enumerate(by_id, 1))
+    if table[-1].label >= MAX_CLASSES:
+        raise InputError(f"{path}: category id {table[-1].category_id} would be class {table[-1].label}, there are at "
+                         f"most {MAX_CLASSES} with background; use class_map=order, or choose some with --coco_classes")
+    return table
+
+
+def _check_name(name: str, place: str) -> None:
+    """InputError for a category's name that cannot be a class's."""
+    if name == "background":
+        fault = "is the class of what is no object"
+    elif not name.strip():
+        fault = "is empty"
+    elif re.search("[\x00-\x1f\x7f\ud800-\udfff]", name):
+        fault = "has control characters or half of a surrogate pair"
+    else:
+        return
+    raise InputError(f"{place}: the name {name!r} {fault}; rename it in the file, or choose other categories with "
+                     "--coco_classes")
 
 
 def _chosen(names: Sequence[str], ids: Mapping[str, int], path: str | Path) -> tuple[Category, ...]:

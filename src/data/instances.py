@@ -23,6 +23,7 @@ from pycocotools import mask as coco_mask
 
 from src.contract import InputError, Source
 
+MAX_CLASSES = 10_000  # background included: tables and layers grow with the number of classes
 _JSON = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
 
 

@@ -17,7 +17,7 @@ from src.contract import InputError, Record
 from src.data import decode
 from src.data.checks import describe_bad
 from src.data.coco_check import TOLERANCE
-from src.data.instances import Category, encode_categories, encode_instances, encode_target
+from src.data.instances import MAX_CLASSES, Category, encode_categories, encode_instances, encode_target
 
 _FORM = "`path x1,y1,x2,y2,class ...`"
 
@@ -57,6 +57,9 @@ class TxtSource:
         if not os.path.isdir(image_dir):
             raise InputError(f"--image_dir={image_dir}: no such folder; give the one that the paths of {anno_path} "
                              "start from")
+        if len(self.class_names) > MAX_CLASSES:
+            raise InputError(f"--num_classes={len(self.class_names)}: there are at most {MAX_CLASSES}, background "
+                             "included; give the number of classes of the file")
         self.categories = tuple(Category(k, k, name) for k, name in enumerate(class_names) if k)
         self.bad: list[str] = []
         self._lines: list[_Line] = []

@@ -71,10 +71,27 @@ def test_ids_are_whole_numbers_that_a_record_holds():
 @pytest.mark.parametrize("categories, words", [
     ([{"id": 1}], r"categories\[0\]: needs a whole number"), ([{"id": "1", "name": "a"}], "needs a whole number"),
     (["a"], "needs a whole number"), ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], r"\[1\]: id 1 or name 'b'"),
-    ([{"id": 1, "name": "a"}, {"id": 2, "name": "a"}], "there twice")])
+    ([{"id": 1, "name": "a"}, {"id": 2, "name": "a"}], "there twice"),
+    ([{"id": 1, "name": "a"}, {"id": 2, "name": "background"}], r"\[1\]: the name 'background' .*--coco_classes"),
+    ([{"id": 1, "name": " "}], "' ' is empty; rename it"), ([{"id": 1, "name": ""}], "'' is empty"),
+    ([{"id": 1, "name": "a\nb"}], r"'a\\nb' has control"), ([{"id": 1, "name": "a\0"}], "has control"),
+    ([{"id": 1, "name": "\ud800"}], r"'\\ud800' has control .* surrogate"),
+    ([{"id": k, "name": str(k)} for k in range(10_000)], "id 9999 would be class 10000, there are at most 10000")])
 def test_bad_categories(categories, words):
     with pytest.raises(InputError, match=words):
         class_table(categories, "x.json")
+
+
+def test_names_that_are_not_chosen_need_not_be_usable():
+    categories = [{"id": 1, "name": "background"}, {"id": 2, "name": ""}, {"id": 3, "name": "cat"}]
+    assert class_table(categories, "x.json", class_names=("background", "cat")) == ((1, 3, "cat"),)
+
+
+def test_a_large_category_id_cannot_be_its_own_class_index():
+    categories = [{"id": 10 ** 8, "name": "a"}]
+    assert class_table(categories, "x.json") == ((1, 10 ** 8, "a"),)
+    with pytest.raises(InputError, match="id 100000000 would be class 100000000, .*use class_map=order"):
+        class_table(categories, "x.json", class_map="id")
 
 
 def test_category_zero_cannot_be_its_own_class_index():

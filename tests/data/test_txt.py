@@ -42,6 +42,11 @@ def test_malformed_lines_are_named(tmp_path, line, words):
     assert [record.image_id for record in source.rows(range(len(source)))] == [1, 3] and len(source.bad) == 1
 
 
+def test_the_number_of_classes_is_limited(tmp_path):
+    with pytest.raises(InputError, match="--num_classes=10001: there are at most 10000"):
+        TxtSource(write_txt(tmp_path), tmp_path / "images", class_names=("background", *map(str, range(10_000))))
+
+
 def test_a_box_outside_its_image_is_found_when_it_is_read(tmp_path):
     source = TxtSource(write_txt(tmp_path, ["1.jpg 0,0,33.5,5,1"]), tmp_path / "images", class_names=NAMES)
     with pytest.raises(InputError, match="list.txt:1: 1.jpg: box 0,0,33.5,5 lies outside its image of 32x24"):
