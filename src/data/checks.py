@@ -114,7 +114,8 @@ def leave_out_bad(source: Source, check: Check, *, workers: int, known: Sequence
     """Read and check every record of a source, say which are bad, and return the others: `--on_bad=skip`.
 
     Args:
-        known: messages of records that the source itself left out.
+        source: may say with `left_out` how many records it left out itself, and how many annotations of no record.
+        known: what it left out, as messages; without `left_out`, each of them is a record.
 
     Raises:
         InputError: no good record is left.
@@ -123,10 +124,13 @@ def leave_out_bad(source: Source, check: Check, *, workers: int, known: Sequence
     shard = inspector.shard(source.name, 0, len(source), None)
     bad = [*known, *shard.bad]
     if not shard.records:
-        raise InputError(f"{source.name}: no usable record is left\n{describe_bad(bad)}")
+        raise InputError(f"{source.name}: no usable record is left\n{describe_bad(bad, 'entries')}")
     if bad:
-        log.warning("%s: %d of %d records are left out\n%s", source.name, len(bad), len(bad) + shard.records,
-                    describe_bad(bad))
+        records, annotations = getattr(source, "left_out", (len(known), 0))
+        records += len(shard.bad)
+        alone = f" and {annotations} annotations of no image" if annotations else ""
+        log.warning("%s: %d of %d records%s are left out\n%s", source.name, records, records + shard.records, alone,
+                    describe_bad(bad, "entries"))
     skipped = set(shard.skipped)
     return Subset(source, [i for i in range(len(source)) if i not in skipped]) if skipped else source
 
@@ -158,11 +162,11 @@ def ordered_map(function: Callable[[Any], Any], items: Iterable[Any], workers: i
             yield pending.popleft().result()
 
 
-def describe_bad(bad: Sequence[str]) -> str:
-    """The first messages of a list of bad records, one a line, and how many more there are."""
+def describe_bad(bad: Sequence[str], what: str = "records") -> str:
+    """The first messages about bad `what`, one a line, and how many more there are."""
     lines = list(bad[:_SHOWN])
     if len(bad) > 1:
-        lines.insert(0, f"{len(bad)} bad records:")
+        lines.insert(0, f"{len(bad)} bad {what}:")
     if len(bad) > _SHOWN:
         lines.append(f"... and {len(bad) - _SHOWN} more")
     return "\n".join(lines)

@@ -61,6 +61,7 @@ class CocoSource:
         name: the file's path.
         categories: the classes, by class index; `class_names` are their names, "background" first.
         bad: what `on_bad="skip"` left out, as "file: annotation or image: message".
+        left_out: how many images that is, and how many annotations that belong to no image.
         image_ids: of the records, in their order.
     """
 
@@ -75,7 +76,7 @@ class CocoSource:
                 a warning. None: all categories of the file.
             class_map: see `coco_check.class_table`.
             on_bad: "error" raises on bad images and annotations; "skip" leaves such images out, with all they hold,
-                and keeps the messages in `bad`.
+                and annotations of no image alone, and keeps the messages in `bad`.
 
         Raises:
             InputError: the file, its entries or the image folder are unusable.
@@ -84,12 +85,14 @@ class CocoSource:
         content = coco_check.read_annotations(ann_file)
         self.categories = coco_check.class_table(content["categories"], ann_file, class_names=class_names,
                                                  class_map=class_map)
-        known = {category["id"] for category in content["categories"]}
-        self._images = _Reader(self, known).images(content["images"], content["annotations"])
+        reader = _Reader(self, {category["id"] for category in content["categories"]})
+        self._images = reader.images(content["images"], content["annotations"])
+        self.left_out = len(content["images"]) - len(self._images), reader.without_image
         if self.bad and on_bad == "error":
-            raise InputError(f"{describe_bad(self.bad)}\nRepair them, or leave such images out with --on_bad=skip")
+            raise InputError(f"{describe_bad(self.bad, 'entries')}\nRepair them, or leave them out with --on_bad=skip: "
+                             "images with all they hold, annotations of no image alone")
         if not self._images:
-            raise InputError(f"{self.name}: no usable image is left\n{describe_bad(self.bad)}")
+            raise InputError(f"{self.name}: no usable image is left\n{describe_bad(self.bad, 'entries')}")
         self._categories = encode_categories(self.categories)
 
     @property
@@ -136,6 +139,7 @@ class _Reader:
         self.by_category = {category.category_id: category for category in source.categories}
         self.seen_annotations: set[int] = set()
         self.seen_images: set[int] = set()
+        self.without_image = 0
         self.other_categories: Counter[int] = Counter()
         self.folders: dict[str, set[str]] = {}
 
@@ -189,6 +193,7 @@ class _Reader:
                 name = f"annotation {annotation['id']!r}" if isinstance(annotation, dict) and "id" in annotation else \
                     f"annotations[{position}]"
                 self._bad(name, f"image_id {image_id!r} is no image of the file; add that or remove the annotation")
+                self.without_image += 1
         return groups
 
     def _instances(self, annotations: Sequence[dict], size: tuple[int, int]) -> tuple[list[dict], list[str]]:

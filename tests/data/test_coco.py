@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from src.contract import InputError
+from src.data.checks import leave_out_bad
 from src.data.coco import CocoSource, coco_layout, image_folder_of
 from src.data.coco_check import RecordCheck
 from src.data.instances import categories_of, decode_target
@@ -96,12 +97,26 @@ def test_skip_leaves_out_whole_images_and_lists_why(tmp_path):
     data["annotations"] += [annotation(1, 10, 99), annotation(2, 20, bbox=[30, 0, 8, 8]), annotation(3, 77)]
     path = write_coco(tmp_path, data)
     (tmp_path / "val/4.jpg").unlink()
-    with pytest.raises(InputError, match="4 bad records"):
+    with pytest.raises(InputError, match="4 bad entries"):
         CocoSource(path, tmp_path / "val")
     source = CocoSource(path, tmp_path / "val", on_bad="skip")
     assert source.image_ids == [30, 50]
     assert [message.removeprefix(f"{path}: ").split(":")[0] for message in source.bad] == [
         "image 40", "annotation 3", "annotation 1 (image 10)", "annotation 2 (image 20)"]
+
+
+def test_what_is_left_out_is_counted_in_images_and_annotations_of_none(tmp_path, caplog):
+    data = content()
+    data["annotations"].append(annotation(1, 77))
+    source = source_of(tmp_path, data, on_bad="skip")
+    assert leave_out_bad(source, RecordCheck(), workers=1, known=source.bad) is source
+    assert "0 of 3 records and 1 annotations of no image are left out\n" in caplog.text
+    data["annotations"] += [annotation(2, 10, 99), annotation(3, 10, 99)]
+    source = source_of(tmp_path / "b", data, on_bad="skip")
+    (tmp_path / "b/val/2.jpg").write_bytes(b"x")
+    rest = leave_out_bad(source, RecordCheck(), workers=1, known=source.bad)
+    assert [record.image_id for record in rest.rows(range(len(rest)))] == [30]
+    assert "2 of 3 records and 1 annotations of no image are left out\n4 bad entries:" in caplog.text
 
 
 def test_files_that_no_record_uses(tmp_path):
