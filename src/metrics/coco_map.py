@@ -30,9 +30,15 @@ class CocoMAP:
 
     Args:
         max_detections: best detections of an image that count; COCO's numbers have 100.
+
+    Raises:
+        InputError: fewer than one detection.
     """
 
     def __init__(self, max_detections: int = 100):
+        if max_detections < 1:
+            raise InputError(f"max_detections={max_detections}: at least 1 detection of an image must count; COCO's "
+                             "numbers have 100")
         self.max_detections = max_detections
         self.categories: tuple[Category, ...] = ()
         self.targets: dict[int, Target] = {}
@@ -44,11 +50,13 @@ class CocoMAP:
         """Count one image; `target` is its record's bytes.
 
         Raises:
-            InputError: another image's target, an image that was counted before, or other classes.
+            InputError: another image's target, an image that was counted before, other classes, or masks of
+                another size.
         """
         truth = decode_target(target)
         if truth.image_id != prediction.image_id:
             raise InputError(f"prediction of image {prediction.image_id} compared with the target of {truth.image_id}")
+        _check_sizes(prediction, truth)
         self.update_missing(target)
         category_ids = {c.label: c.category_id for c in self.categories}
         if all(label == number for label, number in category_ids.items()):
@@ -165,6 +173,13 @@ class CocoMAP:
         return {"images": [{"id": t.image_id, "height": t.size[0], "width": t.size[1]} for t in targets],
                 "annotations": [{**annotation, "id": n} for n, annotation in enumerate(annotations, 1)],
                 "categories": [{"id": c.category_id, "name": c.name} for c in self.categories]}
+
+
+def _check_sizes(prediction: Instances, truth: Target) -> None:
+    for rle in prediction.rles:
+        if rle["size"] != list(truth.size):
+            raise InputError(f"image {truth.image_id}: a predicted mask's size is {rle['size']}, the annotations say "
+                             f"{list(truth.size)} (height, width); correct these, or predict that image again")
 
 
 def _chosen(prediction: Instances, index: np.ndarray) -> Instances:

@@ -137,16 +137,24 @@ def _is_number(value: Any) -> bool:
 
 def _instances(content: dict, path: Path, image_id: int, labels: Mapping[int, int]) -> Instances:
     try:
-        found = content["detections"]
-        unknown = {d["label"] for d in found} - labels.keys()
+        size, rows = (content["height"], content["width"]), content["detections"]
+        unknown = {row["label"] for row in rows} - labels.keys()
         if unknown:
             raise InputError(f"{path}: classes {sorted(unknown)} of the model are not in the annotations, which have "
                              f"{sorted(labels)}; score with annotations of all the model's classes")
+        found = [_checked_row(row, size, f"{path}: detections[{k}]") for k, row in enumerate(rows)]
         xywh = np.array([d["bbox"] for d in found], np.float32).reshape(-1, 4)
         return Instances(image_id, np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1),
                          np.array([labels[d["label"]] for d in found], np.int32),
                          np.array([d["score"] for d in found], np.float32), [d["segmentation"] for d in found])
+    except InputError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: holds no detections ({error}); delete it and run the inference again") from error
+
+
+def _checked_row(row: Mapping[str, Any], size: tuple[int, int], place: str) -> dict[str, Any]:
+    try:
+        return checked_detection(row, size)
+    except InputError as error:
+        raise InputError(f"{place}: {error}; delete the file and run the inference again") from error

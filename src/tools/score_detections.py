@@ -101,6 +101,8 @@ def score(predictions: Iterable[Instances], targets: Sequence[bytes], *, kinds: 
     evaluator = CocoMAP(max_detections)
     evaluator.update_all(predictions, targets)
     numbers = evaluator.compute()
+    if not any(numbers[kind] for kind in kinds):
+        raise InputError("masks cannot be scored: no object of the annotation file has one; give results with boxes")
     parts = [f"Evaluate annotation type *{kind}*\n{summary(numbers[kind], max_detections)}" for kind in kinds
              if numbers[kind]]
     parts += [f"{len(numbers[key])} {key.replace('_', ' ')}: {numbers[key][:20]}"

@@ -34,6 +34,7 @@ def prediction(image_id: int, *detections: tuple[list[float], int, float], masks
                      np.array([d[2] for d in detections], np.float32), rles)
 
 
+MASK = to_rle([[0, 0, 5, 0, 5, 5]], SIZE)
 BOX, OTHER, FAR = [10, 10, 40, 40], [60, 60, 30, 30], [0, 90, 5, 5]
 
 
@@ -137,7 +138,10 @@ def test_categories_that_the_data_lacks_do_not_count_where_class_indices_are_cat
     (lambda e: e.update_all([prediction(1), prediction(1)], []), "image 1 is predicted twice"),
     (lambda e: [e.update_missing(target(1)), e.update_missing(encode_target(2, SIZE, '[[1,1,"x"]]', "[]"))],
      "other classes"),
-    (lambda e: e.update(Instances(1, np.zeros((2, 4)), [1, 1], [1, 1], [{}]), target(1)), "2 boxes and 1 masks")])
+    (lambda e: e.update(Instances(1, np.zeros((2, 4)), [1, 1], [1, 1], [MASK]), target(1)), "2 boxes and 1 masks"),
+    (lambda e: e.update(Instances(1, np.zeros((1, 4)), [1], [1], [MASK | {"size": [50, 200]}]), target(1)),
+     r"image 1: a predicted mask's size is \[50, 200\], the annotations say \[100, 100\]"),
+    (lambda e: CocoMAP(0), "max_detections=0: at least 1")])
 def test_mistakes_are_named(case, words):
     with pytest.raises(InputError, match=words):
         case(CocoMAP())

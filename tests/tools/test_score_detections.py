@@ -116,6 +116,15 @@ def test_a_refusal_is_a_message_and_status_2(ann_file, tmp_path):
     assert "Traceback" not in ran.stderr and ran.stdout == ""
 
 
+def test_masks_without_annotated_ones_are_refused(tmp_path):
+    data = content()
+    for one in data["annotations"]:
+        one.pop("segmentation")
+    (tmp_path / "results.json").write_text(mask(RLE))
+    ran = run(f"--ann_file={write_coco(tmp_path, data)}", f"--results={tmp_path / 'results.json'}")
+    assert ran.returncode == 2 and "masks cannot be scored: no object of the annotation file has one" in ran.stderr
+
+
 def test_uncompressed_masks_count_as_compressed_ones(tmp_path):
     path = tmp_path / "results.json"
     path.write_text(mask({"size": [HEIGHT, WIDTH], "counts": RUNS}))
