@@ -227,7 +227,7 @@ def _check_polygon(polygon: Any, size: tuple[int, int]) -> None:
 
 def _checked_encoding(rle: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
     if rle.get("size") != list(size):
-        raise InputError(f"the mask's size is {rle.get('size')}, its image has {list(size)} (height, width)")
+        raise InputError(f"the mask's size is {rle.get('size')!r}, its image has {list(size)} (height, width)")
     counts, pixels = rle.get("counts"), size[0] * size[1]
     if isinstance(counts, str):
         runs = run_lengths(counts)

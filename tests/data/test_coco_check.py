@@ -32,6 +32,7 @@ def test_a_good_annotation_keeps_its_numbers():
     ({"segmentation": [[4, 6, float("inf"), 6, 12, 11]]}, "finite numbers"),
     ({"segmentation": [[4, 6, 12, 26, 12, 11]]}, "outside its image of 32x24"),
     ({"segmentation": {"size": [32, 24], "counts": RUNS}}, "the mask's size is .32, 24., its image has .24, 32."),
+    ({"segmentation": {"size": "\ud800", "counts": RUNS}}, r"the mask's size is '\\ud800'"),
     ({"segmentation": {"size": [24, 32]}}, "counts are neither"),
     ({"segmentation": {"size": [24, 32], "counts": [1.5]}}, "counts are neither"),
     ({"segmentation": {"size": [24, 32], "counts": RUNS[:-2]}}, "runs cover .* its image has 768"),
