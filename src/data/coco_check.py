@@ -87,8 +87,9 @@ def class_table(categories: Sequence[Any], path: str | Path, *, class_names: Seq
         if name in ids or number in numbers:
             raise InputError(f"{place}: id {number} or name {name!r} is there twice; names and ids must be unique: "
                              "rename one in the file")
-        if not class_names:
-            _check_name(name, place)
+        if name_fault(name) and (not class_names or name in class_names[1:]):
+            raise InputError(f"{place}: the name {name!r} {name_fault(name)}; rename it in the file, or choose other "
+                             "categories with --coco_classes")
         ids[name] = number
         numbers.add(number)
     if class_names:
@@ -106,18 +107,15 @@ def class_table(categories: Sequence[Any], path: str | Path, *, class_names: Seq
     return table
 
 
-def _check_name(name: str, place: str) -> None:
-    """InputError for a category's name that cannot be a class's."""
+def name_fault(name: str) -> str | None:
+    """Why a class other than the background cannot be called `name`."""
     if name == "background":
-        fault = "is the class of what is no object"
-    elif not name.strip():
-        fault = "is empty"
-    elif re.search("[\x00-\x1f\x7f\ud800-\udfff]", name):
-        fault = "has control characters or half of a surrogate pair"
-    else:
-        return
-    raise InputError(f"{place}: the name {name!r} {fault}; rename it in the file, or choose other categories with "
-                     "--coco_classes")
+        return "is that of what is no object"
+    if not name.strip():
+        return "is empty"
+    if re.search("[\x00-\x1f\x7f\ud800-\udfff]", name):
+        return "has control characters or half of a surrogate pair"
+    return None
 
 
 def _chosen(names: Sequence[str], ids: Mapping[str, int], path: str | Path) -> tuple[Category, ...]:

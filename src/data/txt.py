@@ -16,7 +16,7 @@ from typing import Any, Literal
 from src.contract import InputError, Record
 from src.data import decode
 from src.data.checks import describe_bad
-from src.data.coco_check import TOLERANCE
+from src.data.coco_check import TOLERANCE, name_fault
 from src.data.instances import MAX_CLASSES, Category, encode_categories, encode_instances, encode_target
 
 _FORM = "`path x1,y1,x2,y2,class ...`"
@@ -57,9 +57,7 @@ class TxtSource:
         if not os.path.isdir(image_dir):
             raise InputError(f"--image_dir={image_dir}: no such folder; give the one that the paths of {anno_path} "
                              "start from")
-        if len(self.class_names) > MAX_CLASSES:
-            raise InputError(f"--num_classes={len(self.class_names)}: there are at most {MAX_CLASSES}, background "
-                             "included; give the number of classes of the file")
+        _check_names(self.class_names)
         self.categories = tuple(Category(k, k, name) for k, name in enumerate(class_names) if k)
         self.bad: list[str] = []
         self._lines: list[_Line] = []
@@ -116,12 +114,24 @@ class TxtSource:
         return encode_target(line.number, size, self._categories, encode_instances(instances))
 
 
+def _check_names(names: Sequence[str]) -> None:
+    """InputError for too many classes, or names that they cannot have."""
+    if len(names) > MAX_CLASSES:
+        raise InputError(f"--num_classes={len(names)}: there are at most {MAX_CLASSES}, background included; give the "
+                         "number of classes of the file")
+    for label, name in enumerate(names[1:], 1):
+        fault = name_fault(name) or ("is there twice" if names.index(name) < label else None)
+        if fault:
+            raise InputError(f"--coco_classes: the name {name!r} of class {label} {fault}; give every class a name of "
+                             "its own")
+
+
 def _read_lines(path: str | Path) -> list[str]:
     try:
         return Path(path).read_bytes().decode("utf-8-sig").splitlines()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; --anno_path is a text file with lines {_FORM}") from None
-    except (IsADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise InputError(f"{path}: {error.strerror.lower()}; --anno_path is a text file with lines {_FORM}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text file (byte {error.start}); its lines are {_FORM}") from error

@@ -86,6 +86,8 @@ def test_bad_categories(categories, words):
 def test_names_that_are_not_chosen_need_not_be_usable():
     categories = [{"id": 1, "name": "background"}, {"id": 2, "name": ""}, {"id": 3, "name": "cat"}]
     assert class_table(categories, "x.json", class_names=("background", "cat")) == ((1, 3, "cat"),)
+    with pytest.raises(InputError, match=r"\[1\]: the name '' is empty"):
+        class_table(categories, "x.json", class_names=("background", ""))
 
 
 def test_a_large_category_id_cannot_be_its_own_class_index():

@@ -47,6 +47,18 @@ def test_the_number_of_classes_is_limited(tmp_path):
         TxtSource(write_txt(tmp_path), tmp_path / "images", class_names=("background", *map(str, range(10_000))))
 
 
+@pytest.mark.parametrize("name, words", [("cat", "'cat' of class 2 is there twice"), ("background", "no object"),
+                                         ("", "'' of class 2 is empty"), ("a\nb", "control"), ("\ud800", "surrogate")])
+def test_every_class_needs_a_name_of_its_own(tmp_path, name, words):
+    with pytest.raises(InputError, match=f"--coco_classes: the name .*{words}.*a name of its own"):
+        TxtSource(write_txt(tmp_path), tmp_path / "images", class_names=("background", "cat", name, "dog"))
+
+
+def test_a_list_below_a_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="list.txt/x: not a directory; --anno_path is a text file"):
+        TxtSource(write_txt(tmp_path) / "x", tmp_path / "images", class_names=NAMES)
+
+
 def test_a_box_outside_its_image_is_found_when_it_is_read(tmp_path):
     source = TxtSource(write_txt(tmp_path, ["1.jpg 0,0,33.5,5,1"]), tmp_path / "images", class_names=NAMES)
     with pytest.raises(InputError, match="list.txt:1: 1.jpg: box 0,0,33.5,5 lies outside its image of 32x24"):
