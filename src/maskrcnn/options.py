@@ -59,7 +59,7 @@ class MaskRCNNOptions(Settings):
     category_ids: tuple[int, ...] = option((), "category ids in results by class index, 0 first; by default those of "
                                                "the training data", group="common")
     num_classes: int = option(0, "number of classes, background included; 0: as many as the data has", group="common",
-                              ge=0)
+                              ge=0, le=10_000)
     class_map: Literal["order", "id"] = option("order", "class index: place among the categories, or the category's id",
                                                group="common")
 

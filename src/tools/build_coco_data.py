@@ -16,6 +16,7 @@ from src.data import mindrecord
 from src.data.checks import describe_bad
 from src.data.coco import CocoSource, coco_layout, image_folder_of
 from src.data.coco_check import RecordCheck
+from src.data.instances import MAX_CLASSES
 from src.data.manifest import Manifest, manifest_path
 from src.data.txt import TxtSource
 from src.tools.progress import progress_display
@@ -87,6 +88,8 @@ def _text_source(args: argparse.Namespace) -> TxtSource:
     if not (args.anno_path and args.image_dir):
         raise InputError(f"--{'image_dir' if args.anno_path else 'anno_path'} is missing; --dataset=other takes a text "
                          "file and the folder that its paths start from")
+    if args.num_classes > MAX_CLASSES:
+        raise InputError(f"--num_classes={args.num_classes}: at most {MAX_CLASSES}")
     names = args.coco_classes or ("background", *(f"class_{k}" for k in range(1, args.num_classes)))
     if len(names) < 2 or names[0] != "background" or args.num_classes not in (0, len(names)):
         raise InputError(f"--num_classes={args.num_classes}, --coco_classes={','.join(args.coco_classes)}: give the "
