@@ -162,21 +162,16 @@ class _Reader:
         """Good entries of `images` by id."""
         good: dict[int, dict] = {}
         names: dict[str, int] = {}
-        for position, entry in enumerate(entries):
-            image_id = entry.get("id") if isinstance(entry, dict) else None
-            if not coco_check.is_id(image_id):
-                self._bad(f"images[{position}]", f"id is {image_id!r}; it must be a whole number")
-                continue
-            problem = coco_check.image_problem(entry) or self._missing(entry["file_name"])
-            if image_id in self.seen_images:
-                problem = "the id is there twice; image ids must be unique"
-            elif not problem:
+        for what, image_id, entry, problem in coco_check.image_entries(entries):
+            if image_id is not None:
+                self.seen_images.add(image_id)
+            problem = problem or self._missing(entry["file_name"])
+            if not problem:
                 first = names.setdefault(os.path.normpath(entry["file_name"]), image_id)
                 if first != image_id:
                     problem = f"{entry['file_name']} is image {first} too; remove one of the entries"
-            self.seen_images.add(image_id)
             if problem:
-                self._bad(f"image {image_id}", problem)
+                self._bad(what, problem)
             else:
                 good[image_id] = entry
         return good
@@ -192,7 +187,7 @@ class _Reader:
             elif not known or image_id not in self.seen_images:
                 name = f"annotation {annotation['id']!r}" if isinstance(annotation, dict) and "id" in annotation else \
                     f"annotations[{position}]"
-                self._bad(name, f"image_id {image_id!r} is no image of the file; add that or remove the annotation")
+                self._bad(name, coco_check.no_such_image(image_id))
                 self.without_image += 1
         return groups
 

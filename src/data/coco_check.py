@@ -9,7 +9,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,8 +130,25 @@ def _chosen(names: Sequence[str], ids: Mapping[str, int], path: str | Path) -> t
     return tuple(Category(label, ids[name], name) for label, name in enumerate(names) if label)
 
 
-def image_problem(image: Any) -> str | None:
-    """What is wrong with an entry of `images`; `id` is looked at by the caller."""
+def image_entries(entries: Sequence[Any]) -> Iterator[tuple[str, int | None, Any, str | None]]:
+    """(name for messages, id or None where it is none, entry, what is wrong with it or None) of `images`."""
+    seen: set[int] = set()
+    for position, entry in enumerate(entries):
+        image_id = entry.get("id") if isinstance(entry, dict) else None
+        if not is_id(image_id):
+            yield f"images[{position}]", None, entry, f"id is {image_id!r}; it must be a whole number"
+            continue
+        twice = "the id is there twice; image ids must be unique" if image_id in seen else None
+        seen.add(image_id)
+        yield f"image {image_id}", image_id, entry, twice or image_problem(entry)
+
+
+def no_such_image(image_id: Any) -> str:
+    """What is wrong with an annotation of this `image_id`."""
+    return f"image_id {image_id!r} is no image of the file; add that or remove the annotation"
+
+
+def image_problem(image: Mapping[str, Any]) -> str | None:
     name = image.get("file_name")
     if not isinstance(name, str) or not name:
         return "has no file_name; correct the annotation file"
@@ -167,7 +184,7 @@ def to_instance(annotation: Mapping[str, Any], size: tuple[int, int], category: 
 
 
 def _checked_box(box: Any, size: tuple[int, int]) -> list[float]:
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         raise InputError(f"bbox is {box!r}; it must be four numbers x, y, width, height")
     x, y, width, height = box
     if width < 0 or height < 0:
@@ -184,7 +201,7 @@ def _checked_area(area: Any, segmentation: list | dict | None, box: Sequence[flo
     """The annotated area in square pixels, or that of the mask, or of the box."""
     if area is None:
         return float(coco_mask.area(to_rle(segmentation, size))) if segmentation else float(box[2] * box[3])
-    if not _is_number(area) or area < 0:
+    if not is_number(area) or area < 0:
         raise InputError(f"area is {area!r}; it must be a number of square pixels")
     return area
 
@@ -194,7 +211,7 @@ def _checked_segmentation(segmentation: Any, size: tuple[int, int]) -> list | di
     if segmentation is None or segmentation == []:
         return None
     if isinstance(segmentation, dict):
-        return _checked_encoding(segmentation, size)
+        return checked_encoding(segmentation, size)
     if not isinstance(segmentation, list):
         raise InputError("segmentation is neither a list of polygons nor an object with size and counts")
     for polygon in segmentation:
@@ -223,7 +240,8 @@ def _check_polygon(polygon: Any, size: tuple[int, int]) -> None:
                          f"{size[1]}x{size[0]} (width x height); cut it off there")
 
 
-def _checked_encoding(rle: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+def checked_encoding(rle: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    """A run-length encoding, compressed, of an image of `size` (H, W); InputError where it is not that."""
     if rle.get("size") != list(size):
         raise InputError(f"the mask's size is {rle.get('size')!r}, its image has {list(size)} (height, width)")
     counts, pixels = rle.get("counts"), size[0] * size[1]
@@ -241,7 +259,7 @@ def _checked_encoding(rle: Mapping[str, Any], size: tuple[int, int]) -> dict[str
     return compress(counts, size) if isinstance(counts, list) else {"size": list(size), "counts": counts}
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     """Whether `value` is a number to calculate with: no boolean, not infinite, not NaN."""
     return type(value) in (int, float) and abs(value) <= _LARGEST
 

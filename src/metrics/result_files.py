@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import reprlib
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,8 @@ from typing import Any
 import numpy as np
 
 from src.contract import InputError, Instances, LabelMap
-from src.data.coco_check import to_instance
+from src.data.coco_check import checked_encoding, is_number
 from src.data.decode import decode_label
-from src.data.instances import Category
 from src.files import write_file
 
 INDEX = "index.json"
@@ -116,10 +114,10 @@ def checked_detection(row: Mapping[str, Any], size: tuple[int, int] | None) -> d
     Raises:
         InputError: says what is wrong; the caller adds the place.
     """
-    if not _is_number(row.get("score")):
+    if not is_number(row.get("score")):
         raise InputError(f"score is {row.get('score')!r}; it must be a finite number")
     box = row.get("bbox", [0, 0, 0, 0])
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)) or min(box[2:]) < 0:
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)) or min(box[2:]) < 0:
         raise InputError(f"bbox is {box!r}; it must be four numbers x, y, width, height, the sides not negative")
     if size is None or "segmentation" not in row:
         return dict(row)
@@ -127,12 +125,7 @@ def checked_detection(row: Mapping[str, Any], size: tuple[int, int] | None) -> d
     if not isinstance(mask, dict):
         raise InputError(f"segmentation is {reprlib.repr(mask)}; it must be a run-length encoding, an object with size "
                          "and counts")
-    bare = {"id": 0, "bbox": [0, 0, 0, 0], "area": 0, "segmentation": mask}  # a box may leave the image, a mask not
-    return dict(row) | {"segmentation": to_instance(bare, size, Category(1, 1, "any"))["segmentation"]}
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # False for NaN, and larger integers
+    return dict(row) | {"segmentation": checked_encoding(mask, size)}
 
 
 def _instances(content: dict, path: Path, image_id: int, labels: Mapping[int, int]) -> Instances:

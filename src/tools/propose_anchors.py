@@ -19,7 +19,7 @@ import numpy as np
 
 from src.config import Parser, add_flag, entry_point
 from src.contract import InputError
-from src.data.coco_check import image_problem, is_id, read_annotations, to_instance
+from src.data.coco_check import image_entries, is_id, no_such_image, read_annotations, to_instance
 from src.data.instances import Category
 from src.maskrcnn.anchors import base_anchors
 from src.maskrcnn.options import STRIDES
@@ -54,14 +54,9 @@ def box_sizes(ann_file: str, input_size: tuple[int, int]) -> np.ndarray:
 def _image_sizes(entries: Sequence[Any], ann_file: str) -> dict[int, tuple[int, int]]:
     """(H, W) by image id of the entries of `images`, checked."""
     sizes: dict[int, tuple[int, int]] = {}
-    for position, entry in enumerate(entries):
-        image_id = entry.get("id") if isinstance(entry, dict) else None
-        if not is_id(image_id):
-            raise InputError(f"{ann_file}: images[{position}]: id is {image_id!r}; it must be a whole number")
-        twice = "the id is there twice; image ids must be unique" if image_id in sizes else None
-        problem = twice or image_problem(entry)
+    for what, image_id, entry, problem in image_entries(entries):
         if problem:
-            raise InputError(f"{ann_file}: image {image_id}: {problem}")
+            raise InputError(f"{ann_file}: {what}: {problem}")
         sizes[image_id] = entry["height"], entry["width"]
     return sizes
 
@@ -76,8 +71,7 @@ def _boxes(entries: Sequence[Any], image_sizes: Mapping[int, tuple[int, int]],
             raise InputError(f"{place} is {entry!r}; it must be an object with image_id and bbox")
         image_id = entry.get("image_id")
         if not is_id(image_id) or image_id not in image_sizes:
-            raise InputError(f"{place}: image_id {image_id!r} is no image of the file; add that or remove the "
-                             "annotation")
+            raise InputError(f"{place}: {no_such_image(image_id)}")
         bare = {"id": position, "bbox": entry.get("bbox"), "iscrowd": entry.get("iscrowd", 0)}
         try:
             instance = to_instance(bare, image_sizes[image_id], ANY)
