@@ -135,7 +135,7 @@ class TrainStep(nn.Cell):
 
 _multiply = ops.MultitypeFuncGraph("multiply")
 _divide = ops.MultitypeFuncGraph("divide")
-_square_sum = ops.MultitypeFuncGraph("square_sum")
+_half_square_sum = ops.MultitypeFuncGraph("half_square_sum")
 _add_to = ops.MultitypeFuncGraph("add_to")
 _clear = ops.MultitypeFuncGraph("clear")
 
@@ -150,9 +150,9 @@ def _divide_tensor(divisor, gradient):  # not a product with 1 / divisor, which 
     return gradient / divisor.astype(gradient.dtype)
 
 
-@_square_sum.register("Tensor")
-def _square_sum_tensor(gradient):
-    return 2.0 * ops.L2Loss()(gradient.astype(ms.float32))  # one pass without a copy of the squares
+@_half_square_sum.register("Tensor")
+def _half_square_sum_tensor(gradient):
+    return ops.L2Loss()(gradient.astype(ms.float32))  # one pass without a copy of the squares
 
 
 @_add_to.register("Tensor", "Tensor")
@@ -166,7 +166,7 @@ def _clear_tensor(total):
 
 
 def _global_norm(hyper_map, gradients):
-    return ops.sqrt(ops.addn(hyper_map(_square_sum, gradients)))
+    return ops.sqrt(2.0 * ops.addn(hyper_map(_half_square_sum, gradients)))
 
 
 def _state(name: str, value: float, dtype: type) -> Parameter:
