@@ -13,8 +13,8 @@ def softmax_cross_entropy(logits, label, ignore_label: int):
         logits: (B, K, H, W) of any float type; computed in float32.
         label: (B, H, W) int32, 0..K-1 or `ignore_label`.
 
-    The label's logit is gathered: no one-hot array of the batch exists (32 x 513 x 513 x 21 floats would be 707 MB). The
-    largest logit, taken out before `exp`, needs no gradient: it cancels. That halves the time of the loss on a CPU.
+    The label's logit is gathered: no one-hot array of the batch exists (32 x 513 x 513 x 21 floats would be 707 MB).
+    The largest logit, taken out before `exp`, needs no gradient: it cancels. That halves the time on a CPU.
     """
     logits = logits.astype(mstype.float32)
     valid = label != ignore_label

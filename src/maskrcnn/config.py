@@ -94,7 +94,8 @@ class MaskRCNNConfig(MaskRCNNOptions):
     network_keys: ClassVar = (
         *weight_keys, "num_classes", "coco_classes", "category_ids", "class_map", "img_width", "img_height",
         "keep_ratio", "resize_rule", "resize_rounding", "mask_paste_pad", "rpn_proposal_min_bbox_size",
-        "rpn_min_bbox_min_size", "detection_min_size", "test_max_per_img", "freeze_at")
+        "rpn_min_bbox_min_size", "rpn_nms_pre", "rpn_max_num", "rpn_nms_thr", "detection_min_size", "test_score_thr",
+        "test_iou_thr", "test_max_per_img", "freeze_at")
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> MaskRCNNConfig:
