@@ -1,9 +1,12 @@
 """The numbers of an evaluation as tables for people, the same after eval.py and after postprocess.py."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from src.metrics.coco_map import summary
+
+_TITLES = {"bbox": "box AP", "segm": "mask AP"}
 
 
 def miou_table(numbers: dict[str, Any]) -> str:
@@ -14,16 +17,16 @@ def miou_table(numbers: dict[str, Any]) -> str:
     return "\n".join([f"{'class':<20} IoU %", *rows, total])
 
 
-def coco_table(numbers: dict[str, Any], max_detections: int = 100) -> str:
-    """`CocoMAP.compute()`: COCO's lines for boxes and masks, AP by class, and which images did not count."""
+def coco_table(numbers: dict[str, Any], max_detections: int = 100, *, kinds: Sequence[str] = ("bbox", "segm")) -> str:
+    """`CocoMAP.compute()`: COCO's lines for `kinds`, AP by class, and which images did not count."""
     parts = [f"Evaluate annotation type *{kind}*\n{summary(numbers[kind], max_detections)}"
-             for kind in ("bbox", "segm") if numbers[kind]]
-    rows = [f"{'class':<20} {'objects':>8} {'box AP':>7} {'mask AP':>7}"]
-    rows += [f"{name:<20} {row['instances']:8d} {_percent(row['bbox'])} {_percent(row['segm'])}"
+             for kind in kinds if numbers[kind]]
+    rows = [" ".join([f"{'class':<20} {'objects':>8}", *(f"{_TITLES[kind]:>7}" for kind in kinds)])]
+    rows += [" ".join([f"{name:<20} {row['instances']:8d}", *(_percent(row[kind]) for kind in kinds)])
              for name, row in numbers["classes"].items()]
     remarks = [f"{len(numbers[key])} {key.replace('_', ' ')}: {numbers[key][:20]}"
                for key in ("images_without_prediction", "predictions_without_truth") if numbers[key]]
-    if numbers["images_without_masks"]:
+    if numbers["images_without_masks"] and "segm" in kinds:
         remarks.append(f"{numbers['images_without_masks']} images have objects without masks and count for boxes alone")
     return "\n\n".join([*parts, "\n".join(rows), *remarks])
 

@@ -24,8 +24,9 @@ from src.contract import InputError, Instances
 from src.data.coco import CocoSource, image_folder_of
 from src.data.coco_check import is_id
 from src.data.instances import Target, decode_target, to_rle
-from src.metrics.coco_map import CocoMAP, summary
+from src.metrics.coco_map import CocoMAP
 from src.metrics.result_files import checked_detection
+from src.metrics.tables import coco_table
 
 
 def read_results(path: str, label_of: Mapping[int, int], sizes: Mapping[int, tuple[int, int]]) -> list[Instances]:
@@ -97,17 +98,13 @@ def objects(target: Target) -> Instances:
 
 def score(predictions: Iterable[Instances], targets: Sequence[bytes], *, kinds: Sequence[str],
           max_detections: int) -> str:
-    """COCO's lines of `kinds` ("bbox", "segm"), and which images did not have a counterpart."""
+    """The numbers of `kinds` ("bbox", "segm") as eval.py prints them."""
     evaluator = CocoMAP(max_detections)
     evaluator.update_all(predictions, targets)
     numbers = evaluator.compute()
     if not any(numbers[kind] for kind in kinds):
         raise InputError("masks cannot be scored: no object of the annotation file has one; give results with boxes")
-    parts = [f"Evaluate annotation type *{kind}*\n{summary(numbers[kind], max_detections)}" for kind in kinds
-             if numbers[kind]]
-    parts += [f"{len(numbers[key])} {key.replace('_', ' ')}: {numbers[key][:20]}"
-              for key in ("images_without_prediction", "predictions_without_truth") if numbers[key]]
-    return "\n\n".join(parts)
+    return coco_table(numbers, max_detections, kinds=kinds)
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
