@@ -1,6 +1,7 @@
-"""Files that are whole or not there: written under a name of their own, then renamed."""
+"""Files that are whole or not there: written under a name of their own, then renamed; and their hashes."""
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,3 +26,12 @@ def write_file(path: Path, content: bytes | str) -> None:
     """Write a file in one step, text as UTF-8."""
     with replacing(path) as unfinished:
         unfinished.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

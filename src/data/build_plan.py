@@ -119,7 +119,8 @@ def _keep_finished(dst: Path, plan: Manifest, old: Manifest | None) -> None:
     for index, shard in enumerate(plan.shards):
         before = old.shards[index] if same_layout else None
         keep = before and before.content_hash == shard.content_hash and is_finished(before, dst.parent)
-        shard.file_bytes = before.file_bytes if keep else None
+        shard.file_bytes, shard.file_hash, shard.index_hash = \
+            (before.file_bytes, before.file_hash, before.index_hash) if keep else (None, "", "")
 
 
 def _refuse_to_replace(dst: Path, plan: Manifest, old: Manifest | None) -> None:

@@ -44,6 +44,7 @@ class Shard:
         bad: messages of the records that were left out.
         skipped: their sample ids in the source.
         file_bytes: size of the finished file; None until it is in place.
+        file_hash, index_hash: of the finished file and of its index `file`.db.
     """
 
     file: str
@@ -58,6 +59,8 @@ class Shard:
     bad: list[str] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
     file_bytes: int | None = None
+    file_hash: str = ""
+    index_hash: str = ""
 
 
 @dataclass
@@ -127,7 +130,11 @@ def load(path: Path) -> Manifest:
                              "build the records again under another --dst_path")
         shards = [Shard(**shard | {"histogram": {int(k): v for k, v in shard["histogram"].items()}})
                   for shard in values["shards"]]
-        return Manifest(**{key: values[key] for key in Manifest.__dataclass_fields__} | {"shards": shards})
+        manifest = Manifest(**{key: values[key] for key in Manifest.__dataclass_fields__} | {"shards": shards})
+        if (values["records"], values["bytes"]) != (manifest.records, manifest.bytes):
+            raise ValueError(f"{values['records']} records of {values['bytes']} bytes, the shards have "
+                             f"{manifest.records} of {manifest.bytes}")
+        return manifest
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise

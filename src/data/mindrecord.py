@@ -22,12 +22,14 @@ from src.data import shard_header
 from src.data.build_plan import BuildOptions, check_target, plan_shards
 from src.data.checks import Check, Inspector, Progress
 from src.data.manifest import Manifest, Shard
+from src.files import sha256
 
 log = logging.getLogger(__name__)
 
 SCHEMA = dict(zip(RECORD_COLUMNS, ({"type": "int64"}, {"type": "string"}, {"type": "bytes"}, {"type": "bytes"})))
 ZOO_COLUMNS = ("file_name", "data", "label")
 _CHUNK = 64  # records handed to FileWriter at once
+_REBUILD = "Remove these files and run the same build again; it keeps the others"
 _READERS = min(2, os.cpu_count() or 1)  # threads of MindDataset
 
 
@@ -91,7 +93,9 @@ def _write(inspector: Inspector, dst: Path, plan: Manifest, old: Manifest | None
             # FileWriter lets nobody but the owner read; a cluster's other users may as far as the manifest goes.
             shutil.copymode(manifests.manifest_path(dst), folder / name)
             os.replace(folder / name, dst.with_name(name))
-        shard.file_bytes = dst.with_name(shard.file).stat().st_size
+        finished = dst.with_name(shard.file)
+        shard.file_hash, shard.index_hash = sha256(finished), sha256(finished.with_name(f"{shard.file}.db"))
+        shard.file_bytes = finished.stat().st_size
         plan.save(dst)
     shutil.rmtree(folder, ignore_errors=True)
     plan.complete = True
@@ -232,7 +236,7 @@ def _foreign_files(path: Path) -> list[Path]:
 
 
 def verify(dst_path: str | Path, *, progress: Progress = lambda phase, done, total: None) -> Manifest:
-    """Read every record of a build again, compare it with the manifest and return that.
+    """Compare every byte of a build's files, then every record, with the manifest and return that.
 
     Raises:
         InputError: no manifest, shards missing or damaged; names all of them.
@@ -240,7 +244,12 @@ def verify(dst_path: str | Path, *, progress: Progress = lambda phase, done, tot
     source = RecordSource(dst_path)
     if source.manifest is None:
         raise InputError(f"{dst_path}: has no manifest to compare with; only records of this program's builds have one")
-    damaged, first = [], 0
+    damaged = [f"{path}: is not the file that was written" for shard, file in zip(source.manifest.shards, source.files)
+               for path, written in ((file, shard.file_hash), (file.with_name(f"{file.name}.db"), shard.index_hash))
+               if written and sha256(path) != written]
+    if damaged:  # not read: MindSpore may end the process
+        raise InputError(f"{chr(10).join(damaged)}\n{_REBUILD}")
+    first = 0
     for shard, file in zip(source.manifest.shards, source.files):
         digests = []
         try:
@@ -254,5 +263,5 @@ def verify(dst_path: str | Path, *, progress: Progress = lambda phase, done, tot
                 damaged.append(f"{file}: its records are not those that were written")
         first += shard.records
     if damaged:
-        raise InputError("\n".join(damaged) + "\nRemove these files and run the same build again; it keeps the others")
+        raise InputError(f"{chr(10).join(damaged)}\n{_REBUILD}")
     return source.manifest

@@ -34,12 +34,16 @@ def read_header(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is a folder; give the path of a record file in it") from None
     except ValueError:
         header = None
-    if not isinstance(header, dict) or not {"schema", "shard_addresses", "page", "page_size"} <= set(header):
+    try:
+        header["page"] = header["page"] or []  # null in a shard without rows
+        last = max((page["page_id"] for page in header["page"]), default=-1)
+        expected = header["header_size"] + last * header["page_size"]
+        complete = bool(header["shard_addresses"]) and row_count(header) >= 0 and isinstance(fields(header), set)
+    except (KeyError, TypeError):
+        complete = False
+    if not complete:
         raise InputError(f"{path}: not a MindRecord file, or its header is damaged; give the dst_path of a build, or "
                          "build the records again")
-    header["page"] = header["page"] or []  # null in a shard without rows
-    last = max((page["page_id"] for page in header["page"]), default=-1)
-    expected = header["header_size"] + last * header["page_size"]
     if last >= 0 and path.stat().st_size <= expected:
         raise InputError(f"{path}: cut short ({path.stat().st_size} bytes, more than {expected} expected); remove it "
                          "and build the records again")

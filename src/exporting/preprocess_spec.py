@@ -28,14 +28,13 @@ Rules of `resize`, for an image of (h, w) and a size (H, W):
 """
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from src.contract import InputError
-from src.files import replacing
+from src.files import replacing, sha256
 
 FILE_NAME = "preprocess.json"
 FORMAT, VERSION = "mindseg.preprocess", 1
@@ -50,12 +49,8 @@ def tensor(name: str, shape: tuple[int, ...], dtype: str, meaning: str, **more: 
 def complete(recipe: Mapping[str, Any], *, model: str, family: str, checkpoint: Path,
              conventions: Mapping[str, Any]) -> dict[str, Any]:
     """A task's `preprocess()` with where the model comes from; `files` is still empty."""
-    digest = hashlib.sha256()
-    with open(checkpoint, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
     return {"format": FORMAT, "version": VERSION, "model": model, "family": family,
-            "checkpoint": {"file": checkpoint.name, "sha256": digest.hexdigest()}, **recipe,
+            "checkpoint": {"file": checkpoint.name, "sha256": sha256(checkpoint)}, **recipe,
             "conventions": dict(conventions), "files": {}}
 
 

@@ -1,5 +1,6 @@
 """MindRecord files: the same bytes back, damage, and the model zoo's records."""
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -88,14 +89,37 @@ def test_shuffle_is_a_fixed_permutation(tmp_path, data):
 
 # --- damage -----------------------------------------------------------------------------------------------------------
 
-def test_verify_names_the_shard_whose_bytes_changed(tmp_path, data):
+@pytest.mark.parametrize("file, place", [("r1", 10), ("r1", -5), ("r1", "image"), ("r2.db", 5000)])
+def test_verify_names_the_one_file_in_which_a_bit_changed(tmp_path, data, file, place):
     build(data, tmp_path / "r", BuildOptions(num_shards=3))
     assert verify(tmp_path / "r").records == 12
+    body = bytearray((tmp_path / file).read_bytes())
+    if place == "image":
+        place = body.index((Path(data.data_root) / "images/5.jpg").read_bytes()) + 300
+    body[place] ^= 1
+    (tmp_path / file).write_bytes(body)
+    with pytest.raises(InputError, match=rf"^\S*/{file}: [^\n]*(\nRemove|its header is damaged)"):
+        verify(tmp_path / "r")
+
+
+def test_verify_compares_records_where_a_manifest_has_no_hashes_of_files(tmp_path, data):
+    build(data, tmp_path / "r", BuildOptions(num_shards=3))
+    path = tmp_path / "r.manifest.json"
+    path.write_text(re.sub(r'_hash": "\w*"(?=,?\s*})|"file_hash": "\w*"', lambda m: m[0][:m[0].index(":")] + ': ""',
+                           path.read_text()))
+    assert verify(tmp_path / "r").records == 12
     body = bytearray((tmp_path / "r1").read_bytes())
-    at = body.index((Path(data.data_root) / "images/5.jpg").read_bytes()) + 300
-    body[at] ^= 1
+    body[body.index((Path(data.data_root) / "images/5.jpg").read_bytes()) + 300] ^= 1
     (tmp_path / "r1").write_bytes(body)
     with pytest.raises(InputError, match="r1: its records are not those that were written\nRemove these files"):
+        verify(tmp_path / "r")
+
+
+def test_a_manifest_whose_totals_are_not_its_shards_is_damaged(tmp_path, data):
+    build(data, tmp_path / "r", BuildOptions(num_shards=3))
+    path = tmp_path / "r.manifest.json"
+    path.write_text(path.read_text().replace('"records": 12', '"records": 11'))
+    with pytest.raises(InputError, match="damaged manifest .11 records"):
         verify(tmp_path / "r")
 
 
