@@ -56,6 +56,7 @@ def export(task: Task, network: Any, spec: dict[str, Any], files: dict[str, Path
     batches = _batches(task, _pictures(sample_images), spec["inputs"][0]["shape"][0])
     run = mindir.as_function(task.serving_cell(network).set_train(False))
     expected = [run(*batch) for batch in batches]
+    _tell_what_is_lost(spec, expected)
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as aside:
         written = _write(task, network, spec, files, batches[0], Path(aside))
         for kind, path in written.items():
@@ -65,6 +66,18 @@ def export(task: Task, network: Any, spec: dict[str, Any], files: dict[str, Path
     preprocess_spec.write(spec, folder / preprocess_spec.FILE_NAME)
     for path in files.values():
         log.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
+
+
+def _tell_what_is_lost(spec: dict[str, Any], expected: list[tuple[np.ndarray, ...]]) -> None:
+    """Say what the check cannot see, and which results differ by design from those of evaluation."""
+    names = [entry["name"] for entry in spec["outputs"]]
+    if names == ["labels"]:
+        log.info("--output=labels: label maps of the input's size are enlarged to the image's by nearest neighbour, so "
+                 "borders of classes are coarser than in eval.py; --output=scores gives eval.py's numbers")
+    if "valid" in names and not any(outputs[names.index("valid")].any() for outputs in expected):
+        log.warning("no detection was compared: in these images the checkpoint finds nothing above "
+                    "test_score_thr=%g. Give --sample_images=FOLDER with images that have objects, or a smaller "
+                    "--test_score_thr", spec["postprocess"]["score_threshold"])
 
 
 def _refuse_taken(files: dict[str, Path], folder: Path) -> None:
@@ -82,6 +95,8 @@ def _pictures(sample_images: str) -> list[np.ndarray]:
     if not sample_images:
         return [scene.image for _, scene in draw_split("val", seed=1, count=SAMPLES)]
     path = Path(sample_images)
+    if not path.exists():
+        raise InputError(f"--sample_images={path}: no such file or folder")
     found = sorted(p for p in path.rglob("*") if p.suffix.lower() in _IMAGES) if path.is_dir() else [path]
     if not found:
         raise InputError(f"--sample_images={path}: holds no image ({', '.join(_IMAGES)})")

@@ -22,6 +22,7 @@ class Difference:
         masks_equal: smallest share of equal mask pixels.
         unmatched: detections that only one side has.
         detections: detections of the checkpoint, over all images.
+        not_finite: values that are NaN or infinite, on either side and in any slot: results cannot be compared then.
     """
 
     labels_equal: float | None = None
@@ -30,33 +31,41 @@ class Difference:
     masks_equal: float | None = None
     unmatched: int | None = None
     detections: int | None = None
+    not_finite: int | None = None
 
     @property
     def acceptable(self) -> bool:
+        """Whether all differences are within their limits; NaN is within none."""
         return ((self.labels_equal is None or self.labels_equal >= LABELS_EQUAL)
                 and (self.scores is None or self.scores <= SCORE) and (self.boxes is None or self.boxes <= BOX_PIXELS)
-                and (self.masks_equal is None or self.masks_equal >= MASKS_EQUAL) and not self.unmatched)
+                and (self.masks_equal is None or self.masks_equal >= MASKS_EQUAL) and not self.unmatched
+                and not self.not_finite)
 
     def __str__(self) -> str:
         parts = [("label pixels equal", self.labels_equal, "{:.4%}"), ("scores", self.scores, "{:.1e}"),
                  ("boxes", self.boxes, "{:.4f} px"), ("mask pixels equal", self.masks_equal, "{:.4%}"),
-                 ("detections", self.detections, "{}"), ("unmatched", self.unmatched, "{}")]
+                 ("detections", self.detections, "{}"), ("unmatched", self.unmatched, "{}"),
+                 ("values that are not finite", self.not_finite or None, "{}")]
         return ", ".join(f"{name} {form.format(value)}" for name, value, form in parts if value is not None)
 
 
 def worst(differences: list[Difference]) -> Difference:
-    """The largest differences of several; detections are summed."""
+    """The largest differences of several, NaN above all; what is counted is summed."""
     def over(name, choose):
         values = [getattr(d, name) for d in differences if getattr(d, name) is not None]
-        return choose(values) if values else None
+        return choose(values).item() if values else None
 
-    return Difference(over("labels_equal", min), over("scores", max), over("boxes", max), over("masks_equal", min),
-                      over("unmatched", sum), over("detections", sum))
+    return Difference(over("labels_equal", np.min), over("scores", np.max), over("boxes", np.max),
+                      over("masks_equal", np.min), over("unmatched", np.sum), over("detections", np.sum),
+                      over("not_finite", np.sum))
 
 
 def compare(reference: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...], spec: Mapping[str, Any]) -> Difference:
     """Compare the outputs for one batch of the model that `spec` describes (see `preprocess_spec`)."""
     names = [entry["name"] for entry in spec["outputs"]]
+    broken = sum(int((~np.isfinite(array)).sum()) for array in (*reference, *other))
+    if broken:
+        return Difference(not_finite=broken)
     if names == ["labels"]:
         return Difference(labels_equal=float((reference[0] == other[0]).mean()))
     if names == ["scores"]:

@@ -102,12 +102,14 @@ def test_deeplabv3_from_checkpoint_to_files(export, tmp_path, caplog):
     assert np.abs(results[0] - results[1]).max() < 1e-4 and results[0].std() > 0.01
     with pytest.raises(InputError, match="a.mindir was exported with other settings"):
         export("--ckpt_file=a.ckpt", "--file_format=ONNX", "--output=labels")
+    assert "enlarged" not in caplog.text
     assert export("--ckpt_file=a.ckpt", "--file_name=labels/x.onnx", "--file_format=ONNX", "--output=labels") == 0
+    assert "nearest neighbour" in caplog.text and "--output=scores gives eval.py's numbers" in caplog.text
     assert sorted(p.name for p in (tmp_path / "labels").iterdir()) == ["preprocess.json", "x.onnx"]
 
 
 @pytest.mark.slow
-def test_maskrcnn_from_checkpoint_to_files(export, tmp_path, monkeypatch):
+def test_maskrcnn_from_checkpoint_to_files(export, tmp_path, monkeypatch, caplog):
     from src.exporting import flow
     from src.maskrcnn.config import MaskRCNNConfig
     from src.maskrcnn.task import MaskRCNNTask
@@ -139,5 +141,9 @@ def test_maskrcnn_from_checkpoint_to_files(export, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="y.onnx: exists, and no preprocess.json says"):
         export("--ckpt_file=a.ckpt", "--file_name=y", "--file_format=ONNX", *small)
     (tmp_path / "pictures").mkdir()
-    with pytest.raises(InputError, match="pictures: holds no image"):
-        export("--ckpt_file=a.ckpt", "--file_name=z/y", "--sample_images=pictures", *small)
+    for pictures, message in (("pictures", "pictures: holds no image"), ("gone", "--sample_images=gone: no such file")):
+        with pytest.raises(InputError, match=message):
+            export("--ckpt_file=a.ckpt", "--file_name=z/y", f"--sample_images={pictures}", *small)
+    assert "no detection was compared" not in caplog.text
+    assert export("--ckpt_file=a.ckpt", "--file_name=z/y", "--test_score_thr=0.9999", *small) == 0
+    assert "no detection was compared" in caplog.text and "Give --sample_images=FOLDER" in caplog.text

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from src.exporting.parity import compare
+from src.exporting.parity import Difference, compare, worst
 
 LABELS = {"outputs": [{"name": "labels"}]}
 SCORES = {"outputs": [{"name": "scores"}]}
@@ -73,3 +73,25 @@ def test_masks_are_compared_at_their_threshold():
     other[4][0, 1, 0, 0] = 0
     difference = compare(one, other, DETECTIONS)
     assert difference.masks_equal == 783 / 784 and not difference.acceptable
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("output", [0, 2, 4])
+def test_values_that_are_not_finite_fail_wherever_they_are(output, value):
+    for side, slot in ((0, 1), (1, 1), (1, 3)):  # of the checkpoint, of the file, in a slot without a detection
+        sides = detections(*FOUND), detections(*FOUND)
+        sides[side][output].reshape(4, -1)[slot, 0] = value
+        difference = compare(*sides, DETECTIONS)
+        assert not difference.acceptable and "values that are not finite 1" in str(difference)
+
+
+def test_one_bad_batch_of_several_fails():
+    good = Difference(labels_equal=1.0, scores=0.0, boxes=0.0, masks_equal=1.0, unmatched=0)
+    for bad in (Difference(scores=np.nan), Difference(boxes=np.nan), Difference(masks_equal=np.nan),
+                Difference(labels_equal=np.nan), Difference(unmatched=1), Difference(not_finite=1)):
+        for order in ([bad, good, good], [good, bad, good], [good, good, bad]):
+            assert not worst(order).acceptable
+    scores = np.full((1, 2, 4, 4), 0.5, np.float32)
+    broken = scores.copy()
+    broken[0, 0, 3, 3] = np.nan
+    assert not worst([compare((scores,), (array,), SCORES) for array in (scores, broken, scores)]).acceptable
