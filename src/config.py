@@ -70,8 +70,9 @@ class Config(pydantic.BaseModel):
         return build(type(self), values)
 
     def to_yaml(self) -> str:
-        """The resolved configuration as YAML text that `parse` reads back."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        """The resolved configuration as YAML text that `parse` reads back, as a preset of a run."""
+        values = self.model_dump(mode="json", exclude={"print_config"})
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 # --- command lines ----------------------------------------------------------------------------------------------------
@@ -274,7 +275,8 @@ def build(cls: type[Config], values: Mapping[str, Any], places: Mapping[str, str
     try:
         config = cls(**own)
     except pydantic.ValidationError as error:
-        raise InputError("\n".join(_describe(e, places) for e in error.errors())) from error
+        in_lists = {e["loc"][:1] for e in error.errors() if len(e["loc"]) > 1}  # with a wrong entry, "too short" too
+        raise InputError("\n".join(_describe(e, places) for e in error.errors() if e["loc"] not in in_lists)) from error
     for name, reason in cls.retired.items():
         if name in values:
             log.warning("%s: %s", places.get(name, name), reason)
@@ -295,6 +297,4 @@ def _plain(value: Any) -> Any:
 def _describe(error: Mapping[str, Any], places: Mapping[str, str]) -> str:
     key = str(error["loc"][0]) if error["loc"] else ""
     message = error["msg"].removeprefix("Value error, ")
-    if not key:
-        return message
-    return f"{places.get(key, key)}={error['input']!r}: {message[0].lower()}{message[1:]}"
+    return message if not key else f"{places.get(key, key)}={error['input']!r}: {message[0].lower()}{message[1:]}"

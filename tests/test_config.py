@@ -107,6 +107,11 @@ def test_a_word_without_dashes_is_explained(capsys):
     (["--resume=perhaps"], "--resume='perhaps': input should be a valid boolean"),
     (["--min_scale=3"], "min_scale=3.0 is above max_scale=2.0"),
     (["--num_classes=3", "--class_names=a,b"], "2 class_names for num_classes=3"),
+    (["--num_classes=2", "--class_names=a,a"], "class_names: a: expected a name of its own for each class"),
+    (["--lr_type=step", "--lr_milestones=4,2"], "lr_milestones=4,2: expected epochs in rising order"),
+    (["--lr_type=step"], "lr_type=step decays at lr_milestones, which are not given"),
+    (["--aspp_rates=0"], "--aspp_rates=0: input should be greater than 0"),
+    (["--max_scale=100"], "--max_scale='100': input should be less than or equal to 16"),
     (["--num_classes=30", "--ignore_label=21"], "ignore_label=21 is a class index (num_classes=30)"),
     (["--model=deeplab_v3_s6"], "--model=deeplab_v3_s6: unknown model; did you mean deeplab_v3_s16?"),
     (["--config=cam"], "--config=cam: neither a file nor a preset; did you mean camvid?")])
@@ -120,6 +125,12 @@ def test_every_wrong_value_is_listed_at_once():
     with pytest.raises(InputError) as error:
         train("--batch_size=0", "--epochs=x")
     assert len(str(error.value).splitlines()) == 2
+
+
+def test_a_wrong_entry_of_a_list_is_the_only_complaint():
+    with pytest.raises(InputError) as error:
+        train("--aspp_rates=a")
+    assert str(error.value) == "--aspp_rates='a': input should be a valid integer, unable to parse string as an integer"
 
 
 # --- presets ----------------------------------------------------------------------------------------------------------
@@ -156,6 +167,8 @@ def test_numbers_in_scientific_notation_are_numbers(tmp_path):
 def test_the_resolved_configuration_reads_back(tmp_path):
     config = train("--num_classes=2", "--class_names=a,b", "--crop_size=65")
     assert train(preset(tmp_path, config.to_yaml())) == config
+    printed = train("--num_classes=2", "--class_names=a,b", "--crop_size=65", "--print_config").to_yaml()
+    assert train(preset(tmp_path, printed)) == config  # a run, not a print of it
 
 
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda p: p.stem)

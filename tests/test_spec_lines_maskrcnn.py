@@ -30,13 +30,14 @@ def printed(log: Path) -> dict:
     return yaml.safe_load(text[text.index("model: "):])
 
 
-def test_the_log_line():
+def test_the_log_line(tmp_path):
     from src.engine.callbacks import StepRecorder
+    from src.engine.metrics_log import MetricsLog
     from src.engine.progress import Progress
     from src.maskrcnn import LOSS_NAMES
 
-    recorder = StepRecorder(Progress(7393, 7393, 7393), loss_names=LOSS_NAMES, learning_rate=float, metrics=None,
-                            log_steps=0)
+    recorder = StepRecorder(Progress(7393, 7393, 7393), loss_names=LOSS_NAMES, learning_rate=float,
+                            metrics=MetricsLog(tmp_path), log_steps=0)
     recorder.last = {name: float(value) for name, value in re.findall(r"(\w+_loss):([\d.]+)", LOG_LINE)}
     assert recorder._loss_line() == LOG_LINE
 

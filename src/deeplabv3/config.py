@@ -1,7 +1,7 @@
 """Configuration of DeepLabV3. The defaults are those of the published recipe's table."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -48,8 +48,8 @@ class DeepLabV3Config(Settings):
     bn_momentum: float = option(0.9, "share of the old running statistics that stays in a step", ge=0, lt=1)
     bn_eps: float = option(1e-5, "added to the variance", group="common", ge=0)
     dropout: float = option(0.1, "share of the ASPP features dropped in training", ge=0, lt=1)
-    aspp_rates: tuple[int, ...] = option((6, 12, 18), "dilation of the ASPP's 3x3 branches", group="common",
-                                         min_length=1)
+    aspp_rates: tuple[pydantic.PositiveInt, ...] = option((6, 12, 18), "dilation of the ASPP's 3x3 branches",
+                                                          group="common", min_length=1)
     dilation: Literal["multi_grid", "previous"] = option("multi_grid", "scheme of the dilated stages", group="common")
     stem_pool: Literal["same", "pad"] = option("same", "padding of the stem's max pool", group="common")
     head_conv3x3: bool = option(False, "a 3x3 convolution before the classifier", group="common")
@@ -71,8 +71,8 @@ class DeepLabV3Config(Settings):
         group="export")
     base_lr: float = option(0.08, "learning rate at the start, after warm-up", gt=0)
     save_steps: int = option(410, "steps between two checkpoints; the last step is always saved", ge=1)
-    min_scale: float = option(0.5, "smallest random scale in training", gt=0)
-    max_scale: float = option(2.0, "largest random scale in training", gt=0)
+    min_scale: float = option(0.5, "smallest random scale in training", gt=0, le=16)
+    max_scale: float = option(2.0, "largest random scale in training", gt=0, le=16)
     scales: tuple[Positive, ...] = option((1.0,), "scales whose probabilities are added; repeat the flag", group="eval",
                                        min_length=1)
     flip: bool = option(False, "add the probabilities of the mirrored image", group="eval")
@@ -83,6 +83,10 @@ class DeepLabV3Config(Settings):
             raise ValueError(f"min_scale={self.min_scale} is above max_scale={self.max_scale}")
         if self.class_names and len(self.class_names) != self.num_classes:
             raise ValueError(f"{len(self.class_names)} class_names for num_classes={self.num_classes}")
+        twice = sorted({n for n in self.class_names if self.class_names.count(n) > 1})
+        if twice or "" in self.class_names:
+            raise ValueError(f"class_names: {', '.join(twice) or 'an empty one'}: expected a name of its own for each "
+                             "class")
         if self.ignore_label < self.num_classes:
             raise ValueError(f"ignore_label={self.ignore_label} is a class index (num_classes={self.num_classes})")
         canvas = self.eval_crop_size or self.crop_size
@@ -91,6 +95,11 @@ class DeepLabV3Config(Settings):
         if canvas < 33 or any(int((canvas - 1) * s) + 1 < 33 for s in self.scales):
             raise ValueError(f"a canvas of {canvas} pixels at scales={self.scales}: no side may be below 33")
         return self
+
+    def adopting(self, conventions: Mapping[str, Any], keys: Sequence[str]) -> DeepLabV3Config:
+        """See `Config`. A crop size that the user gives is also that of the evaluation."""
+        given = {"crop_size", "eval_crop_size"} & self.model_fields_set
+        return super().adopting(conventions, [key for key in keys if key != "eval_crop_size" or not given])
 
     def translate(self, conventions: Mapping[str, Any]) -> dict[str, Any]:
         """ASPP rates are published by output stride, which follows from the model's name unless it is given."""

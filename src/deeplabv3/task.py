@@ -59,9 +59,13 @@ class DeepLabV3Task:
     def source(self, split: str) -> Source:
         """Records of "train" (data_file, or data_root with data_lst) or "val" (val_data_file or val_data_lst).
 
-        Where no val split is configured, "val" is data_file or data_lst: what `eval.py` is given.
+        Where no val split is configured, "val" is data_file or data_lst: what `eval.py` is given. Training does not
+        evaluate on what it trains on.
         """
         c = self.config
+        if split == "val" and c.eval_interval and not (c.val_data_file or c.val_data_lst or c.checkpoint):
+            raise InputError(f"--eval_interval={c.eval_interval}: evaluation during training needs data of its own; "
+                             "give --val_data_lst or --val_data_file")
         file, lst = c.data_file, c.data_lst
         if split == "val" and (c.val_data_file or c.val_data_lst):
             file, lst = c.val_data_file, c.val_data_lst

@@ -58,7 +58,7 @@ class StepRecorder(Callback):
         self.loss_names, self.learning_rate = loss_names, learning_rate
         self.metrics, self.log_steps = metrics, log_steps
         self.last: dict[str, float] = {}
-        self.skipped = self.seen = 0
+        self.skipped, self.seen = metrics.skipped_steps, 0
         self.wait = self.busy = self.step_wait = 0.0
         self.mark = self.epoch_mark = self.spoken = time.monotonic()
 
@@ -254,7 +254,11 @@ class Evaluation(Callback):
     def _run(self) -> None:
         progress = self.checkpoints.progress
         started = time.monotonic()
-        found = dict(self.evaluate())
+        try:
+            found = dict(self.evaluate())
+        except InputError as error:
+            raise InputError(f"{error}\nThe training so far is in {self.checkpoints.save()}; go on with --resume when "
+                             "the val data is in order, or without --eval_interval") from error
         numbers = _numbers(found) | {"seconds": time.monotonic() - started}
         parts = [_numbers(part, f"{name}_") for name, part in found.items() if isinstance(part, Mapping)]
         self.metrics.write("eval", progress, dict(ChainMap(numbers, *parts)))

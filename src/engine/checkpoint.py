@@ -24,7 +24,8 @@ def save(path: Path, cell: nn.Cell, metadata: Mapping) -> None:
     """Write all parameters of `cell` and `metadata` (JSON) to `path`: the file is complete or not there."""
     data = [{"name": p.name, "data": p} for p in cell.get_parameters() if p.name not in NOT_SAVED]
     with _unfinished(path) as unfinished:
-        ms.save_checkpoint(data, str(unfinished), append_dict={"metadata": json.dumps(dict(metadata))})
+        ms.save_checkpoint(data, str(unfinished), append_dict={"metadata": json.dumps(dict(metadata))},
+                           crc_check=True)
         os.chmod(unfinished, 0o644)
 
 
@@ -58,9 +59,10 @@ def load(path: Path) -> tuple[dict[str, ms.Parameter], dict]:
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
     try:
-        values = ms.load_checkpoint(str(path))
+        values = ms.load_checkpoint(str(path), crc_check=True)
     except (ValueError, RuntimeError, TypeError, OSError) as error:
-        raise InputError(f"{path}: not a complete checkpoint ({_first_line(error)})") from error
+        raise InputError(f"{path}: not a complete checkpoint, or damaged since it was written "
+                         f"({_first_line(error)})") from error
     metadata = values.pop("metadata", "{}")
     return {k: v for k, v in values.items() if isinstance(v, ms.Parameter)}, json.loads(str(metadata))
 

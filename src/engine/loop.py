@@ -23,6 +23,7 @@ from src.engine.callbacks import Checkpoints, Evaluation, RestartClock, StepReco
 from src.engine.evaluate import evaluate
 from src.engine.metrics_log import MetricsLog
 from src.engine.optim import momentum_optimizer
+from src.engine.position import start_position
 from src.engine.precision import apply_amp, resolved_level
 from src.engine.progress import Progress
 from src.engine.schedules import learning_rates
@@ -53,7 +54,7 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, source: Sou
         load_pretrained(task, settings, network)
     per_epoch = order.steps_per_epoch(len(source), settings.batch_size, machine.world)
     step_cell = build_step(task, settings, machine, network, per_epoch)
-    progress, last = _position(folder, step_cell, settings, per_epoch)
+    progress, last = start_position(folder, step_cell, settings, len(source), per_epoch)
     machine.agree(runtime.common(settings.model_dump(mode="json"))
                   | {"samples": len(source), "step to start from": progress.step})
     runtime.check_memory(needed_bytes(task, network), settings.device_target, task.memory_flags())
@@ -205,47 +206,6 @@ def _check_free(folder: checkpoint.CheckpointFolder, settings: Settings) -> None
                          "name another folder")
 
 
-def _position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, settings: Settings,
-              per_epoch: int) -> tuple[Progress, Path | None]:
-    progress = Progress(per_epoch, per_epoch * settings.epochs)
-    found = folder.newest() if settings.resume else None
-    if found is None:
-        if settings.resume:
-            log.info("--resume: %s has no checkpoint yet, starting from the beginning", folder.folder)
-        return (_after_epochs(settings, step_cell, per_epoch) if settings.start_epoch else progress), None
-    path, values, metadata = found
-    checkpoint.restore(step_cell, values, path)
-    if metadata["steps_per_epoch"] != per_epoch:
-        raise InputError(f"{path}: was trained with {metadata['steps_per_epoch']} steps an epoch, the data and batch "
-                         f"size now give {per_epoch}; resume with the same data, --batch_size and number of processes")
-    _check_settings(settings, metadata["config"], path)
-    log.info("resuming from %s (step %d of %d)", path, metadata["step"], progress.total_steps)
-    return Progress(per_epoch, progress.total_steps, metadata["step"]), path
-
-
-def _check_settings(settings: Settings, before: dict, path: Path) -> None:
-    """Refuse to go on with settings that would make another run of it."""
-    now = settings.model_dump(mode="json")
-    changed = [f"{k}={now[k]} (was {before[k]})" for k in before
-               if k in now and now[k] != before[k] and k not in settings.free_to_change]
-    if changed:
-        raise InputError(f"{path}: the run has other settings: {', '.join(changed)}. Resume with those of config.yaml "
-                         "beside the checkpoint; to train on in another way, start a new run with --pretrained")
-
-
-def _after_epochs(settings: Settings, step_cell: TrainStep, per_epoch: int) -> Progress:
-    """Put the whole state of the checkpoint `pretrained` in place, as if it ended epoch `start_epoch` of this run."""
-    epoch, path = settings.start_epoch, Path(settings.pretrained)
-    if epoch >= settings.epochs or not settings.pretrained:
-        raise InputError(f"pretrain_epoch_size={epoch}: needs --pre_trained=CHECKPOINT, and less than the "
-                         f"{settings.epochs} epochs of the run")
-    checkpoint.restore(step_cell, checkpoint.load(path)[0], path)
-    done = epoch * per_epoch // settings.accumulate_steps
-    step_cell.optimizer.global_step.set_data(ms.Tensor([done], ms.int32))
-    log.info("going on from %s as after epoch %d, with its optimizer", path, epoch)
-    return Progress(per_epoch, per_epoch * settings.epochs, epoch * per_epoch)
-
-
 @dataclass
 class _Run:
     """A run under way: its parts, and what the callbacks ask of them."""
@@ -261,6 +221,7 @@ class _Run:
         """Metadata of a checkpoint of now."""
         settings, progress = self.settings, self.progress
         return {"step": progress.step, "epoch": progress.epoch, "steps_per_epoch": progress.steps_per_epoch,
+                "samples": self.num_samples,
                 "seed": settings.seed, "class_names": list(self.task.class_names),
                 "config": settings.model_dump(mode="json"), **weights.to_metadata("mindseg", settings.conventions())}
 

@@ -22,7 +22,12 @@ FLUSH = 30.0  # seconds after which what TensorBoard shows is on disk
 
 class MetricsLog:
     """Append-only log of a run. Lines of steps after `first_step` (done twice, because a killed run is resumed from an
-    older checkpoint) are taken out when it is opened.
+    older checkpoint) are taken out when it is opened; TensorBoard, which may have lost its last ones in the kill, is
+    told the others anew.
+
+    Attributes:
+        lines: of evaluations so far.
+        skipped_steps: so far.
 
     A line: {"kind": "train" | "eval", "step": ..., "epoch": ..., name: number, ...}.
     """
@@ -33,12 +38,22 @@ class MetricsLog:
         kept = [line for line in read(self.path) if line["step"] <= first_step]
         write_file(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self.lines = [line for line in kept if line["kind"] == "eval"]
+        self.skipped_steps = max((line.get("skipped_steps", 0) for line in kept), default=0)
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
         self.losses = (folder / f"loss_{rank}.log").open("a", encoding="utf-8", buffering=1)
         # Not SummaryWriter: its thread dies on a full disk, and then the run waits for it for ever.
         self.board = EventsWriter(str(folder / "tensorboard" / "events"), f".{os.getpid()}")
-        self._show(Event(step=first_step + 1, session_log=SessionLog(status=SessionLog.START)))
+        self._show(Event(step=1, session_log=SessionLog(status=SessionLog.START)))  # takes all before it out of view
+        for line in kept:
+            self._show_line(line)
+        self.board.flush()
         self.flushed = time.monotonic()
+
+    def _show_line(self, line: Mapping) -> None:
+        event = Event(step=line["step"])
+        event.summary.value.extend(scalar(f"{line['kind']}/{name}", value).value[0] for name, value in line.items()
+                                   if name not in ("kind", "step", "epoch") and value is not None)
+        self._show(event)
 
     def _show(self, event: Event) -> None:
         event.wall_time = time.time()
@@ -62,12 +77,9 @@ class MetricsLog:
         line = {"kind": kind, "step": progress.step, "epoch": progress.epoch, **numbers}
         if kind == "eval":
             self.lines.append(line)
-        shown = [scalar(f"{kind}/{name}", value).value[0] for name, value in numbers.items() if value is not None]
         with self._writing():
             self.file.write(json.dumps(line) + "\n")
-            event = Event(step=progress.step)
-            event.summary.value.extend(shown)
-            self._show(event)
+            self._show_line(line)
             if time.monotonic() - self.flushed > FLUSH:
                 self.board.flush()
                 self.flushed = time.monotonic()

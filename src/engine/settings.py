@@ -105,3 +105,11 @@ class Settings(Config):
             raise ValueError(f"total_epoch={self.lr_epochs} is below epoch_size={self.epochs}: the learning rate would "
                              f"be 0 before the run ends; give --total_epoch={self.epochs} or 0")
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _milestones_rise(self) -> Settings:
+        if any(a >= b for a, b in zip(self.lr_milestones, self.lr_milestones[1:])):
+            raise ValueError(f"lr_milestones={','.join(map(str, self.lr_milestones))}: expected epochs in rising order")
+        if self.lr_type == "step" and not self.lr_milestones:
+            raise ValueError("lr_type=step decays at lr_milestones, which are not given: --lr_milestones=EPOCH,...")
+        return self

@@ -118,7 +118,7 @@ def _write_ckpt(path: Path, tensors: Tensors, metadata: Metadata) -> None:
     import mindspore as ms
 
     ms.save_checkpoint([{"name": name, "data": ms.Tensor(array)} for name, array in tensors.items()], str(path),
-                       append_dict=metadata)
+                       append_dict=metadata, crc_check=True)
 
 
 # --- .safetensors -----------------------------------------------------------------------------------------------------

@@ -114,6 +114,15 @@ def test_a_name_too_few_or_too_many_in_a_backbone_is_an_error(stage_one, tmp_pat
         load(save(tmp_path / "resnet.ckpt", tensors))
 
 
+def test_a_crop_size_that_the_user_gives_is_the_evaluation_s_too():
+    said = {"crop_size": 129, "eval_crop_size": 209}
+    keys = DeepLabV3Config.network_keys
+    silent = DeepLabV3Config().adopting(said, keys)
+    assert (silent.crop_size, silent.eval_crop_size) == (129, 209)
+    given = DeepLabV3Config(crop_size=161).adopting(said, keys)
+    assert (given.crop_size, given.eval_crop_size) == (161, 0)
+
+
 # --- data -------------------------------------------------------------------------------------------------------------
 
 def test_splits_come_from_a_list_or_from_records(tmp_path):
@@ -134,6 +143,8 @@ def test_no_data_and_twofold_data_are_named(tmp_path):
         tiny_task().source("train")
     with pytest.raises(InputError, match="val data: both are given"):
         tiny_task(data_file="a", data_lst="b").source("val")
+    with pytest.raises(InputError, match="--eval_interval=2: evaluation during training needs data of its own"):
+        tiny_task(data_lst="b", eval_interval=2).source("val")
 
 
 # --- classes and table ------------------------------------------------------------------------------------------------

@@ -73,12 +73,20 @@ def events(folder) -> list[Event]:
     return found
 
 
-def test_tensorboard_gets_the_finite_numbers_and_the_step_to_start_from(tmp_path):
+def test_tensorboard_gets_the_finite_numbers_and_after_a_kill_all_that_stays(tmp_path):
+    metrics = MetricsLog(tmp_path)
+    for step in (3, 4):
+        metrics.write("train", Progress(2, 8, step), {"loss": step / 2, "skipped_steps": step - 2})
+    for file in (tmp_path / "tensorboard").iterdir():
+        file.unlink()  # what a kill may take
     metrics = MetricsLog(tmp_path, first_step=3)
+    assert metrics.skipped_steps == 1
     metrics.write("train", Progress(2, 8, 4), {"loss": 0.5, "rate": float("nan"), "norm": 2.0})
     metrics.close()
-    version, start, line = events(tmp_path)
-    assert version.file_version == "brain.Event:2" and start.step == 4 and start.session_log.status == SessionLog.START
+    version, start, kept, line = events(tmp_path)
+    assert version.file_version == "brain.Event:2" and start.step == 1 and start.session_log.status == SessionLog.START
+    assert kept.step == 3 and [(v.tag, v.simple_value) for v in kept.summary.value] == [
+        ("train/loss", 1.5), ("train/skipped_steps", 1)]
     assert line.step == 4 and line.wall_time > 1.7e9
     assert [(v.tag, v.simple_value) for v in line.summary.value] == [("train/loss", 0.5), ("train/norm", 2.0)]
 

@@ -9,6 +9,7 @@ import pytest
 from src.contract import InputError
 from src.engine import checkpoint
 from src.engine.checkpoint import CheckpointFolder
+from src.engine.weight_files import read_tensors
 
 
 def cell(size: int = 2, value: float = 1.0) -> nn.Dense:
@@ -118,3 +119,15 @@ def test_what_a_killed_process_left_half_written_is_removed_and_nothing_else(fol
         (folder.folder / name).write_bytes(b"x")
     folder.clear_unfinished()
     assert names(folder.folder) == [".unfinished-notes.txt", "mine.ckpt", "net_s8-1_2.ckpt"]
+
+
+def test_one_changed_bit_of_a_checkpoint_is_noticed(folder):
+    path = folder.path(1, 2)
+    folder.save(cell(64), {}, 1, 2)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not a complete checkpoint, or damaged since it was written"):
+        checkpoint.load(path)
+    with pytest.raises(InputError, match="its check sum is wrong"):
+        read_tensors(path)

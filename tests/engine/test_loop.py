@@ -132,7 +132,7 @@ def test_resuming_with_other_settings_is_refused_and_leaves_the_old_ones(finishe
     before = (folder / "config.yaml").read_text()
     with pytest.raises(InputError, match="cannot be resumed with these settings.*state.micro_step"):
         loop.train(TinyTask(), settings(folder, resume=True, accumulate_steps=2), CPU)
-    with pytest.raises(InputError, match="5 steps an epoch, the data and batch size now give 2; resume with the same"):
+    with pytest.raises(InputError, match="10 samples with 5 steps an epoch, now there are 10 with 2; resume with"):
         loop.train(TinyTask(), settings(folder, resume=True, batch_size=4), CPU)
     assert (folder / "config.yaml").read_text() == before
 
@@ -250,3 +250,25 @@ def test_a_run_is_not_resumed_with_other_settings(finished):
     folder, *_ = finished
     with pytest.raises(InputError, match=r"the run has other settings: seed=9 \(was 1\)"):
         loop.train(TinyTask(), settings(folder, resume=True, eval_interval=1, seed=9), CPU)
+
+
+def test_a_run_is_not_resumed_on_other_samples(finished):
+    folder, *_ = finished
+    with pytest.raises(InputError, match="was trained on 10 samples with 5 steps an epoch, now there are 11 with 5"):
+        loop.train(TinyTask(Points(11)), settings(folder, resume=True), CPU)
+
+
+def test_a_run_too_short_for_one_update_is_refused(tmp_path):
+    with pytest.raises(InputError, match="accumulate_steps=11: the run has 10 steps in all.*give at most 10"):
+        loop.train(TinyTask(), settings(tmp_path, accumulate_steps=11), CPU)
+
+
+def test_val_data_that_cannot_be_used_costs_no_training(tmp_path):
+    class BadVal(TinyTask):
+        def predictor(self, network):
+            raise InputError("val.txt:3: bad label")
+
+    with pytest.raises(InputError, match=r"val.txt:3: bad label\nThe training so far is in \S*line-1_5.ckpt; go on"):
+        loop.train(BadVal(), settings(tmp_path, eval_interval=1), CPU)
+    last = loop.train(TinyTask(), settings(tmp_path, eval_interval=1, resume=True), CPU)
+    assert last.name == "line-2_5.ckpt" and [line["step"] for line in lines(tmp_path, "eval")] == [5, 10]
