@@ -1,8 +1,8 @@
 """A trained model in three lines, whether it is a checkpoint or an exported file:
 
     model = load("deeplab_v3_s16_best.ckpt")
-    prediction = next(model.predict(["street.jpg"]))
-    picture = model.draw(prediction.image, prediction)
+    prediction = next(model.predict("street.jpg"))
+    picture = model.draw(prediction)
 
 No arguments are parsed and nothing is printed here; `predict.py` is the command line.
 """
@@ -25,6 +25,7 @@ from src.report import draw
 
 EXPORTED = (".mindir", ".onnx")
 DEVICE = "CPU"
+Image = str | Path | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,19 @@ class Model:
     def __init__(self, task: Task, predictor: Any):
         self.class_names, self._predictor = task.class_names, predictor
 
-    def predict(self, images: Iterable[str | Path | np.ndarray]) -> Iterator[Prediction]:
-        """Predict images in their order, some at a time: file names, or (H, W, 3) uint8 RGB arrays.
+    def predict(self, images: Image | Iterable[Image]) -> Iterator[Prediction]:
+        """Predict images in their order, some at a time: file names, or (H, W, 3) uint8 RGB arrays; or a single one.
 
         Raises:
-            InputError: a file is not an image. Nothing is left out.
+            InputError: a file is not an image, or an array is of another type or shape. Nothing is left out.
         """
+        if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4):
+            images = [images]
         waiting: list[np.ndarray] = []
 
         def records() -> Iterator[Record]:
             for number, image in enumerate(images):
-                data = _bytes(image)
+                data = _bytes(image, number)
                 waiting.append(image if isinstance(image, np.ndarray) else _decoded(image, data))
                 yield Record(number, str(number) if isinstance(image, np.ndarray) else str(image), data, b"")
 
@@ -93,15 +96,17 @@ def load(path: str | Path, *, device_target: str = DEVICE, batch_size: int = 1, 
         path: a checkpoint (of train.py, or of a family that convert_checkpoint.py knows), or a .mindir or .onnx file
             with the preprocess.json that export.py wrote beside it.
         device_target: of a checkpoint; exported files run on a CPU.
-        batch_size: images at a time, of a checkpoint; an exported file has its own.
-        settings: further keys of the configuration, for example `crop_size` or `test_score_thr`.
+        batch_size: images at a time, of a checkpoint; an exported file has its own, and 1 stands for it.
+        settings: further keys of a checkpoint's configuration, for example `eval_crop_size` or `test_score_thr`. An
+            exported file has them built in: of it only those of `src.exporting.served.CHANGEABLE` can be given.
 
     Raises:
-        InputError: missing, damaged or foreign files, and settings that do not fit the weights.
+        InputError: missing, damaged or foreign files, settings that do not fit the weights or that an exported file
+            has built in, and a preprocess.json that contradicts itself or does not fit the file.
     """
     path = Path(path)
     if path.suffix in EXPORTED:
-        return _exported(path, settings)
+        return _exported(path, device_target, batch_size, settings)
     return _checkpoint(path, device_target, batch_size, settings)
 
 
@@ -121,21 +126,32 @@ def _checkpoint(path: Path, device_target: str, batch_size: int, settings: dict[
     return Model(task, task.predictor(network))
 
 
-def _exported(path: Path, settings: dict[str, Any]) -> Model:
-    from src.exporting import preprocess_spec, runners
+def _exported(path: Path, device_target: str, batch_size: int, settings: dict[str, Any]) -> Model:
+    from src.exporting import runners, served
 
-    spec = preprocess_spec.read(path.with_name(preprocess_spec.FILE_NAME))
-    if path.name not in spec["files"].values():
-        raise InputError(f"{path}: {preprocess_spec.FILE_NAME} beside it describes "
-                         f"{', '.join(spec['files'].values()) or 'no file'}; keep each model with its own")
-    config = build(tasks.config_class(spec["model"]), {"model": spec["model"]} | spec["conventions"] | settings)
-    task = tasks.create(config)
-    return Model(task, task.served_predictor(runners.load(path), tuple(spec["inputs"][0]["shape"])))
+    spec = served.read(path)
+    shape = tuple(spec["inputs"][0]["shape"])
+    if batch_size not in (1, shape[0]):
+        raise InputError(f"batch_size={batch_size}: {path} takes {shape[0]} images at a time; export it again with "
+                         f"--export_batch_size={batch_size}, or leave batch_size out")
+    if device_target != DEVICE:
+        raise InputError(f"device_target={device_target}: {path} runs on a CPU here; load the checkpoint, or run the "
+                         "file on the device with ascend310_infer")
+    task = served.create_task(path, spec, settings)
+    run, *shapes = runners.load_with_shapes(path)
+    served.refuse_other_model(path, spec, *shapes)
+    return Model(task, task.served_predictor(run, shape))
 
 
-def _bytes(image: str | Path | np.ndarray) -> bytes:
+def _bytes(image: Image, number: int) -> bytes:
     if isinstance(image, np.ndarray):  # BMP is as fast to write and read as memory
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise InputError(f"image {number}: an array of shape {image.shape} and type {image.dtype}, expected "
+                             "(H, W, 3) uint8 RGB: round floats on the scale 0..255, stack gray three times "
+                             "(np.stack([gray] * 3, -1)), drop alpha (image[..., :3])")
         return cv2.imencode(".bmp", image[..., ::-1])[1].tobytes()
+    if not isinstance(image, (str, Path)):
+        raise InputError(f"image {number}: a {type(image).__name__}, expected a file name or an array")
     try:
         return Path(image).read_bytes()
     except OSError as error:

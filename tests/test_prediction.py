@@ -46,6 +46,20 @@ def test_three_lines_predict_and_draw_files_and_arrays_alike(deeplab, tmp_path):
     assert drawn.shape == pixels.shape and drawn.dtype == np.uint8
 
 
+def test_a_single_image_needs_no_list_and_wrong_arrays_are_refused(deeplab, tmp_path):
+    pixels = image(3, 40, 60)
+    (tmp_path / "a.png").write_bytes(cv2.imencode(".png", pixels[..., ::-1])[1].tobytes())
+    model = prediction.load(deeplab)
+    for single in (pixels, tmp_path / "a.png", str(tmp_path / "a.png")):
+        found, = model.predict(single)
+        np.testing.assert_array_equal(found.image, pixels)
+    for wrong, message in ((pixels.astype(np.float32), "type float32, expected .H, W, 3. uint8 RGB"),
+                           (pixels[..., 0], r"image 0: an array of shape \(40, 60\)"), (pixels[:0], r"\(0, 60, 3\)"),
+                           (np.dstack([pixels, pixels[..., :1]]), r"\(40, 60, 4\)"), (b"bytes", "image 0: a int")):
+        with pytest.raises(InputError, match=message):
+            list(model.predict(wrong))
+
+
 def test_detections_are_json_in_the_frame_of_the_image(deeplab):
     model = prediction.load(deeplab)
     found = Instances(1, np.array([[1.0, 2.0, 5.0, 10.0]], np.float32), np.array([2], np.int32),
@@ -138,6 +152,22 @@ def test_exported_files_predict_what_their_checkpoint_predicts(model, request, t
             else:
                 np.testing.assert_allclose(ours.found.scores, expected.found.scores, atol=1e-3)
                 np.testing.assert_allclose(ours.found.boxes_image, expected.found.boxes_image, atol=0.1)
+    _refused_where_another_model_is_in_its_place(tmp_path / "out")
+
+
+def _refused_where_another_model_is_in_its_place(folder: Path) -> None:
+    """Of both runtimes; the settings that are built in are refused too."""
+    for name, wanted in (("model.mindir", {"test_score_thr": 0.9}), ("model.onnx", {"batch_size": 2}),
+                         ("model.onnx", {"device_target": "Ascend"})):
+        with pytest.raises(InputError, match=f"{next(iter(wanted))}=.*model"):
+            prediction.load(folder / name, **wanted)
+    spec = json.loads((folder / "preprocess.json").read_text())
+    for tensor in spec["inputs"] + spec["outputs"]:
+        tensor["shape"][0] = 2
+    (folder / "preprocess.json").write_text(json.dumps(spec))
+    for name in ("model.mindir", "model.onnx"):
+        with pytest.raises(InputError, match=f"{name}: does not fit .*inputs of the shapes .*2, 3.* found"):
+            prediction.load(folder / name)
 
 
 def _maskrcnn(folder: Path) -> Path:

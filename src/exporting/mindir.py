@@ -10,6 +10,7 @@ import mindspore.nn as nn
 import numpy as np
 
 from src.contract import InputError
+from src.exporting import graph as mindir_graph
 
 SUFFIXES = {"MINDIR": ".mindir", "AIR": ".air", "ONNX": ".onnx"}
 
@@ -42,6 +43,15 @@ def load(path: Path) -> Callable[..., tuple[np.ndarray, ...]]:
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{path}: not a readable MindIR file ({str(error).splitlines()[0]})") from error
     return as_function(cell)
+
+
+def shapes(path: Path) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Shapes of a MindIR file's inputs and outputs."""
+    try:
+        graph = mindir_graph.read(path)
+        return [ref.shape for ref in graph.inputs], [ref.shape for ref in graph.outputs]
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: its graph is none that export.py writes; export the model again") from error
 
 
 def as_function(cell: nn.Cell) -> Callable[..., tuple[np.ndarray, ...]]:

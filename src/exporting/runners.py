@@ -11,6 +11,7 @@ import numpy as np
 
 from src.contract import InputError
 
+Shapes = list[tuple[int | None, ...]]  # None where a file leaves a side open
 Run = Callable[..., tuple[np.ndarray, ...]]
 RUNTIMES = {".mindir": ("MindSpore",), ".onnx": ("ONNX Runtime", "OpenVINO")}
 _MODULES = {"MindSpore": "mindspore", "ONNX Runtime": "onnxruntime", "OpenVINO": "openvino"}
@@ -32,6 +33,11 @@ def load(path: Path, runtime: str = "", *, threads: int = 0) -> Run:
     Raises:
         InputError: no such file, none of its runtimes is installed, or the runtime refuses the file.
     """
+    return load_with_shapes(path, runtime, threads=threads)[0]
+
+
+def load_with_shapes(path: Path, runtime: str = "", *, threads: int = 0) -> tuple[Run, Shapes, Shapes]:
+    """See `load`; with the shapes of the inputs and of the outputs that the file itself has."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     installed = runtimes_for(path)
@@ -42,21 +48,23 @@ def load(path: Path, runtime: str = "", *, threads: int = 0) -> Run:
     if runtime == "MindSpore":
         from src.exporting import mindir
 
-        return mindir.load(path)
+        return mindir.load(path), *mindir.shapes(path)
     try:
         return (_onnx_runtime if runtime == "ONNX Runtime" else _openvino)(path, threads)
     except Exception as error:  # each runtime has its own classes, all of them below Exception
         raise InputError(f"{path}: {runtime} does not take it ({str(error).strip().splitlines()[0]})") from error
 
 
-def _onnx_runtime(path: Path, threads: int) -> Run:
+def _onnx_runtime(path: Path, threads: int) -> tuple[Run, Shapes, Shapes]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [entry.name for entry in session.get_inputs()]
-    return lambda *inputs: tuple(session.run(None, dict(zip(names, inputs))))
+    shapes = ([tuple(side if isinstance(side, int) else None for side in entry.shape) for entry in entries]
+              for entries in (session.get_inputs(), session.get_outputs()))
+    return lambda *inputs: tuple(session.run(None, dict(zip(names, inputs)))), *shapes
 
 
 @contextlib.contextmanager
@@ -70,7 +78,7 @@ def _all_instructions() -> Iterator[None]:
             os.environ["ONEDNN_MAX_CPU_ISA"] = switch
 
 
-def _openvino(path: Path, threads: int) -> Run:
+def _openvino(path: Path, threads: int) -> tuple[Run, Shapes, Shapes]:
     import openvino
 
     core = openvino.Core()
@@ -84,4 +92,6 @@ def _openvino(path: Path, threads: int) -> Run:
         results = model(list(inputs))
         return tuple(results[output].copy() for output in model.outputs)
 
-    return run
+    shapes = ([tuple(side.get_length() if side.is_static else None for side in port.partial_shape) for port in ports]
+              for ports in (model.inputs, model.outputs))
+    return run, *shapes

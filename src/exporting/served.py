@@ -1,0 +1,112 @@
+"""An exported file with the preprocess.json beside it: whether the two belong together, and the task that reads it.
+
+Other programs read the recipe's own keys in preprocess.json, here the task follows from `conventions`. So that one file
+cannot give two results, both have to say the same: what the task itself would write is compared with what is there.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from src import tasks
+from src.config import build
+from src.contract import InputError, Task
+from src.exporting import preprocess_spec
+
+# What is done after the exported graph, and can therefore still be chosen.
+CHANGEABLE = ("workers", "mask_thr_binary", "mask_paste_pad")
+_KEYS = {"model": str, "class_names": list, "conventions": dict, "files": dict, "inputs": list, "outputs": list,
+         "decode": dict, "resize": dict, "pad": dict, "normalise": dict, "postprocess": dict}
+_WAY_OUT = "undo the edit, or export the model again"
+
+
+def read(model: Path) -> dict[str, Any]:
+    """The preprocess.json of an exported file.
+
+    Raises:
+        InputError: it is missing or incomplete, or does not name this file.
+    """
+    place = model.with_name(preprocess_spec.FILE_NAME)
+    spec = preprocess_spec.read(place)
+    for key, kind in _KEYS.items():
+        if not isinstance(spec.get(key), kind):
+            found = f"is {spec[key]!r:.60}" if key in spec else "is missing"
+            raise InputError(f"{place}: the key {key!r} {found}, expected a JSON "
+                             f"{ {str: 'string', list: 'list', dict: 'object'}[kind]}; {_WAY_OUT}")
+    for key in ("inputs", "outputs"):
+        if not spec[key] or not all(map(_is_tensor, spec[key])):
+            raise InputError(f"{place}: the key {key!r} is not a list of tensors (name, dtype, shape); {_WAY_OUT}")
+    if model.name not in spec["files"].values():
+        raise InputError(f"{model}: {place.name} beside it describes "
+                         f"{', '.join(map(str, spec['files'].values())) or 'no file'}; keep each model with its own")
+    return spec
+
+
+def _is_tensor(entry: Any) -> bool:
+    return (isinstance(entry, dict) and isinstance(entry.get("name"), str) and isinstance(entry.get("dtype"), str)
+            and isinstance(entry.get("shape"), list) and all(type(n) is int and n > 0 for n in entry["shape"]))
+
+
+def create_task(model: Path, spec: Mapping[str, Any], settings: Mapping[str, Any]) -> Task:
+    """The task of an exported file.
+
+    Args:
+        model: the file.
+        spec: `read`.
+        settings: of `CHANGEABLE`.
+
+    Raises:
+        InputError: a setting that is fixed in the file, or keys of preprocess.json that contradict each other.
+    """
+    fixed = sorted(set(settings) - set(CHANGEABLE))
+    if fixed:
+        raise InputError(f"{fixed[0]}={settings[fixed[0]]!r} has no effect on {model}: an exported file has its "
+                         "settings built in. Give it to export.py and export again, or load the checkpoint with it; after the "
+                         f"graph come only {', '.join(CHANGEABLE)}")
+    place = model.with_name(preprocess_spec.FILE_NAME)
+    cls = tasks.config_class(spec["model"])
+    values = {"model": spec["model"]} | spec["conventions"] | _exported_with(spec, cls)
+    places = {key: f"{place}: {key}" for key in values}
+    task = tasks.create(build(cls, values, places))
+    _refuse_contradictions(task, spec, place)
+    return tasks.create(build(cls, values | settings, places)) if settings else task
+
+
+def _exported_with(spec: Mapping[str, Any], cls: type) -> dict[str, Any]:
+    """Settings of the export, which are no conventions of the weights, as the recipe's keys say them."""
+    image, output = spec["inputs"][0], spec["outputs"][-1]
+    values = {"export_batch_size": image["shape"][0], "output": output["name"], "input_size": image["shape"][-1],
+              "mask_thr_binary": spec["postprocess"].get("mask_threshold")}
+    if output["dtype"] in ("float16", "float32"):
+        values["precision"] = output["dtype"]
+    return {key: value for key, value in values.items() if key in cls.model_fields and value is not None}
+
+
+def _refuse_contradictions(task: Task, spec: Mapping[str, Any], place: Path) -> None:
+    wanted = task.preprocess()
+    if task.config.model != spec["model"]:
+        raise InputError(f"{place}: model is {spec['model']!r}, conventions have {task.config.model!r}; {_WAY_OUT}")
+    for key in ("class_names", "inputs", "outputs", "resize", "pad", "normalise", "postprocess"):
+        found, expected = (_compared(key, part[key]) for part in (spec, wanted))
+        if found != expected:
+            raise InputError(f"{place}: {key} is {found}, but conventions and outputs of the same file give "
+                             f"{expected}: which of them counts is not clear; {_WAY_OUT}")
+    order = spec["decode"].get("colour_order")
+    if order != wanted["decode"]["colour_order"]:
+        raise InputError(f"{place}: decode.colour_order is {order!r}, conventions have "
+                         f"{wanted['decode']['colour_order']!r}; {_WAY_OUT}")
+
+
+def _compared(key: str, value: Any) -> Any:
+    return [(t["name"], t["shape"], t["dtype"]) for t in value] if key in ("inputs", "outputs") else value
+
+
+def refuse_other_model(model: Path, spec: Mapping[str, Any], inputs: Sequence[Sequence[int]],
+                       outputs: Sequence[Sequence[int]]) -> None:
+    """Raise InputError unless a file has the inputs and outputs (shapes, in order) that `spec` says."""
+    for key, shapes in (("inputs", inputs), ("outputs", outputs)):
+        expected, found = [list(entry["shape"]) for entry in spec[key]], [list(shape) for shape in shapes]
+        if expected != found:
+            raise InputError(f"{model}: does not fit the {preprocess_spec.FILE_NAME} beside it: {key} of the shapes "
+                             f"{expected} expected, {found} found. Keep each model with its own, or export it again")
