@@ -62,8 +62,8 @@ def create_task(model: Path, spec: Mapping[str, Any], settings: Mapping[str, Any
     fixed = sorted(set(settings) - set(CHANGEABLE))
     if fixed:
         raise InputError(f"{fixed[0]}={settings[fixed[0]]!r} has no effect on {model}: an exported file has its "
-                         "settings built in. Give it to export.py and export again, or load the checkpoint with it; after the "
-                         f"graph come only {', '.join(CHANGEABLE)}")
+                         "settings built in. Give it to export.py and export again, or load the checkpoint with it; "
+                         f"after the graph come only {', '.join(CHANGEABLE)}")
     place = model.with_name(preprocess_spec.FILE_NAME)
     cls = tasks.config_class(spec["model"])
     values = {"model": spec["model"]} | spec["conventions"] | _exported_with(spec, cls)
