@@ -101,6 +101,11 @@ def test_raw_scores_of_the_model_zoo(tmp_path):
     assert score_list(*paths, num_classes=4, crop_size=32)["miou"] == pytest.approx(expected_miou(tmp_path), abs=1e-9)
     with pytest.raises(InputError, match=r"0_0.bin: has 16384 bytes, expected float32 21 x 513 x 513 .--num_classes"):
         score_list(*paths, num_classes=21, crop_size=513)
+    for damaged, message in ((np.full((4, 32, 32), np.nan, np.float32), "1_0.bin: 4096 of its values are NaN"),
+                             (np.zeros(0, np.float32), "1_0.bin: has 0 bytes, .*run the inference again")):
+        damaged.tofile(tmp_path / "raw/1_0.bin")
+        with pytest.raises(InputError, match=message):
+            score_list(*paths, num_classes=4, crop_size=32)
 
 
 DETECTION = {"label": 2, "category_id": 99, "score": 0.9, "bbox": [4, 6, 8, 5]}
@@ -158,6 +163,49 @@ def test_raw_detections_of_the_model_zoo(dtype, tmp_path):
     (tmp_path / "raw/1_3.bin").unlink()
     with pytest.raises(InputError, match="1_3.bin: does not exist"):
         score_coco(str(tmp_path / "raw"), str(ann_file), str(tmp_path / "val"))
+
+
+@pytest.mark.parametrize("output, place, damaged, message", [
+    (0, 0, np.nan, "1_0.bin: 1 of its values are NaN or infinite.*run the inference again"),
+    (0, 4, np.nan, "1_0.bin: 1 of its values are NaN"), (3, 7, np.inf, "1_3.bin: 1 of its values are NaN"),
+    (0, None, None, "1_0.bin: 0 bytes are not float16 or float32 .*run the inference again"),
+    (1, None, None, "1_0.bin: 40 bytes are not float16 .*run the inference again"),
+    (2, None, None, "1_2.bin: 0 rows, 1_1.bin has 2.*run the inference again"),
+    (3, None, None, "1_3.bin: 0 bytes are not float16 .*run the inference again")])
+def test_raw_detections_that_are_damaged_are_named(output, place, damaged, message, tmp_path):
+    """Values that are not finite count where their row does; an empty file is one of no row."""
+    raw_detections(tmp_path, "1", "<f4", [((4, 6, 11, 10), 0.9, 0, True), ((1, 1, 5, 5), np.nan, 0, False)])
+    assert len(raw_results.instances(tmp_path, "1.jpg", 1, image_size=(HEIGHT, WIDTH)).scores) == 1
+    path = tmp_path / f"1_{output}.bin"
+    values = np.fromfile(path, "<f4") if place is not None else np.zeros(0)
+    if place is not None:
+        values[place] = damaged
+    values.tofile(path)
+    with pytest.raises(InputError, match=message):
+        raw_results.instances(tmp_path, "1.jpg", 1, image_size=(HEIGHT, WIDTH))
+
+
+def test_a_wrong_image_folder_and_bad_entries(tmp_path):
+    """What the message advises is known here: an image that is not there is left out with --on_bad=skip."""
+    ann_file = write_coco(tmp_path)
+    dog = DETECTION | {"segmentation": to_rle(POLYGON, (HEIGHT, WIDTH))}
+    results = coco_results(tmp_path, ["background", "cat", "dog", "fish"], {"1": [dog], "2": [dog], "3": []})
+    for wrong in ("annotations", "gone"):
+        ran = postprocess(results, f"--ann_file={ann_file}", f"--img_path={tmp_path / wrong}", cwd=tmp_path)
+        assert ran.returncode == 2 and f"--img_path={tmp_path / wrong}: " in ran.stderr and "Trace" not in ran.stderr
+    (tmp_path / "val/2.jpg").unlink()
+    with pytest.raises(InputError, match=r"2.jpg does not exist [\s\S]*leave them out with --on_bad=skip"):
+        score_coco(results, str(ann_file), str(tmp_path / "val"))
+    ran = postprocess(results, f"--ann_file={ann_file}", f"--img_path={tmp_path}/val", "--on_bad=skip", cwd=tmp_path)
+    assert ran.returncode == 0 and "left out, " in ran.stdout and "2.jpg does not exist" in ran.stdout, ran.stderr
+    data_lst = write_data(tmp_path / "seg", 3)
+    labels = str(label_results(tmp_path / "seg"))
+    (tmp_path / "seg/images/2.jpg").unlink()
+    numbers = score_list(labels, str(tmp_path / "seg"), str(data_lst), num_classes=3, crop_size=9, on_bad="skip")
+    assert numbers["images"] == 2
+    Path(labels, "labels/images__0.png").unlink()
+    with pytest.raises(InputError, match="images__0.png: does not exist, though index.json names it; run"):
+        score_list(labels, str(tmp_path / "seg"), str(data_lst), num_classes=3, crop_size=9, on_bad="skip")
 
 
 def test_the_best_detections_of_a_raw_image_count(tmp_path):

@@ -50,7 +50,9 @@ class ResultFiles:
             return None
         try:
             return LabelMap(image_id, decode_label(path.read_bytes()))
-        except InputError as error:
+        except FileNotFoundError:
+            raise InputError(f"{path}: does not exist, though {INDEX} names it; run the inference again") from None
+        except (InputError, OSError) as error:
             raise InputError(f"{path}: {error}; delete it and run the inference again") from error
 
     def instances(self, file_name: str, image_id: int, labels: Mapping[int, int]) -> Instances | None:
@@ -95,6 +97,8 @@ def read_index(folder: str | Path) -> ResultFiles:
 def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: does not exist; run the inference again") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}); delete it and run the inference again") from error
 

@@ -34,7 +34,7 @@ def label_map(folder: str | Path, file_name: str, image_id: int, *, image_size: 
     """The label map of an image of `image_size` (H, W), None where its file is absent.
 
     Raises:
-        InputError: the file has not num_classes x crop_size x crop_size values.
+        InputError: the file has not num_classes x crop_size x crop_size values, or some that are not finite.
     """
     path = _path(folder, file_name, 0)
     if not path.is_file():
@@ -43,6 +43,7 @@ def label_map(folder: str | Path, file_name: str, image_id: int, *, image_size: 
         raise InputError(f"{path}: has {path.stat().st_size} bytes, expected float32 {num_classes} x {crop_size} x "
                          f"{crop_size} (--num_classes, --crop_size); {EXPORT}")
     scores = np.fromfile(path, "<f4").reshape(num_classes, crop_size, crop_size)
+    _expect_finite(path, scores)
     resized = to_image_frame(scores, image_ops.fit_long_side(image_size, crop_size), image_size)
     return LabelMap(image_id, resized.argmax(-1).astype(np.uint8))
 
@@ -51,7 +52,7 @@ def instances(folder: str | Path, file_name: str, image_id: int, *, image_size: 
     """The detections of an image of `image_size` (H, W), best first, None where its files are absent.
 
     Raises:
-        InputError: a file is missing, or has another number of rows than the labels.
+        InputError: a file is missing, has another number of rows than the labels, or values that are not finite.
     """
     paths = [_path(folder, file_name, k) for k in range(4)]
     if not paths[0].is_file():
@@ -66,6 +67,8 @@ def instances(folder: str | Path, file_name: str, image_id: int, *, image_size: 
     if len(valid) != len(labels):
         raise InputError(f"{paths[2]}: {len(valid)} rows, {paths[1].name} has {len(labels)}; {EXPORT}")
     rows = np.flatnonzero(valid)
+    _expect_finite(paths[0], boxes[rows])
+    _expect_finite(paths[3], masks[rows])
     rows = rows[np.argsort(-boxes[rows, 4], kind="stable")][:MOST_DETECTIONS]
     corners = boxes[rows, :4]
     rles = [mask_to_rle(masks[row], box, image_size, paste_pad=0) for row, box in zip(rows, corners)]
@@ -80,6 +83,13 @@ def _path(folder: str | Path, file_name: str, output: int) -> Path:
 def _floats(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """(shape) float32 from a file of float16 or float32; its size tells which."""
     width, rest = divmod(path.stat().st_size, int(np.prod(shape)) or 1)
-    if rest or (width not in (2, 4) and shape[0]):
+    if rest or width not in ((2, 4) if shape[0] else (0,)):
         raise InputError(f"{path}: {path.stat().st_size} bytes are not float16 or float32 {shape}; {EXPORT}")
     return np.fromfile(path, f"<f{width or 4}").reshape(shape).astype(np.float32)
+
+
+def _expect_finite(path: Path, values: np.ndarray) -> None:
+    broken = int((~np.isfinite(values)).sum())
+    if broken:
+        raise InputError(f"{path}: {broken} of its values are NaN or infinite; the network that wrote it diverged or "
+                         "overflowed: evaluate its checkpoint, export that again and run the inference again")

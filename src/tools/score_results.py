@@ -4,10 +4,13 @@ Results are matched with the truth by the image's name. No MindSpore here.
 """
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
-from src.contract import InputError
+from src.contract import InputError, Source
+from src.data.checks import describe_bad
 from src.data.coco import CocoSource
 from src.data.coco_check import read_annotations
 from src.data.decode import decode_label, header_size
@@ -19,15 +22,19 @@ from src.metrics.miou import MeanIoU
 from src.metrics.result_files import ResultFiles, is_result_folder, read_index
 from src.tools import raw_results
 
+log = logging.getLogger(__name__)
+OnBad = Literal["error", "skip"]
 
-def score_list(result_path: str, data_root: str, data_lst: str, *, num_classes: int, crop_size: int) -> dict:
+
+def score_list(result_path: str, data_root: str, data_lst: str, *, num_classes: int, crop_size: int,
+               on_bad: OnBad = "error") -> dict:
     """`MeanIoU.compute()` of a list's images, with `images_without_result`, which did not count.
 
     Args:
         result_path: folder of results; of raw tensors, num_classes and crop_size say the shape.
-        data_root, data_lst: see `ListSource`.
+        data_root, data_lst, on_bad: see `ListSource`.
     """
-    source = ListSource(data_root, data_lst)
+    source = _usable(ListSource(data_root, data_lst, on_bad=on_bad))
     names, predict = _semantic(result_path, num_classes, crop_size)
     evaluator, missing = MeanIoU(names, decode_label), []
     for record in source.rows(range(len(source))):
@@ -43,15 +50,16 @@ def score_list(result_path: str, data_root: str, data_lst: str, *, num_classes: 
     return evaluator.compute() | {"images_without_result": missing}
 
 
-def score_coco(result_path: str, ann_file: str, img_path: str, *, max_detections: int = 100) -> dict:
+def score_coco(result_path: str, ann_file: str, img_path: str, *, max_detections: int = 100,
+               on_bad: OnBad = "error") -> dict:
     """`CocoMAP.compute()` of an annotation file's images; in one without a result nothing was found.
 
     Args:
         result_path: folder of results.
-        ann_file, img_path: see `CocoSource`.
+        ann_file, img_path, on_bad: see `CocoSource`.
         max_detections: see `CocoMAP`.
     """
-    source, predict = _instance(result_path, ann_file, img_path)
+    source, predict = _instance(result_path, ann_file, img_path, on_bad)
     evaluator, found = CocoMAP(max_detections), 0
     for record in source.rows(range(len(source))):
         prediction = predict(record)
@@ -76,27 +84,41 @@ def _semantic(result_path: str, num_classes: int, crop_size: int) -> tuple[tuple
         image_size=header_size(r.image))
 
 
-def _instance(result_path: str, ann_file: str, img_path: str) -> tuple[CocoSource, Callable]:
+def _instance(result_path: str, ann_file: str, img_path: str, on_bad: OnBad) -> tuple[CocoSource, Callable]:
     """The truth, and record -> instances or None."""
     if is_result_folder(result_path):
         results = _index(result_path, "instance")
-        source, labels = _same_classes(results, ann_file, img_path)
+        source, labels = _same_classes(results, ann_file, img_path, on_bad)
         return source, lambda r: results.instances(r.file_name, r.image_id, labels)
     _expect_raw(result_path)
-    return CocoSource(ann_file, img_path), lambda r: raw_results.instances(
+    return _coco(ann_file, img_path, on_bad), lambda r: raw_results.instances(
         result_path, r.file_name, r.image_id, image_size=header_size(r.image))
 
 
-def _same_classes(results: ResultFiles, ann_file: str, img_path: str) -> tuple[CocoSource, dict[int, int]]:
+def _same_classes(results: ResultFiles, ann_file: str, img_path: str,
+                  on_bad: OnBad) -> tuple[CocoSource, dict[int, int]]:
     """The truth of the classes that the model has, by name, and class index of the model -> of the truth."""
     names = {category.get("name") for category in read_annotations(ann_file)["categories"]}
     chosen = tuple(name for name in results.class_names[1:] if name in names)
     if not chosen:
         raise InputError(f"{ann_file}: has none of the classes {', '.join(results.class_names[1:6])}, ...; give "
                          "annotations with the names that the model was trained with")
-    source = CocoSource(ann_file, img_path, class_names=(results.class_names[0], *chosen))
+    source = _coco(ann_file, img_path, on_bad, (results.class_names[0], *chosen))
     truth = {category.name: category.label for category in categories_of(source)}
     return source, {k: truth[name] for k, name in enumerate(results.class_names) if name in truth}
+
+
+def _coco(ann_file: str, img_path: str, on_bad: OnBad, class_names: tuple[str, ...] = ()) -> CocoSource:
+    try:
+        return _usable(CocoSource(ann_file, img_path, class_names=class_names, on_bad=on_bad))
+    except InputError as error:
+        raise InputError(f"--ann_file={ann_file} with --img_path={img_path}: {error}") from error
+
+
+def _usable(source: Source) -> Source:
+    if source.bad:
+        log.warning("left out, %s", describe_bad(source.bad, "entries"))
+    return source
 
 
 def _index(result_path: str, task: str) -> ResultFiles:
