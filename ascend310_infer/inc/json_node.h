@@ -12,6 +12,8 @@
 
 namespace mindseg {
 
+inline const std::string kExportAgain = "export the model again";
+
 class JsonNode {
  public:
   JsonNode(const nlohmann::json& value, std::string place) : value_(value), place_(std::move(place)) {}
@@ -69,7 +71,7 @@ class JsonNode {
   [[noreturn]] void fail(const std::string& what) const {
     std::string found = value_.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     if (found.size() > 60) found = found.substr(0, 57) + "...";
-    throw Failure(place_ + ": " + what + ", found " + found + "; export the model again");
+    throw Failure(place_ + ": " + what + ", found " + found + "; " + kExportAgain);
   }
 
  private:
@@ -77,8 +79,8 @@ class JsonNode {
   std::string place_;
 };
 
-// Parses a file; throws Failure where it is unreadable or no JSON.
-nlohmann::json read_json(const std::filesystem::path& path);
+// Parses a file; throws Failure with the way out `remedy` where it is unreadable or no JSON.
+nlohmann::json read_json(const std::filesystem::path& path, const std::string& remedy);
 
 }  // namespace mindseg
 #endif  // MINDSEG_JSON_NODE_H_

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "bounded_queue.h"
@@ -22,7 +23,7 @@ namespace mindseg {
 class Pipeline {
  public:
   // `dump_inputs` is a folder for the network's inputs, or empty. `helpers` threads decode, and as many write.
-  Pipeline(const Model& model, const Recipe& recipe, const Results& results, std::filesystem::path dump_inputs,
+  Pipeline(const Model& model, const Recipe& recipe, Results& results, std::filesystem::path dump_inputs,
            int helpers);
 
   // Works on the images whose positions are in `pending`, and says in `outcomes` what became of them. Throws the first
@@ -37,6 +38,7 @@ class Pipeline {
     Placement placement;
     Latency latency;
     Clock::time_point started;
+    std::string fingerprint;  // of the image file
   };
 
   // A batch's memory. There is a fixed number of them, which go round: free, ready, done, free.
@@ -59,7 +61,7 @@ class Pipeline {
 
   const Model& model_;
   const Recipe& recipe_;
-  const Results& results_;
+  Results& results_;
   const Preprocessor preprocess_;
   const std::filesystem::path dump_inputs_;
   const int helpers_;

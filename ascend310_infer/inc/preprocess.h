@@ -11,9 +11,12 @@
 
 namespace mindseg {
 
-// Decodes a file to 8-bit BGR: gray becomes three equal channels, 16 bits keep the upper byte, alpha is dropped, the
-// EXIF orientation is ignored. Throws ImageError for what is no image, not whole, or no file.
-cv::Mat decode_image(const std::filesystem::path& path);
+// The bytes of an image file. Throws ImageError.
+std::vector<unsigned char> read_image(const std::filesystem::path& path);
+
+// Decodes them to 8-bit BGR: gray becomes three equal channels, 16 bits keep the upper byte, alpha is dropped, the EXIF
+// orientation is ignored. Throws ImageError for what is no image, or not whole.
+cv::Mat decode_image(const std::vector<unsigned char>& bytes);
 
 // The size that an image of `size` is resized to.
 Size fitted(const Recipe& recipe, Size size);

@@ -1,12 +1,19 @@
 // The result folder: one small file an image, written whole or not at all, and an index at the end.
+//
+// run.json says which model and recipe it belongs to, fingerprints.txt of which content each image was: a second run
+// keeps what is there, and stops where that came from another model or from another image of the same name.
 #ifndef MINDSEG_RESULTS_H_
 #define MINDSEG_RESULTS_H_
 
 #include <filesystem>
+#include <fstream>
+#include <map>
+#include <mutex>
 #include <string>
 #include <vector>
 
 #include "image_list.h"
+#include "options.h"
 #include "recipe.h"
 #include "timing.h"
 
@@ -19,23 +26,28 @@ struct Outcome {
 
 class Results {
  public:
-  // Makes the folder, or checks that what is in it came from the same model: run.json says so. Throws Failure.
-  Results(const std::filesystem::path& folder, const Recipe& recipe, const std::filesystem::path& model);
+  // Makes the folder, or checks that what is in it came from the same model file and recipe. Throws Failure.
+  Results(const Options& options, const Recipe& recipe);
 
-  // Whether an earlier run left this image's result.
+  // Whether an earlier run left the result of this image. Throws Failure where it left that of another one.
   bool has(const ImageFile& image) const;
 
-  // Writes an image's result file. Safe in several threads.
-  void store(const ImageFile& image, const std::string& content) const;
+  // Writes an image's result file; `fingerprint` is of the image file's content. Safe in several threads.
+  void store(const ImageFile& image, const std::string& fingerprint, const std::string& content);
 
-  // Writes index.json, last.
+  // Writes index.json, last. Where nothing was measured, it keeps the speed that it had.
   void finish(const std::vector<ImageFile>& images, const std::vector<Outcome>& outcomes, const Timing& timing) const;
 
  private:
+  void expect_own_folder(const Options& options) const;
+  void read_fingerprints();
   std::string relative(const ImageFile& image) const;
 
   std::filesystem::path folder_;
   const Recipe& recipe_;
+  std::map<std::string, std::string> fingerprints_;  // of the images of earlier runs, by stem
+  std::ofstream journal_;                            // fingerprints.txt
+  std::mutex mutex_;                                 // of journal_
 };
 
 // Writes to a temporary name beside `path`, then renames. Throws Failure.

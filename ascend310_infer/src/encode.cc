@@ -2,10 +2,12 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <opencv2/imgcodecs.hpp>
 
 #include "failure.h"
+#include "json_node.h"
 #include "label_map.h"
 #include "mask.h"
 
@@ -78,6 +80,12 @@ class Outputs {
   int slot_;
 };
 
+void expect_finite(const float* values, size_t count) {
+  bool finite = true;  // without a branch, so that the compiler turns the loop into vectors
+  for (size_t i = 0; i < count; ++i) finite &= std::abs(values[i]) <= std::numeric_limits<float>::max();
+  if (!finite) throw ImageError("the network returned scores that are not finite; " + kExportAgain);
+}
+
 std::string encode_labels(const Recipe& recipe, const Outputs& outputs, const Placement& placement) {
   cv::Mat labels;
   if (recipe.has_output("labels")) {
@@ -88,6 +96,7 @@ std::string encode_labels(const Recipe& recipe, const Outputs& outputs, const Pl
     labels = label_map(narrow, placement.valid, placement.original);
   } else {
     const Floats scores = outputs["scores"];
+    expect_finite(scores.data(), static_cast<size_t>(recipe.output("scores").elements() / recipe.batch));
     labels = label_map(scores.data(), static_cast<int>(recipe.class_names.size()), recipe.canvas, placement.valid,
                        placement.original);
   }

@@ -25,22 +25,31 @@ std::vector<std::string> names_in(const fs::path& list) {
   for (int number = 1; std::getline(file, line); ++number) {
     if (number == 1 && line.rfind(kByteOrderMark, 0) == 0) line.erase(0, kByteOrderMark.size());
     if (line.find('\0') != std::string::npos) {
-      throw Failure("--image_list=" + list.string() + ": line " + std::to_string(number) + " is not text");
+      throw Failure("--image_list=" + list.string() + ":" + std::to_string(number) + ": is not text");
     }
     std::istringstream words(line);
+    if ((words >> std::ws).eof()) continue;
     std::string name;
-    if (words >> std::quoted(name) && !name.empty()) names.push_back(name);
+    if (!(words >> std::quoted(name)) || name.empty()) {
+      throw Failure("--image_list=" + list.string() + ":" + std::to_string(number) +
+                    ": a name in double quotes that is empty or does not end; write \"a name.jpg\"");
+    }
+    names.push_back(name);
   }
   return names;
 }
 
 std::vector<std::string> names_of_folder(const fs::path& folder) {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    std::string suffix = entry.path().extension().string();
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    std::string suffix = entry->path().extension().string();
     std::transform(suffix.begin(), suffix.end(), suffix.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    if (kSuffixes.count(suffix)) names.push_back(entry.path().filename().string());
+    if (kSuffixes.count(suffix)) names.push_back(entry->path().filename().string());
+  }
+  if (error) {
+    throw Failure("--dataset_path=" + folder.string() + ": cannot be listed (" + error.message() + "); allow it");
   }
   std::sort(names.begin(), names.end());
   return names;
@@ -74,7 +83,7 @@ std::vector<ImageFile> list_images(const fs::path& dataset, const fs::path& list
     if (!is_new && other->second == image.name) continue;  // listed twice: one result
     if (!is_new) {
       throw Failure("'" + other->second + "' and '" + image.name + "' would have the same result file " + image.stem +
-                    "; rename one, or infer them into two folders");
+                    "; rename one, or name them in two lists (--image_list), each with a --result_path");
     }
     images.push_back(std::move(image));
   }

@@ -30,7 +30,7 @@ Status run(const Options& options) {
   const auto images = list_images(options.dataset_path, options.image_list);
   if (!options.dump_inputs.empty()) make_folder(options.dump_inputs);
   const Model model(options, recipe, 1);
-  const Results results(options.result_path, recipe, options.model_path);
+  Results results(options, recipe);
   const auto pending = without_result(images, results);
   std::cout << images.size() << " images, " << images.size() - pending.size() << " of them have a result already"
             << std::endl;

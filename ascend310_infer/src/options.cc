@@ -1,7 +1,10 @@
 #include "options.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <cstring>
+#include <fstream>
 #include <functional>
 #include <numeric>
 #include <thread>
@@ -83,6 +86,9 @@ void check_file(const std::string& flag, const fs::path& path) {
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) throw Failure(flag + "=" + path.string() + ": a folder; give a file");
   if (!fs::is_regular_file(path, ignored)) throw Failure(flag + "=" + path.string() + ": no such file");
+  if (!std::ifstream(path)) {
+    throw Failure(flag + "=" + path.string() + ": cannot be read (" + std::strerror(errno) + "); allow it");
+  }
 }
 
 void check(const Options& options) {

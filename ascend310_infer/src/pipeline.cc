@@ -6,15 +6,24 @@
 #include <thread>
 
 #include "failure.h"
+#include "fingerprint.h"
 
 namespace mindseg {
 namespace {
 
 int batches(const Model& model, int helpers) { return model.slots() + 2 * helpers + 1; }
 
+// File names have 255 bytes at most; ".unfinished-" and a suffix come to the stem.
+void expect_short_name(const ImageFile& image) {
+  constexpr size_t kLongestStem = 235;
+  if (image.stem.size() <= kLongestStem) return;
+  throw ImageError("the result's name, its path with __ for /, is above " + std::to_string(kLongestStem) +
+                   " bytes; rename it, or give a --dataset_path nearer to it");
+}
+
 }  // namespace
 
-Pipeline::Pipeline(const Model& model, const Recipe& recipe, const Results& results, std::filesystem::path dump_inputs,
+Pipeline::Pipeline(const Model& model, const Recipe& recipe, Results& results, std::filesystem::path dump_inputs,
                    int helpers)
     : model_(model),
       recipe_(recipe),
@@ -81,10 +90,13 @@ void Pipeline::decode_all() {
 
 void Pipeline::fill(Batch& batch, size_t image) {
   const ImageFile& file = (*images_)[image];
-  Job job{image, {file.name, {}, {}, static_cast<int>(batch.jobs.size())}, {}, Clock::now()};
+  Job job{image, {file.name, {}, {}, static_cast<int>(batch.jobs.size())}, {}, Clock::now(), {}};
   cv::Mat pixels;
   try {
-    pixels = decode_image(file.path);
+    expect_short_name(file);
+    const auto bytes = read_image(file.path);
+    job.fingerprint = fingerprint(bytes.data(), bytes.size());
+    pixels = decode_image(bytes);
   } catch (const ImageError& error) {
     failed(image, error.what());
     return;
@@ -130,7 +142,8 @@ void Pipeline::write_all() {
 void Pipeline::write(const Batch& batch, Job& job) {
   const auto started = Clock::now();
   try {
-    results_.store((*images_)[job.image], encode_result(recipe_, model_.outputs(), batch.outputs, job.placement));
+    const std::string content = encode_result(recipe_, model_.outputs(), batch.outputs, job.placement);
+    results_.store((*images_)[job.image], job.fingerprint, content);
   } catch (const ImageError& error) {
     failed(job.image, error.what());
     return;

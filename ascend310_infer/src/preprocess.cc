@@ -14,23 +14,6 @@ namespace fs = std::filesystem;
 namespace mindseg {
 namespace {
 
-std::vector<unsigned char> read_bytes(const fs::path& path) {
-  std::error_code error;
-  const auto status = fs::status(path, error);
-  if (!fs::exists(status)) throw ImageError("no such file");
-  if (fs::is_directory(status)) throw ImageError("a folder, not an image");
-  if (!fs::is_regular_file(status)) throw ImageError("not a regular file");
-  std::ifstream file(path, std::ios::binary);
-  const auto size = fs::file_size(path, error);
-  if (!file || error) throw ImageError("cannot be read");
-  std::vector<unsigned char> bytes(size);
-  if (!file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size))) {
-    throw ImageError("cannot be read to its end");
-  }
-  if (bytes.empty()) throw ImageError("is empty (0 bytes)");
-  return bytes;
-}
-
 // Whether a JPEG has its end marker. Older decoders fill what a cut file lacks with gray and only warn.
 bool jpeg_is_whole(const std::vector<unsigned char>& bytes) {
   constexpr unsigned char kStartOfImage = 0xD8, kEndOfImage = 0xD9, kFill = 0xFF;
@@ -81,8 +64,24 @@ Size fit_long_side(Size size, int side) {
 
 }  // namespace
 
-cv::Mat decode_image(const fs::path& path) {
-  const std::vector<unsigned char> bytes = read_bytes(path);
+std::vector<unsigned char> read_image(const fs::path& path) {
+  std::error_code error;
+  const auto status = fs::status(path, error);
+  if (!fs::exists(status)) throw ImageError(fs::status_known(status) ? "no such file" : error.message());
+  if (fs::is_directory(status)) throw ImageError("a folder, not an image");
+  if (!fs::is_regular_file(status)) throw ImageError("not a regular file");
+  std::ifstream file(path, std::ios::binary);
+  const auto size = fs::file_size(path, error);
+  if (!file || error) throw ImageError("cannot be read; allow it");
+  std::vector<unsigned char> bytes(size);
+  if (!file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size))) {
+    throw ImageError("cannot be read to its end");
+  }
+  if (bytes.empty()) throw ImageError("is empty (0 bytes)");
+  return bytes;
+}
+
+cv::Mat decode_image(const std::vector<unsigned char>& bytes) {
   cv::Mat image;
   try {
     image = cv::imdecode(bytes, cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION);

@@ -1,6 +1,5 @@
 #include "recipe.h"
 
-#include <cmath>
 #include <fstream>
 #include <functional>
 #include <numeric>
@@ -12,6 +11,7 @@ namespace {
 
 constexpr int64_t kMaxSide = 1 << 15;
 constexpr int64_t kMaxElements = int64_t{1} << 31;
+constexpr double kMaxColour = 1e6;
 constexpr int kMaxClasses = 255;  // label maps have 8 bits, and 255 is the ignore label
 
 const std::vector<std::string> kDtypes = {"float32", "float16", "int32", "int64", "uint8", "bool"};
@@ -37,13 +37,14 @@ std::vector<TensorSpec> read_tensors(const JsonNode& node) {
   return specs;
 }
 
-std::array<double, 3> read_triple(const JsonNode& node, bool positive) {
+// Three numbers on the scale of 8-bit images; far outside it the network's input overflows.
+std::array<double, 3> read_triple(const JsonNode& node, double low, const std::string& expected) {
   const auto items = node.items();
   if (items.size() != 3) node.fail("expected three numbers");
   std::array<double, 3> values{};
   for (size_t i = 0; i < 3; ++i) {
     values[i] = items[i].number();
-    if (!std::isfinite(values[i]) || (positive && values[i] <= 0)) items[i].fail("expected a positive number");
+    if (!(values[i] >= low && values[i] <= kMaxColour)) items[i].fail("expected " + expected);
   }
   return values;
 }
@@ -142,8 +143,8 @@ void read_geometry(const JsonNode& root, Recipe& recipe) {
 void read_colour(const JsonNode& root, Recipe& recipe) {
   recipe.bgr = root.at("decode").at("colour_order").choice({"RGB", "BGR"}) == 1;
   const JsonNode normalise = root.at("normalise");
-  recipe.mean = read_triple(normalise.at("mean"), false);
-  recipe.deviation = read_triple(normalise.at("std"), true);
+  recipe.mean = read_triple(normalise.at("mean"), -kMaxColour, "a number from -1e6 to 1e6");
+  recipe.deviation = read_triple(normalise.at("std"), 1 / kMaxColour, "a positive number from 1e-6 to 1e6");
   recipe.normalise_in_model = normalise.has("in_model") && normalise.at("in_model").flag();
   if (!recipe.normalise_in_model && recipe.inputs[0].dtype == MINDSEG_UINT8) {
     normalise.fail("uint8 inputs need in_model = true");
@@ -166,19 +167,21 @@ void read_postprocess(const JsonNode& root, Recipe& recipe) {
 
 }  // namespace
 
-nlohmann::json read_json(const std::filesystem::path& path) {
+nlohmann::json read_json(const std::filesystem::path& path, const std::string& remedy) {
   std::error_code ignored;
   std::ifstream file(path);
-  if (!file || std::filesystem::is_directory(path, ignored)) throw Failure(path.string() + ": cannot be read");
+  if (!file || std::filesystem::is_directory(path, ignored)) {
+    throw Failure(path.string() + ": cannot be read; allow it, or " + remedy);
+  }
   try {
     return nlohmann::json::parse(file);
   } catch (const nlohmann::json::exception& error) {
-    throw Failure(path.string() + ": is no JSON (" + error.what() + ")");
+    throw Failure(path.string() + ": is no JSON (" + error.what() + "); " + remedy);
   }
 }
 
 Recipe read_recipe(const std::filesystem::path& path) {
-  const nlohmann::json content = read_json(path);
+  const nlohmann::json content = read_json(path, kExportAgain);
   const JsonNode root(content, path.string());
   root.at("format").choice({"mindseg.preprocess"});
   root.at("version").integer(1, 1);

@@ -3,10 +3,14 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <iomanip>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "failure.h"
+#include "fingerprint.h"
 #include "json_node.h"
+#include "preprocess.h"
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -15,6 +19,25 @@ namespace mindseg {
 namespace {
 
 std::string text_of(const json& content) { return content.dump(1, ' ', false, json::error_handler_t::replace) + "\n"; }
+
+json measured(const Timing& timing) {
+  json latency = json::object();
+  for (const auto& [stage, p] : timing.percentiles()) {
+    latency[stage] = {{"p50", p.p50}, {"p90", p.p90}, {"p99", p.p99}};
+  }
+  return {{"images_per_second", timing.images_per_second()}, {"latency_ms", latency}};
+}
+
+// What an earlier run measured, for one that had nothing to do.
+json measured_before(const fs::path& index) {
+  json content;
+  if (std::ifstream file(index); file) content = json::parse(file, nullptr, false);
+  json result = measured(Timing());
+  for (auto& [key, value] : result.items()) {
+    if (content.is_object() && content.contains(key)) value = content[key];
+  }
+  return result;
+}
 
 }  // namespace
 
@@ -38,36 +61,70 @@ void write_whole(const fs::path& path, const std::string& content) {
   if (error) throw Failure(path.string() + ": cannot be written (" + error.message() + ")");
 }
 
-Results::Results(const fs::path& folder, const Recipe& recipe, const fs::path& model)
-    : folder_(folder), recipe_(recipe) {
+Results::Results(const Options& options, const Recipe& recipe) : folder_(options.result_path), recipe_(recipe) {
   make_folder(folder_);
-  const json own = {{"format", "mindseg.run"},
-                    {"version", 1},
-                    {"model", recipe.model},
-                    {"checkpoint_sha256", recipe.checkpoint_sha256},
-                    {"model_file_bytes", fs::file_size(model)}};
-  const fs::path path = folder_ / "run.json";
-  if (fs::exists(path)) {
-    if (read_json(path) != own) {
-      throw Failure("--result_path=" + folder_.string() +
-                    ": holds results of another model (run.json); give another folder");
-    }
-  } else if (!fs::is_empty(folder_)) {
-    throw Failure("--result_path=" + folder_.string() +
-                  ": holds files that are no results (no run.json); give another "
-                  "folder");
-  }
-  write_whole(path, text_of(own));
+  expect_own_folder(options);
   make_folder(folder_ / (recipe.task == Task::kSemantic ? "labels" : "detections"));
+  read_fingerprints();
+}
+
+void Results::expect_own_folder(const Options& options) const {
+  json content = read_json(options.preprocess, kExportAgain);
+  content.erase("files");  // an export to another format beside it adds one
+  const std::string recipe = text_of(content);
+  const json own = {{"format", "mindseg.run"},
+                    {"version", 2},
+                    {"model", recipe_.model},
+                    {"checkpoint_sha256", recipe_.checkpoint_sha256},
+                    {"model_file", fingerprint_of_file(options.model_path)},
+                    {"recipe", fingerprint(recipe.data(), recipe.size())}};
+  const fs::path path = folder_ / "run.json";
+  const std::string place = "--result_path=" + folder_.string() + ": holds ";
+  if (!fs::exists(path)) {
+    if (!fs::is_empty(folder_)) throw Failure(place + "files that are no results (no run.json); give another folder");
+    write_whole(path, text_of(own));
+  } else if (read_json(path, "give another --result_path") != own) {
+    throw Failure(place + "results of another model or recipe (run.json); give another folder");
+  }
+}
+
+// Lines `fingerprint "stem"`. A last one that was cut off is dropped.
+void Results::read_fingerprints() {
+  const fs::path path = folder_ / "fingerprints.txt";
+  std::string image, stem;
+  for (std::ifstream file(path); file >> image >> std::quoted(stem);) fingerprints_[stem] = image;
+  std::ostringstream whole;
+  for (const auto& [name, value] : fingerprints_) whole << value << ' ' << std::quoted(name) << '\n';
+  write_whole(path, whole.str());
+  journal_.open(path, std::ios::app);
 }
 
 std::string Results::relative(const ImageFile& image) const {
   return recipe_.task == Task::kSemantic ? "labels/" + image.stem + ".png" : "detections/" + image.stem + ".json";
 }
 
-bool Results::has(const ImageFile& image) const { return fs::is_regular_file(folder_ / relative(image)); }
+bool Results::has(const ImageFile& image) const {
+  std::error_code error;
+  const fs::path path = folder_ / relative(image);
+  const auto known = fingerprints_.find(image.stem);
+  const bool is_there = fs::is_regular_file(path, error) && fs::file_size(path, error) > 0;
+  if (!is_there || known == fingerprints_.end()) return false;
+  try {
+    const auto bytes = read_image(image.path);
+    if (fingerprint(bytes.data(), bytes.size()) == known->second) return true;
+  } catch (const ImageError&) {
+    return false;  // who works on it will say why
+  }
+  throw Failure(path.string() + ": is the result of another image than " + image.path.string() +
+                "; give another --result_path, or delete it");
+}
 
-void Results::store(const ImageFile& image, const std::string& content) const {
+void Results::store(const ImageFile& image, const std::string& fingerprint, const std::string& content) {
+  {  // first, so that no result is ever without
+    const std::lock_guard<std::mutex> lock(mutex_);
+    journal_ << fingerprint << ' ' << std::quoted(image.stem) << std::endl;
+    if (!journal_) throw Failure((folder_ / "fingerprints.txt").string() + ": cannot be written");
+  }
   write_whole(folder_ / relative(image), content);
 }
 
@@ -79,13 +136,9 @@ void Results::finish(const std::vector<ImageFile>& images, const std::vector<Out
                 {"model", recipe_.model},
                 {"checkpoint_sha256", recipe_.checkpoint_sha256},
                 {"class_names", recipe_.class_names},
-                {"images_per_second", timing.images_per_second()},
-                {"latency_ms", json::object()},
                 {"images", json::array()}};
+  index.update(timing.images() > 0 ? measured(timing) : measured_before(folder_ / "index.json"));
   if (recipe_.task == Task::kInstance) index["category_ids"] = recipe_.category_ids;
-  for (const auto& [stage, p] : timing.percentiles()) {
-    index["latency_ms"][stage] = {{"p50", p.p50}, {"p90", p.p90}, {"p99", p.p99}};
-  }
   for (size_t i = 0; i < images.size(); ++i) {
     const bool done = outcomes[i].error.empty();
     index["images"].push_back({{"file_name", images[i].name},

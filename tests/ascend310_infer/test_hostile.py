@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,16 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.ascend310_infer.tiny_models import SPEC, changed, instance_model, instance_spec, run, semantic_model
+from tests.ascend310_infer.tiny_models import (
+    SPEC,
+    changed,
+    constant_scores,
+    instance_model,
+    instance_spec,
+    run,
+    sanitizers,
+    semantic_model,
+)
 
 pytestmark = pytest.mark.slow
 ARRAYS = {"boxes": np.array([[[1, 1, 9, 9], [2, 2, 5, 5]]], np.float32), "labels": np.array([[1, 2]], np.int32),
@@ -43,7 +53,9 @@ SPECS = [
     ({"resize__size": [64, 65]}, 2, "long_side has a square canvas"),
     ({"resize__rule": "warp"}, 2, "resize.rule: expected one of: long_side"),
     ({"resize__interpolation": "cubic"}, 2, "interpolation: expected one of: bilinear"),
-    ({"normalise__std": [1, 0, 1]}, 2, r"std\[1\]: expected a positive number, found 0"),
+    ({"normalise__std": [1, 0, 1]}, 2, r"std\[1\]: expected a positive number from 1e-6 to 1e6, found 0"),
+    ({"normalise__std": [1, 1, 1e-308]}, 2, r"std\[2\]: expected a positive number from 1e-6"),
+    ({"normalise__mean": [1, 1e308, 1]}, 2, r"mean\[1\]: expected a number from -1e6 to 1e6, found 1e\+308"),
     ({"normalise__mean": [1, 2]}, 2, "mean: expected three numbers"),
     ({"decode__colour_order": "GBR"}, 2, "colour_order: expected one of: RGB, BGR"),
     ({"pad": {"position": "centre", "value": "zero_after_normalisation"}}, 2, "position: expected one of"),
@@ -109,8 +121,8 @@ def test_recipes(built, images, tmp_path):
         path = tmp_path / f"{n}.json"
         path.write_text(json.dumps(content))
         expect(run(built, model, images, tmp_path / "r", f"--preprocess={path}"), status, message)
-    for text, message in (("{", "is no JSON"), ("[]", "expected an object"), ("\0\xff", "is no JSON"),
-                          ("[" * 100_000, "is no JSON")):
+    for text, message in (("{", "is no JSON.*export the model again"), ("[]", "expected an object"),
+                          ("\0\xff", "is no JSON"), ("[" * 100_000, "is no JSON")):
         (tmp_path / "x.json").write_text(text, encoding="latin-1")
         expect(run(built, semantic, images, tmp_path / "r", f"--preprocess={tmp_path / 'x.json'}"), 2, message)
     assert not (tmp_path / "r").exists()
@@ -150,13 +162,54 @@ def test_folders_and_lists(built, images, tmp_path):
     expect(run(built, model, images, Path("/proc/r")), 2, "the folder cannot be made")
     expect(run(built, model, images, tmp_path / "other"), 2, "holds files that are no results")
     for n, (text, status, message) in enumerate([
-            (b"", 2, "names no image"), (b"\n \n", 2, "names no image"), (b"a\0b", 2, "line 1 is not text"),
-            (b"a.png\na.jpg", 2, "would have the same result file"), (b"\xff\xfe.png", 3, "no such file"),
+            (b"", 2, "names no image"), (b"\n \n", 2, "names no image"), (b"a\0b", 2, "list:1: is not text"),
+            (b"a.png\na.jpg", 2, "'a.png' and 'a.jpg' would have the same result file a; .*--image_list"),
+            (b'a.png\n"portrait.jpg label.png', 2, "list:2: a name in double quotes that is empty or does not end"),
+            (b'a.png\n\n"" label.png', 2, "list:3: a name in double quotes"),
+            (b"a.png\n" + b"a" * 5000, 3, "name.*1 of 2 images have no result"),
+            (b"\xff\xfe.png", 3, "no such file"),
             (b"/dev/zero", 3, "not a regular file"), (b"../" * 50 + b"etc/passwd", 3, "is not an image"),
             (b"a.png " + b"x" * 100_000, 0, "")]):
         (tmp_path / "list").write_bytes(text)
         expect(run(built, model, images, tmp_path / f"r{n}", f"--image_list={tmp_path / 'list'}"), status, message)
     expect(run(built, model, images, tmp_path / "r", f"--image_list={tmp_path}"), 2, "a folder; give a file")
+    for length in (235, 236):
+        shutil.copy(images / "a.png", tmp_path / "void" / f"{'x' * length}.png")
+    expect(run(built, model, tmp_path / "void", tmp_path / "r"), 3, "above 235 bytes; rename it.*1 of 2 images have no")
+    assert [path.name for path in (tmp_path / "r/labels").iterdir()] == [f"{'x' * 235}.png"]
+
+
+def test_what_may_not_be_read_is_named(built, images, tmp_path):
+    """A root's rights over all files are taken away, where these tests run as root."""
+    if os.geteuid() == 0 and not shutil.which("setpriv"):
+        pytest.skip("needs setpriv, or another user than root")
+    capabilities = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    model = semantic_model(tmp_path / "m")
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed.png").write_bytes((images / "a.png").read_bytes())
+    (tmp_path / "list").write_text("closed.png")
+    words = {"model_path": model, "dataset_path": images, "result_path": tmp_path / "r", "device_type": "CPU"}
+    for closed, changes, status, message in [
+            (tmp_path / "closed", {"dataset_path": tmp_path / "closed"}, 2,
+             r"--dataset_path=\S+closed: cannot be listed \(Permission denied\); allow it"),
+            (model, {}, 2, r"--model_path=\S+: cannot be read \(Permission denied\); allow it"),
+            (tmp_path / "closed.png", {"dataset_path": tmp_path, "image_list": tmp_path / "list"}, 3,
+             "closed.png: cannot be read; allow it")]:
+        mode = closed.stat().st_mode
+        closed.chmod(0)
+        ran = subprocess.run([*capabilities, built, *(f"--{k}={v}" for k, v in (words | changes).items())], text=True,
+                             capture_output=True, env=os.environ | sanitizers())
+        closed.chmod(mode)
+        expect(ran, status, message)
+
+
+def test_scores_that_are_not_finite(built, images, tmp_path):
+    for n, value in enumerate((np.nan, np.inf, -np.inf, 3e38)):
+        scores = np.zeros((3, 65, 65), np.float32)
+        scores[1, 2, 3] = value
+        model = constant_scores(tmp_path / f"m{n}", scores)
+        expect(run(built, model, images, tmp_path / f"r{n}"), 0 if n == 3 else 3, "" if n == 3 else "not finite")
+        assert (tmp_path / f"r{n}/labels/a.png").exists() == (n == 3)
 
 
 def test_results_that_cannot_be_written(built, images, tmp_path):
@@ -169,7 +222,7 @@ def test_results_that_cannot_be_written(built, images, tmp_path):
         (results / blocked / "full").mkdir(parents=True)  # a folder where a file has to go
         expect(run(built, model, images, results), 2, "cannot be written")
     (results / "run.json").write_text("{")
-    expect(run(built, model, images, results), 2, "run.json: is no JSON")
+    expect(run(built, model, images, results), 2, "run.json: is no JSON.*give another --result_path")
     expect(run(built, model, images, tmp_path / "r", "--dump_inputs=/dev/null/x"), 2, "the folder cannot be made")
 
 

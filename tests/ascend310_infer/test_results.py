@@ -1,5 +1,7 @@
 """Label maps and detections against the Python predictors', the result folder, and what a second run does."""
 import json
+import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +12,16 @@ from src.data import image_ops
 from src.deeplabv3.predict import to_image_frame
 from src.maskrcnn.predict import to_instances
 from src.maskrcnn.recipe import InputRecipe
-from tests.ascend310_infer.tiny_models import SPEC, changed, instance_model, instance_spec, run, save, semantic_model
+from tests.ascend310_infer.tiny_models import (
+    SPEC,
+    changed,
+    constant_scores,
+    instance_model,
+    instance_spec,
+    run,
+    save,
+    semantic_model,
+)
 
 pytestmark = pytest.mark.slow
 SIZES = {"landscape": (40, 90), "portrait": (131, 77), "square": (65, 65), "pixel": (1, 1), "line": (1, 30),
@@ -25,22 +36,6 @@ def images(tmp_path_factory):
         image = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
         (folder / f"{name}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
     return folder
-
-
-def constant_scores(folder, scores):
-    """A DeepLabV3 that finds `scores` (K, S, S) in every image."""
-    import onnx
-    from onnx import helper
-
-    nodes = [helper.make_node("ReduceMax", ["image"], ["top"], keepdims=0),
-             helper.make_node("Mul", ["top", "zero"], ["nothing"]),
-             helper.make_node("Add", ["nothing", "in"], ["scores"])]
-    names = [f"c{k}" for k in range(len(scores))]
-    side = scores.shape[1]
-    spec = changed(SPEC, class_names=names, outputs__0__shape=[1, *scores.shape], inputs__0__shape=[1, 3, side, side],
-                   resize__size=[side, side])
-    constants = [onnx.numpy_helper.from_array(scores[None], "in"), onnx.numpy_helper.from_array(np.float32(0), "zero")]
-    return save(folder, spec, nodes, {"image": [1, 3, side, side]}, {"scores": [1, *scores.shape]}, constants)
 
 
 @pytest.mark.parametrize("build", ["program", "sanitized"])
@@ -157,21 +152,47 @@ def test_a_restart_goes_on_and_unreadable_images_are_counted(program, images, tm
 
     kept = results / "labels/sub__landscape.png"
     kept.write_bytes(b"kept as it is")
-    (results / "labels/sub__square.png").unlink()
+    (results / "labels/sub__square.png").write_bytes(b"")
+    with (results / "fingerprints.txt").open("a") as journal:
+        journal.write('0123456789abcdef-12 "cu')  # as a power cut leaves it
     (folder / "cut.jpg").write_bytes((images / "pixel.png").read_bytes())
     (tmp_path / "list.txt").write_text("sub/landscape.png\ncut.jpg\nsub/square.png\n")
-    ran = run(program, model, folder, results, f"--image_list={tmp_path / 'list.txt'}")
+    again = (program, model, Path("images"), Path("r"), "--image_list=list.txt")
+    ran = run(*again, cwd=tmp_path)
     assert ran.returncode == 0 and "3 images, 1 of them have a result already" in ran.stdout
     assert kept.read_bytes() == b"kept as it is"
-    assert all(i["result"] for i in json.loads((results / "index.json").read_text())["images"])
+    index = json.loads((results / "index.json").read_text())
+    assert all(i["result"] for i in index["images"])
+    ran = run(*again, cwd=tmp_path)
+    assert ran.returncode == 0 and "3 images, 3 of them have a result already" in ran.stdout
+    assert json.loads((results / "index.json").read_text()) == index  # speed included
 
 
-def test_results_of_another_model_are_refused(program, images, tmp_path):
-    first, second = semantic_model(tmp_path / "a"), semantic_model(
-        tmp_path / "b", changed(SPEC, checkpoint__sha256="cd" * 32))
-    assert run(program, first, images, tmp_path / "r").returncode == 0
-    before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
-    ran = run(program, second, images, tmp_path / "r")
-    assert ran.returncode == 2 and "results of another model" in ran.stderr
-    assert before == {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
+def fnv1a(data: bytes) -> str:
+    value = 0xcbf29ce484222325
+    for byte in data:
+        value = (value ^ byte) * 0x100000001b3 % 2 ** 64
+    return f"{value:016x}-{len(data)}"
+
+
+def test_results_of_another_model_or_of_other_images_are_refused(program, images, tmp_path):
+    assert fnv1a(b"foobar") == "85944171f73967e8-6"  # of the algorithm's publication
+    first, results = semantic_model(tmp_path / "a"), tmp_path / "r"
+    assert run(program, first, images, results).returncode == 0
+    assert json.loads((results / "run.json").read_text())["model_file"] == fnv1a(first.read_bytes())
+    written = (results / "fingerprints.txt").read_text().splitlines()
+    assert sorted(written) == sorted(f'{fnv1a((images / f"{n}.png").read_bytes())} "{n}"' for n in SIZES)
+    before = {path: path.read_bytes() for path in results.rglob("*") if path.name != "fingerprints.txt"
+              and path.is_file()}
+    other_model = "results of another model or recipe"
+    for n, (spec, seed, folder, message) in enumerate([
+            (changed(SPEC, checkpoint__sha256="cd" * 32), 0, images, other_model), (SPEC, 1, images, other_model),
+            (changed(SPEC, normalise__mean=[1, 2, 3]), 0, images, other_model),
+            (SPEC, 0, tmp_path / "other", r"square.png: is the result of another image than .*other/square.png"),
+            (changed(SPEC, files={"ONNX": "model.onnx", "MINDIR": "m.mindir"}), 0, images, None)]):
+        (tmp_path / "other").mkdir(exist_ok=True)
+        (tmp_path / "other/square.png").write_bytes((images / "pixel.png").read_bytes())
+        ran = run(program, semantic_model(tmp_path / f"m{n}", spec, seed=seed), folder, results)
+        assert ran.returncode == (2 if message else 0) and re.search(message or "", ran.stderr), ran.stderr
+        assert before == {path: path.read_bytes() for path in before}
 

@@ -35,11 +35,12 @@ def sanitizers() -> dict[str, str]:
             "LD_LIBRARY_PATH": ":".join([*filter(None, [os.environ.get("LD_LIBRARY_PATH")]), *own])}
 
 
-def run(program: Path, model: Path, images: Path, results: Path, *flags: str) -> subprocess.CompletedProcess:
+def run(program: Path, model: Path, images: Path, results: Path, *flags: str,
+        cwd: Path | None = None) -> subprocess.CompletedProcess:
     """Run the program."""
     command = [program, f"--model_path={model}", f"--dataset_path={images}", f"--result_path={results}",
                "--device_type=CPU", "--threads=1", *flags]
-    return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=300,
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=300, cwd=cwd,
                           env=os.environ | sanitizers())
 
 
@@ -69,6 +70,22 @@ def semantic_model(folder: Path, spec: dict = SPEC, *, seed: int = 0) -> Path:
              helper.make_node("Softmax", ["logits"], ["scores"], axis=1)]
     return save(folder, spec, nodes, {"image": shape}, {"scores": [shape[0], classes, *shape[2:]]},
                 [onnx.numpy_helper.from_array(weight, "weight")])
+
+
+def constant_scores(folder: Path, scores: np.ndarray) -> Path:
+    """A DeepLabV3 that finds `scores` (K, S, S) in every image."""
+    import onnx
+    from onnx import helper
+
+    nodes = [helper.make_node("ReduceMax", ["image"], ["top"], keepdims=0),
+             helper.make_node("Mul", ["top", "zero"], ["nothing"]),
+             helper.make_node("Add", ["nothing", "in"], ["scores"])]
+    names = [f"c{k}" for k in range(len(scores))]
+    side = scores.shape[1]
+    spec = changed(SPEC, class_names=names, outputs__0__shape=[1, *scores.shape], inputs__0__shape=[1, 3, side, side],
+                   resize__size=[side, side])
+    constants = [onnx.numpy_helper.from_array(scores[None], "in"), onnx.numpy_helper.from_array(np.float32(0), "zero")]
+    return save(folder, spec, nodes, {"image": [1, 3, side, side]}, {"scores": [1, *scores.shape]}, constants)
 
 
 def instance_spec(arrays: dict[str, np.ndarray], *, height: int, width: int, **postprocess) -> dict:

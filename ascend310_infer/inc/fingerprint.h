@@ -1,0 +1,28 @@
+// Tells whether two contents are the same: FNV-1a of 64 bits, and the number of bytes. Against chance, not forgery.
+#ifndef MINDSEG_FINGERPRINT_H_
+#define MINDSEG_FINGERPRINT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace mindseg {
+
+class Fingerprint {
+ public:
+  void add(const void* data, size_t bytes);
+  std::string text() const;  // 16 hexadecimal digits, "-", the number of bytes
+
+ private:
+  uint64_t hash_ = 0xcbf29ce484222325;
+  uint64_t bytes_ = 0;
+};
+
+std::string fingerprint(const void* data, size_t bytes);
+
+// Of a file's content, read in pieces. Throws Failure.
+std::string fingerprint_of_file(const std::filesystem::path& path);
+
+}  // namespace mindseg
+#endif  // MINDSEG_FINGERPRINT_H_
