@@ -11,6 +11,19 @@ free_name() {
     echo "$path"
 }
 
+# make_output_folder: make $infer_path.
+make_output_folder() {
+    local folder=${infer_path:-.}
+    mkdir -p "$folder" 2>/dev/null && [[ -w $folder ]] ||
+        die "infer_path=$folder: cannot be made or written to; give infer_path another folder"
+}
+
+# refuse_task TASK MODEL LAUNCHER: stop where preprocess.json beside MODEL says that it is for LAUNCHER.
+refuse_task() {
+    ! grep -Eqs "\"task\": *\"$1\"" "$(dirname "$2")/preprocess.json" ||
+        usage_error "'$2' is a model of another task ($1, says preprocess.json); give it to scripts/$3/run_infer_310.sh"
+}
+
 # infer_and_score MODEL DEVICE_ID DATASET LIST TRUTH...: build the program, run it over LIST, score by postprocess.py TRUTH...
 # Results in result_Files, logs in infer.log and acc.log, all in $infer_path. An inference that was stopped goes on.
 # Unreadable images end in status 3, after the others were scored.
@@ -18,7 +31,6 @@ infer_and_score() {
     local model=$1 device=$2 dataset=$3 list=$4 folder=${infer_path:-.} root program log status=0
     shift 4
     root=$(project_root)
-    mkdir -p "$folder"
     log=$(free_name "$folder/infer.log")
     program=$("$root/ascend310_infer/build.sh" 2>"$folder/build.log") ||
         { cat "$folder/build.log" >&2; die "the program was not built, see above and $folder/build.log"; }

@@ -20,7 +20,16 @@ expected="expected MINDIR_PATH DATA_PATH DATA_ROOT DATA_LIST [DEVICE_ID]"
 [[ -d $3 ]] || usage_error "DATA_ROOT '$3' is no folder; $expected"
 [[ -f $4 ]] || usage_error "DATA_LIST '$4' is no file; $expected"
 expect_device "${5:-0}"
-read -r first _ <"$4" || true
-dataset=$2
-[[ -f $2/$first ]] || dataset=$3
-infer_and_score "$1" "${5:-0}" "$dataset" "$4" --data_root="$3" --data_lst="$4"
+refuse_task instance "$1" maskrcnn
+make_output_folder
+list=$4
+if [[ ! $2 -ef $3 ]]; then  # a list with the absolute paths of what is in DATA_PATH; from DATA_ROOT, the rest stays
+    found=$(realpath --no-symlinks "$2")
+    [[ $found != *[[:space:]]* ]] || die "DATA_PATH '$found': a list cannot hold paths with blanks; rename the folder"
+    list=$(free_name "${infer_path:-.}/images.txt")
+    sed '1s/^\xef\xbb\xbf//' "$4" | while read -r image label || [[ -n $image ]]; do
+        [[ ! -f $found/$image ]] || image=$found/$image
+        echo "$image $label"
+    done >"$list"
+fi
+infer_and_score "$1" "${5:-0}" "$3" "$list" --data_root="$3" --data_lst="$list"

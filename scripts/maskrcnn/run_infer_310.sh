@@ -19,7 +19,8 @@ expected="expected AIR_PATH DATA_PATH ANN_FILE_PATH [DEVICE_ID]"
 [[ -d $2 ]] || usage_error "DATA_PATH '$2' is no folder; $expected"
 [[ -f $3 ]] || usage_error "ANN_FILE_PATH '$3' is no file; $expected"
 expect_device "${4:-0}"
-list=${infer_path:-.}/images.txt
-mkdir -p "${infer_path:-.}"
+refuse_task semantic "$1" deeplabv3
+make_output_folder
+list=$(free_name "${infer_path:-.}/images.txt")
 "$(python_command)" "$(project_root)/src/tools/list_coco_images.py" --ann_file="$3" --out="$list"
 infer_and_score "$1" "${4:-0}" "$2" "$list" --ann_file="$3" --img_path="$2"

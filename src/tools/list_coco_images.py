@@ -1,6 +1,7 @@
 """Write the list of a COCO file's images for offline inference: `list_coco_images.py --ann_file=JSON --out=FILE`.
 
-One file name a line, in double quotes where it has blanks.
+One file name a line; one that has blanks or starts with a double quote stands in double quotes, where double quotes and
+backslashes have a backslash before them.
 """
 from __future__ import annotations
 
@@ -24,9 +25,19 @@ def main() -> int:
         if not getattr(args, name):
             raise InputError(f"--{name} is missing")
     names = [image["file_name"] for image in read_annotations(args.ann_file)["images"]]
-    lines = [f'"{name}"' if len(name.split()) > 1 else name for name in names]
+    lines = [quoted(name, args.ann_file) for name in names]
     Path(args.out).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return 0
+
+
+def quoted(name: str, place: str) -> str:
+    """A file name as the first word of a line; InputError where no line can hold it."""
+    if not name or "\n" in name or "\0" in name:
+        raise InputError(f"{place}: file_name {name!r} cannot stand in a line of a list; rename the image")
+    if not name.startswith('"') and not any(map(str.isspace, name)):
+        return name
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 if __name__ == "__main__":

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 from tests.ascend310_infer.tiny_models import instance_model, instance_spec, semantic_model
-from tests.tiny_coco import write_coco
+from tests.tiny_coco import CATEGORIES, content, write_coco
 from tests.tiny_seg import write_data
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
-def start(model: str, *words, cwd: Path, shell: str = "sh") -> subprocess.CompletedProcess:
+def start(model: str, *words, cwd: Path, shell: str = "sh", **variables: str) -> subprocess.CompletedProcess:
     environment = {k: v for k, v in os.environ.items() if k != "MS_LITE_HOME"}
     return subprocess.run([shell, SCRIPTS / model / "run_infer_310.sh", *map(str, words)], cwd=cwd, text=True,
-                          capture_output=True, env=environment | {"DEVICE_TYPE": "CPU", "PYTHON": sys.executable})
+                          capture_output=True,
+                          env=environment | {"DEVICE_TYPE": "CPU", "PYTHON": sys.executable} | variables)
 
 
 @pytest.mark.parametrize("model, words, message", [
@@ -38,6 +39,34 @@ def test_what_is_missing_is_named(model, words, message, tmp_path):
     assert not (tmp_path / "result_Files").exists()
 
 
+@pytest.mark.parametrize("model, task, words, other", [
+    ("deeplabv3", "instance", ["file", ".", ".", "file"], "maskrcnn"),
+    ("maskrcnn", "semantic", ["file", ".", "file"], "deeplabv3")])
+def test_a_model_of_the_other_task_is_refused_before_any_work(model, task, words, other, tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "preprocess.json").write_text(json.dumps({"version": 1, "task": task}, indent=1))
+    ran = start(model, *words, cwd=tmp_path)
+    assert ran.returncode == 2 and f"give it to scripts/{other}/run_infer_310.sh" in ran.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "preprocess.json"}
+    (tmp_path / "preprocess.json").unlink()
+    nowhere = start(model, *words, cwd=tmp_path, infer_path="/proc/none")
+    assert nowhere.returncode == 2 and "infer_path=/proc/none: cannot be made or written to" in nowhere.stderr
+
+
+def test_file_names_of_a_list_keep_blanks_quotes_and_backslashes(tmp_path):
+    tool = [sys.executable, SCRIPTS.parent / "src/tools/list_coco_images.py", f"--ann_file={tmp_path / 'a.json'}",
+            f"--out={tmp_path / 'list'}"]
+    names = ["1.jpg", "a b.jpg", 'a "b".jpg', '"a".jpg', 'a"b.jpg', "a\\b c.jpg", "a\\b.jpg", " a.jpg"]
+    for extra, status in (([], 0), (["a\nb.jpg"], 2)):
+        images = [{"id": n, "file_name": name, "height": 9, "width": 9} for n, name in enumerate(names + extra)]
+        (tmp_path / "a.json").write_text(json.dumps({"images": images, "annotations": [], "categories": CATEGORIES}))
+        ran = subprocess.run(tool, capture_output=True, text=True)
+        assert ran.returncode == status, ran.stderr
+    assert "'a\\nb.jpg' cannot stand in a line" in ran.stderr
+    assert (tmp_path / "list").read_text().splitlines() == [
+        "1.jpg", '"a b.jpg"', r'"a \"b\".jpg"', r'"\"a\".jpg"', 'a"b.jpg', r'"a\\b c.jpg"', "a\\b.jpg", '" a.jpg"']
+
+
 @pytest.mark.slow
 def test_deeplab_from_images_to_mean_iou(program, tmp_path):
     data_lst, model = write_data(tmp_path / "data", 3), semantic_model(tmp_path / "m")
@@ -47,21 +76,42 @@ def test_deeplab_from_images_to_mean_iou(program, tmp_path):
     accuracy = (tmp_path / "acc.log").read_text()
     assert "mean IoU 0." in accuracy and "3 images" in accuracy and accuracy.startswith("class")
     assert "3 images, 0 of them have a result already" in (tmp_path / "infer.log").read_text()
-    (tmp_path / "data/images/1.jpg").write_bytes(b"no image")  # has its result already
     again = start("deeplabv3", *words, 0, cwd=tmp_path, shell="bash")
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "acc_2.log").read_text() == accuracy
     assert "3 images, 3 of them have a result already" in (tmp_path / "infer_2.log").read_text()
-    (tmp_path / "result_Files/labels/images__1.png").unlink()
+    image, result = tmp_path / "data/images/1.jpg", tmp_path / "result_Files/labels/images__1.png"
+    image.write_bytes((tmp_path / "data/images/2.jpg").read_bytes())
+    other = start("deeplabv3", *words, cwd=tmp_path)
+    assert other.returncode == 2 and "images__1.png: is the result of another image" in other.stdout
+    image.write_bytes(b"no image")
+    result.unlink()
     unreadable = start("deeplabv3", *words, cwd=tmp_path)
     assert unreadable.returncode == 3
     assert "1 images without a result did not count: ['images/1.jpg']" in (tmp_path / "acc_3.log").read_text()
 
 
 @pytest.mark.slow
+def test_images_are_looked_up_in_both_folders(program, tmp_path):
+    data_lst, model = write_data(tmp_path / "data", 3), semantic_model(tmp_path / "m")
+    alone = start("deeplabv3", model, tmp_path / "data", tmp_path / "data", data_lst, cwd=tmp_path, infer_path="alone")
+    assert alone.returncode == 0, alone.stderr
+    (tmp_path / "more/images").mkdir(parents=True)
+    (tmp_path / "data/images/1.jpg").rename(tmp_path / "more/images/1.jpg")
+    data_lst.write_bytes(b"\xef\xbb\xbf" + data_lst.read_bytes().replace(b"\n", b"\r\n"))
+    both = start("deeplabv3", model, "more", "data", data_lst, cwd=tmp_path, infer_path="both")
+    assert both.returncode == 0, both.stdout + both.stderr
+    assert (tmp_path / "both/acc.log").read_text() == (tmp_path / "alone/acc.log").read_text()
+    names = {path.name for path in (tmp_path / "both/result_Files/labels").iterdir()}
+    assert {"images__0.png", "images__2.png"} < names and len(names) == 3
+
+
+@pytest.mark.slow
 def test_mask_rcnn_from_images_to_average_precision(program, tmp_path):
     """The model finds one dog, where it is in every image: 24 x 32 images fill a canvas of 48 x 64."""
-    ann_file = write_coco(tmp_path / "data")
+    data = content()
+    data["images"][0]["file_name"] = 'the "first" \\ dog.jpg'
+    ann_file = write_coco(tmp_path / "data", data)
     arrays = {"boxes": np.array([[[8, 12, 24, 22]]], np.float32), "labels": np.array([[2]], np.int32),
               "scores": np.array([[0.9]], np.float32), "valid": np.array([[True]]),
               "masks": np.ones((1, 1, 28, 28), np.float32)}
