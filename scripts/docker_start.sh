@@ -22,6 +22,7 @@ if [[ ${1:-} == --dry_run ]]; then
     dry_run=yes
     shift
 fi
+[[ ${1:-} != -* ]] || usage_error "$1: unknown flag; a command starts with its program"
 
 command=(docker run --rm --ipc=host --network=host --ulimit memlock=-1)
 [[ ! -t 0 ]] || command+=(-it)

@@ -84,7 +84,9 @@ def test_docker_start_prints_the_whole_command(tmp_path):
 
 
 @pytest.mark.parametrize("words, message", [(["image", "/tmp"], "expected IMAGE DATA_DIR MODEL_DIR"),
-                                            (["image", "/nowhere", "/tmp"], "/nowhere: no such folder")])
+                                            (["image", "/nowhere", "/tmp"], "/nowhere: no such folder"),
+                                            (["image", "/tmp", "/tmp", "--dryrun"], "--dryrun: unknown flag"),
+                                            (["image", "/tmp", "/tmp", "--dry_run", "-x"], "-x: unknown flag")])
 def test_docker_start_names_what_is_missing(words, message):
     ran = script("docker_start.sh", *words)
     assert ran.returncode == 2 and message in ran.stderr
