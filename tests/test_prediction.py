@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from predict import claim
 from src import prediction, tasks
 from src.contract import InputError, Instances, LabelMap
 from src.data.decode import decode_image
@@ -111,10 +112,27 @@ def test_a_folder_with_a_video_and_a_bad_file_from_another_directory(deeplab, tm
     assert sorted(p.name for p in (out / "labels").glob("clip_*")) == [f"clip_{n:06d}.png" for n in (1, 2, 3)]
     assert int(cv2.VideoCapture(str(out / "overlays/clip.mp4")).get(cv2.CAP_PROP_FRAME_COUNT)) == 3
     assert not list(out.rglob(".unfinished*"))
+    _a_used_folder_is_its_models(deeplab, tmp_path)
+
+
+def _a_used_folder_is_its_models(model: Path, folder: Path) -> None:
+    """`folder`/out holds results of `model`: it may overwrite them, another model and an unknown one may not."""
+    out = folder / "out"
+    claim(out, model)
+    (folder / "copy.ckpt").write_bytes(model.read_bytes())
+    claim(out, folder / "copy.ckpt")
+    (folder / "other.ckpt").write_bytes(b"other weights")
+    with pytest.raises(InputError, match="--output_dir=.*out: holds results of another model .*give another folder"):
+        claim(out, folder / "other.ckpt")
+    (out / "run.json").unlink()
+    with pytest.raises(InputError, match="out: holds index.json, and no run.json says of which model; give another"):
+        claim(out, model)
+    claim(folder / "in", model)  # other files are no results
 
 
 @pytest.mark.parametrize("words, message", [
     (["--model_path=no.ckpt", "x.jpg"], "--model_path=no.ckpt: no such file"),
+    (["--model_path=other", "x.jpg"], "--model_path=other: is a folder"),
     (["--model_path={}", "nowhere"], "nowhere: no such file or folder"),
     (["--model_path={}", "empty"], "empty: no image or video that can be read"),
     (["--model_path={}", "--output_dir=a.jpg", "a.jpg"], "--output_dir=a.jpg: a file; name a folder"),
