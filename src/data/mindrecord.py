@@ -212,7 +212,7 @@ class RecordSource:
 
     def _record(self, sample_id: int, row: dict[str, np.ndarray]) -> Record:
         shard = int(np.searchsorted(self._starts, sample_id, side="right")) - 1
-        place = f"{self.files[shard]}:row {sample_id - self._starts[shard]} (the build's --verify finds damage)"
+        place = f"{self.files[shard]}:row {sample_id - self._starts[shard]} (if the file is damaged, --verify says so)"
         image, target = (row["image"], row["target"]) if "image" in row else (row["data"], row["label"])
         image_id = int(row["image_id"].item()) if "image_id" in row else sample_id + 1
         # Byte columns arrive as one fixed-width string: its buffer has the trailing zeros that its value lacks.

@@ -71,6 +71,8 @@ def make_lists(data_root: str | Path, out_dir: str | Path = "", workers: int = 2
         extra = [name for name in without(names, val, sbd) if name not in set(train)]
         folders = Folders(sbd / "img", sbd / "cls", sbd / "cls_png_gray", out / _SBD_PLACE / "cls_png_gray")
         lists[AUG] = pairs(extra, folders, workers) + lists[TRAIN]
+    if not any(lists.values()):
+        raise InputError(f"{voc / _SPLITS}: train.txt and val.txt name no image; restore them")
     out.mkdir(parents=True, exist_ok=True)
     return {_write_list(out / name, rows, root): len(rows) for name, rows in lists.items() if rows}
 
@@ -111,7 +113,12 @@ def pairs(names: Sequence[str], folders: Folders, workers: int) -> list[Pair]:
     Raises:
         InputError: naming the images and labels that are missing or cannot be converted.
     """
-    images = {path.stem: path for path in sorted(folders.images.iterdir())} if folders.images.is_dir() else {}
+    images: dict[str, Path] = {}
+    wanted = set(names)
+    for path in sorted(folders.images.iterdir()) if folders.images.is_dir() else ():
+        if images.setdefault(path.stem, path) != path and path.stem in wanted:
+            raise InputError(f"{path}: {images[path.stem].name} has the same name; a split cannot tell them apart, "
+                             "remove one of them")
     rows, bad = [], []
 
     def label(name: str) -> Path | str:
@@ -176,9 +183,18 @@ def read_sbd_label(path: Path) -> np.ndarray:
 
     try:
         label = io.loadmat(path)["GTcls"][0]["Segmentation"][0]
-    except (OSError, LookupError, ValueError, TypeError, NotImplementedError, zlib.error, MatReadError) as error:
+    except (OSError, LookupError, ValueError, TypeError, NotImplementedError, UnboundLocalError, zlib.error,
+            MatReadError) as error:  # scipy's reader raises all of these for damaged files
         raise InputError(f"{path}: not an SBD class label ({type(error).__name__}: {error}); restore it") from error
-    return np.ascontiguousarray(label, np.uint8)
+    label = np.asarray(label)
+    if label.dtype.kind not in "uif" or label.ndim != 2 or not label.size:
+        raise InputError(f"{path}: GTcls.Segmentation is {label.dtype} of shape {label.shape}, expected (H, W) class "
+                         "indices; restore it")
+    whole = label.astype(np.uint8)
+    if (whole != label).any():
+        raise InputError(f"{path}: GTcls.Segmentation holds {label[whole != label][0]}, expected class indices 0..255; "
+                         "restore it")
+    return np.ascontiguousarray(whole)
 
 
 def voc_colours() -> np.ndarray:
@@ -194,6 +210,10 @@ def voc_colours() -> np.ndarray:
 def _write_list(path: Path, rows: Sequence[Pair], root: Path) -> Path:
     """Write a list in one step; another one of that name is kept beside it."""
     shown = [[str(p.relative_to(root) if p.is_relative_to(root) else p) for p in row] for row in rows]
+    blank = next((p for row in shown for p in row if " " in p), None)
+    if blank:
+        raise InputError(f"{blank!r} has a blank, which separates the columns of a list; rename it, or choose another "
+                         "--out_dir")
     text = "".join(" ".join(row) + "\n" for row in shown)
     if path.is_file() and path.read_text(encoding="utf-8", errors="replace") != text:
         number = next(n for n in range(1, 1000000) if not path.with_name(f"{path.name}.{n}").exists())

@@ -19,6 +19,7 @@ from src.data.coco_check import RecordCheck
 from src.data.instances import MAX_CLASSES
 from src.data.manifest import Manifest, manifest_path
 from src.data.txt import TxtSource
+from src.tools.flag_types import number_in
 from src.tools.progress import progress_display
 
 log = logging.getLogger(__name__)
@@ -41,16 +42,18 @@ def parse_args() -> argparse.Namespace:
     add_flag(parser, "anno_path", "", "other: the text file")
     add_flag(parser, "num_classes", 0, "other: number of classes, background included, where they have no names")
     add_flag(parser, "dst_path", "", "path of the MindRecord file; shards append their number")
-    add_flag(parser, "num_shards", 0, "number of files, 1..1000; 0: one for every 128 MiB")
+    add_flag(parser, "num_shards", 0, "number of files, 1..1000; 0: one for every 128 MiB",
+             type=number_in(int, 0, 1000))
     add_flag(parser, "shuffle", False, "store the records in a random order, fixed by --seed")
-    add_flag(parser, "seed", 1, "of --shuffle")
+    add_flag(parser, "seed", 1, "of --shuffle", type=number_in(int, 0))
     add_flag(parser, "check", "full", "annotations are always checked; full: decode every image; size: compare the "
              "size in its header; none: do not look at images", choices=("full", "size", "none"))
     add_flag(parser, "on_bad", "error", "what bad images and annotations do: error: nothing is written; skip: such "
              "images are left out", choices=("error", "skip"))
-    add_flag(parser, "workers", 0, "threads that read and check; 0: one a processor")
+    add_flag(parser, "workers", 0, "threads that read and check; 0: one a processor", type=number_in(int, 0, 1024))
     add_flag(parser, "overwrite", False, "replace finished records of other data or other options")
-    add_flag(parser, "wait_seconds", 3600.0, "how long to wait for another process that builds the same records")
+    add_flag(parser, "wait_seconds", 3600.0, "how long to wait for another process that builds the same records",
+             type=number_in(float, 0))
     add_flag(parser, "verify", False, "read the records again and compare; without data flags do only that")
     args = parser.parse_args()
     args.coco_classes = tuple(name.strip() for name in args.coco_classes.split(",")) if args.coco_classes else ()

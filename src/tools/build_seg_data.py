@@ -15,6 +15,7 @@ from src.data import mindrecord
 from src.data.checks import describe_bad
 from src.data.manifest import Manifest, manifest_path
 from src.data.voc import ListSource, RecordCheck
+from src.tools.flag_types import number_in
 from src.tools.progress import progress_display
 
 log = logging.getLogger(__name__)
@@ -25,18 +26,20 @@ def parse_args() -> argparse.Namespace:
     add_flag(parser, "data_root", "", "folder that the list's relative paths start from")
     add_flag(parser, "data_lst", "", "list file with lines `image label`")
     add_flag(parser, "dst_path", "", "path of the MindRecord file; shards append their number")
-    add_flag(parser, "num_shards", 0, "number of files, 1..1000; 0: one for every 128 MiB")
+    add_flag(parser, "num_shards", 0, "number of files, 1..1000; 0: one for every 128 MiB",
+             type=number_in(int, 0, 1000))
     add_flag(parser, "shuffle", False, "store the records in a random order, fixed by --seed")
-    add_flag(parser, "seed", 1, "of --shuffle")
+    add_flag(parser, "seed", 1, "of --shuffle", type=number_in(int, 0))
     add_flag(parser, "check", "full", "full: decode every image and label; size: compare their headers; none",
              choices=("full", "size", "none"))
     add_flag(parser, "on_bad", "error", "what bad records do: error: nothing is written; skip: they are left out",
              choices=("error", "skip"))
-    add_flag(parser, "num_classes", 21, "labels hold 0..num_classes-1")
-    add_flag(parser, "ignore_label", 255, "label value of pixels without a class")
-    add_flag(parser, "workers", 0, "threads that read and check; 0: one a processor")
+    add_flag(parser, "num_classes", 21, "labels hold 0..num_classes-1", type=number_in(int, 1, 255))
+    add_flag(parser, "ignore_label", 255, "label value of pixels without a class", type=number_in(int, 0, 255))
+    add_flag(parser, "workers", 0, "threads that read and check; 0: one a processor", type=number_in(int, 0, 1024))
     add_flag(parser, "overwrite", False, "replace finished records of another list or other options")
-    add_flag(parser, "wait_seconds", 3600.0, "how long to wait for another process that builds the same records")
+    add_flag(parser, "wait_seconds", 3600.0, "how long to wait for another process that builds the same records",
+             type=number_in(float, 0))
     add_flag(parser, "verify", False, "read the records again and compare; without --data_lst do only that")
     args = parser.parse_args()
     if not args.dst_path:
@@ -44,10 +47,8 @@ def parse_args() -> argparse.Namespace:
     if not (args.data_root and args.data_lst) and (args.data_root or args.data_lst or not args.verify):
         missing = "--data_lst" if args.data_root else "--data_root"
         raise InputError(f"{missing} is missing; give the data's folder and a list of src/tools/get_dataset_lst.py")
-    if not 1 <= args.num_classes <= 256:
-        raise InputError(f"--num_classes={args.num_classes}: a label PNG tells 1 to 256 classes apart")
-    if not 0 <= args.ignore_label <= 255:
-        raise InputError(f"--ignore_label={args.ignore_label}: a label PNG holds 0..255")
+    if args.ignore_label < args.num_classes:
+        raise InputError(f"--ignore_label={args.ignore_label} is a class index (--num_classes={args.num_classes})")
     return args
 
 

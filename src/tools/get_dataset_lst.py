@@ -10,17 +10,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from src.config import Parser, add_flag, entry_point
 from src.contract import InputError
 from src.data import voc_layout
+from src.tools.flag_types import number_in
 
 
 def main() -> int:
     parser = Parser(description=__doc__)
     add_flag(parser, "data_root", "", "folder with VOCdevkit/VOC2012 and benchmark_RELEASE/dataset, or in VOC's layout")
     add_flag(parser, "out_dir", "", "folder for gray labels and lists where data_root cannot be written to")
-    add_flag(parser, "workers", 2, "threads that convert labels")
+    add_flag(parser, "workers", 2, "threads that convert labels", type=number_in(int, 1, 1024))
     args = parser.parse_args()
     if not args.data_root:
         raise InputError("--data_root is missing; give the folder that holds VOCdevkit, or one in VOC's layout")
-    for path, lines in voc_layout.make_lists(args.data_root, args.out_dir, max(args.workers, 1)).items():
+    for path, lines in voc_layout.make_lists(args.data_root, args.out_dir, args.workers).items():
         print(f"{path}: {lines} lines")
     return 0
 

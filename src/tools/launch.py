@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 if __name__ == "__main__":  # works from any folder, as a file too
@@ -23,22 +23,10 @@ from src.launch.environment import timeouts
 from src.launch.launcher import DEFAULT_PORT, choose_port, launch
 from src.launch.plan import Job, describe, divide_cores, make_plan, next_number
 from src.launch.rank_table import MOST_RANKS, RankTable, Server, read, single_server, this_server
+from src.tools.flag_types import number_in
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ("dry_run", "max_restarts", "bind_core", "server", "port", "grace", "start_timeout", "compile_timeout")
-
-
-def number_in(kind: type, least: int, most: int = 2 ** 31 - 1) -> Callable[[str], int | float]:
-    """The `type` of a flag that takes an int or a float from `least` to `most`."""
-    def convert(text: str) -> int | float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = float("nan")
-        if not least <= value <= most:  # nor is "nan"
-            raise ArgumentTypeError(f"{text[:40]!r} is not a number from {least} to {most}")
-        return value
-    return convert
 
 
 def build_parser() -> Parser:

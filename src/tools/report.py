@@ -18,6 +18,7 @@ from src.config import Parser, add_flag, entry_point
 from src.contract import Evaluator, InputError, LabelMap
 from src.files import write_file
 from src.report import draw, page, rows
+from src.tools.flag_types import number_in
 
 log = logging.getLogger(__name__)
 SIDE = 230  # pixels of a picture's long side
@@ -69,7 +70,8 @@ def parse_args(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The flags of this tool, and the words that are eval.py's."""
     parser = Parser(description=__doc__, add_help=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_flag(parser, "run_dir", "", "folder for metrics.json, report.html and the pictures")
-    add_flag(parser, "count", 8, "images shown from all over the split, and as many of the worst")
+    add_flag(parser, "count", 8, "images shown from all over the split, and as many of the worst",
+             type=number_in(int, 1, 1000))
     add_flag(parser, "least", "", "exit with status 1 where a number of metrics.json is below a mark: "
              "miou=0.6, or bbox.AP50=0.5,segm.AP50=0.5")
     args, rest = parser.parse_known_args(argv)

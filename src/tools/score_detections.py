@@ -27,6 +27,7 @@ from src.data.instances import Target, decode_target, to_rle
 from src.metrics.coco_map import CocoMAP
 from src.metrics.result_files import checked_detection
 from src.metrics.tables import coco_table
+from src.tools.flag_types import number_in
 
 
 def read_results(path: str, label_of: Mapping[int, int], sizes: Mapping[int, tuple[int, int]]) -> list[Instances]:
@@ -113,15 +114,12 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add_flag(parser, "image_dir", "", "folder of its images, by default as in COCO's layout")
     add_flag(parser, "results", "", "results files, separated by commas, each scored by itself")
     add_flag(parser, "truth", False, "score the file's own objects instead")
-    add_flag(parser, "max_detections", 100, "best detections of an image that count")
+    add_flag(parser, "max_detections", 100, "best detections of an image that count", type=number_in(int, 1))
     args = parser.parse_args(argv)
     if not args.ann_file:
         raise InputError("--ann_file is missing: the annotation file to score against")
     if bool(args.results.strip(",")) == args.truth:
         raise InputError("give either --results=FILE,... or --truth")
-    if args.max_detections < 1:
-        raise InputError(f"--max_detections={args.max_detections}: at least 1 detection of an image must count; COCO's "
-                         "numbers have 100")
     return args
 
 

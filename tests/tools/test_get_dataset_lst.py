@@ -129,6 +129,8 @@ def test_voc_colours_are_the_published_ones():
     (lambda f: (f / "SegmentationClass/a.png").write_bytes(b""), "SegmentationClass/a.png: is empty"),
     (lambda f: (f / "ImageSets/Segmentation/val.txt").write_bytes(b"\xff\xfe\xff"), "val.txt: not readable"),
     (lambda f: os.remove(f / "ImageSets/Segmentation/train.txt"), "none of VOCdevkit/VOC2012, VOC2012, . in it has"),
+    (lambda f: [(f / f"ImageSets/Segmentation/{n}.txt").write_text("\n") for n in ("train", "val")], "name no image"),
+    (lambda f: (f / "JPEGImages/a.png").write_bytes(b"another"), "a.png: a.jpg has the same name"),
 ])
 def test_what_is_missing_is_named(tmp_path, damage, words):
     write_voc(tmp_path, b"a\n", b"b\n")
@@ -144,6 +146,25 @@ def test_damaged_mat(tmp_path):
     io.savemat(tmp_path / "benchmark_RELEASE/dataset/cls/y.mat", {"other": 1})
     with pytest.raises(InputError, match="(?s)2 bad records.*x.mat: not an SBD class label.*y.mat: not an SBD"):
         voc_layout.make_lists(tmp_path)
+
+
+@pytest.mark.parametrize("label, words", [
+    (np.full((4, 5), 300, np.uint16), "holds 300, expected class indices 0..255"),
+    (np.full((4, 5), 1.5), "holds 1.5, expected class indices"), (np.full((4, 5), -1, np.int16), "holds -1, expected"),
+    (np.zeros((4, 5, 3), np.uint8), r"of shape \(4, 5, 3\), expected \(H, W\)"),
+    (np.zeros((0, 0)), r"of shape \(0, 0\)"),
+    ("some text", "Segmentation is <U9")])
+def test_a_mat_with_something_else_in_it(tmp_path, label, words):
+    io.savemat(tmp_path / "x.mat", {"GTcls": {"Segmentation": label}})
+    with pytest.raises(InputError, match=f"x.mat: .*{words}"):
+        voc_layout.read_sbd_label(tmp_path / "x.mat")
+
+
+def test_a_folder_with_a_blank_is_refused_where_a_list_would_hold_it(tmp_path):
+    write_voc(tmp_path / "my data", b"a\n", b"b\n")
+    with pytest.raises(InputError, match="has a blank, which separates the columns of a list.*--out_dir"):
+        voc_layout.make_lists(tmp_path / "my data", tmp_path / "out 10")
+    assert voc_layout.make_lists(tmp_path / "my data")
 
 
 @pytest.mark.parametrize("cwd, program", [(TOOLS, "get_dataset_lst.py"), ("/", str(TOOLS / "get_dataset_lst.py"))])

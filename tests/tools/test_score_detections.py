@@ -136,8 +136,9 @@ def test_flags_are_asked_for():
     for flags, words in (
             (["--truth"], "--ann_file is missing"),
             (["--ann_file=a.json"], "either --results"),
-            (["--ann_file=a.json", "--results=,"], "either --results"),
-            (["--ann_file=a.json", "--truth", "--max_detections=0"], "--max_detections=0: at least 1 detection"),
-            (["--ann_file=a.json", "--truth", "--max_detections=-3"], "--max_detections=-3: at least 1 detection")):
+            (["--ann_file=a.json", "--results=,"], "either --results")):
         with pytest.raises(InputError, match=words):
             parse_args(flags)
+    for number in (0, -3):
+        with pytest.raises(SystemExit):
+            parse_args(["--ann_file=a.json", "--truth", f"--max_detections={number}"])
