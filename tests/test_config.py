@@ -127,6 +127,10 @@ def test_every_wrong_value_is_listed_at_once():
     assert len(str(error.value).splitlines()) == 2
 
 
+def test_names_of_classes_tell_their_number():
+    assert train("--class_names=a,b,c").num_classes == 3 and train().num_classes == 21
+
+
 def test_a_wrong_entry_of_a_list_is_the_only_complaint():
     with pytest.raises(InputError) as error:
         train("--aspp_rates=a")

@@ -77,6 +77,12 @@ class DeepLabV3Config(Settings):
                                        min_length=1)
     flip: bool = option(False, "add the probabilities of the mirrored image", group="eval")
 
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _count_names(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Names of classes say how many there are, where the user does not."""
+        return {"num_classes": len(values["class_names"])} | values if values.get("class_names") else values
+
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> DeepLabV3Config:
         if self.min_scale > self.max_scale:
