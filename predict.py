@@ -1,5 +1,6 @@
 """Predict images, folders and videos: `python predict.py --model_path=MODEL IMAGES...` (see README.md)."""
 import logging
+import sys
 from pathlib import Path
 
 from src.config import Parser, add_flag, entry_point
@@ -28,6 +29,7 @@ def main() -> int:
     from src.report.predictions import PredictionFolder, collect
     from src.tools.progress import progress_display
 
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     images, videos, bad = collect(args.images)
     model = prediction.load(args.model_path, device_target=args.device_target, batch_size=args.batch_size)
     with progress_display() as progress:
