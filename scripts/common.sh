@@ -3,18 +3,18 @@
 
 # die MESSAGE: say what is wrong and stop with status 2.
 die() {
-    echo "$(basename "$0"): error: $*" >&2
+    echo "$(basename "${CALLED_AS:-$0}"): error: $*" >&2
     exit 2
 }
 
-# usage: the comment at the head of the running script.
+# usage: the comment at the head of the script that was called; CALLED_AS is its name where it calls another one.
 usage() {
-    sed -n '3,/^[^#]/{s/^# \{0,1\}//p}' "$0"
+    sed -n '3,/^[^#]/{s/^# \{0,1\}//p}' "${CALLED_AS:-$0}"
 }
 
 # usage_error MESSAGE: what is wrong, then how the script is called; status 2.
 usage_error() {
-    echo "$(basename "$0"): error: $*" >&2
+    echo "$(basename "${CALLED_AS:-$0}"): error: $*" >&2
     echo >&2
     usage >&2
     exit 2

@@ -16,4 +16,5 @@ if [[ ${1:-} == *.json ]]; then
     shift
 fi
 export train_path=${train_path:-s16_aug_train}
+export CALLED_AS=${CALLED_AS:-$0}
 exec "$(dirname "${BASH_SOURCE[0]}")/run_distribute_train.sh" "${table[@]}" --config=s16_r1 "$@"

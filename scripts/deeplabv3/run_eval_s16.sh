@@ -8,4 +8,5 @@
 set -euo pipefail
 
 export eval_path=${eval_path:-s16_eval}
+export CALLED_AS=${CALLED_AS:-$0}
 exec "$(dirname "${BASH_SOURCE[0]}")/run_eval.sh" --config=eval_s16 "$@"

@@ -6,4 +6,5 @@
 set -euo pipefail
 
 export DEVICE_TARGET=CPU train_path=${train_path:-s16_aug_train_cpu}
+export CALLED_AS=${CALLED_AS:-$0}
 exec "$(dirname "${BASH_SOURCE[0]}")/run_standalone_train.sh" "$@"
