@@ -4,7 +4,7 @@
 #
 # BUILD_DIR is ascend310_infer/build by default; what is up to date there is not built again. The backend for Ascend is
 # built where MS_LITE_HOME names a MindSpore Lite package, the one for CPUs where $PYTHON has the PyPI wheel openvino.
-# A program with -DSANITIZE=ON that stops at "RTLD_DEEPBIND" is told of TBB's way to load a helper by
+# A program with -DSANITIZE=ON stops at "libtbbbind ... RTLD_DEEPBIND" where TBB, below OpenCV, is not told of it:
 #   TBB_ENABLE_SANITIZERS=1 ASAN_OPTIONS=detect_leaks=0 LD_LIBRARY_PATH=SITE_PACKAGES/openvino/libs BUILD_DIR/main ...
 set -euo pipefail
 

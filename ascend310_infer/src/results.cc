@@ -18,6 +18,8 @@ using nlohmann::json;
 namespace mindseg {
 namespace {
 
+const std::string kElsewhere = "give another --result_path (run_infer_310.sh: infer_path)";
+
 std::string text_of(const json& content) { return content.dump(1, ' ', false, json::error_handler_t::replace) + "\n"; }
 
 json measured(const Timing& timing) {
@@ -81,10 +83,10 @@ void Results::expect_own_folder(const Options& options) const {
   const fs::path path = folder_ / "run.json";
   const std::string place = "--result_path=" + folder_.string() + ": holds ";
   if (!fs::exists(path)) {
-    if (!fs::is_empty(folder_)) throw Failure(place + "files that are no results (no run.json); give another folder");
+    if (!fs::is_empty(folder_)) throw Failure(place + "files that are no results (no run.json); " + kElsewhere);
     write_whole(path, text_of(own));
-  } else if (read_json(path, "give another --result_path") != own) {
-    throw Failure(place + "results of another model or recipe (run.json); give another folder");
+  } else if (read_json(path, kElsewhere) != own) {
+    throw Failure(place + "results of another model or recipe, or of an earlier version (run.json); " + kElsewhere);
   }
 }
 
@@ -115,8 +117,8 @@ bool Results::has(const ImageFile& image) const {
   } catch (const ImageError&) {
     return false;  // who works on it will say why
   }
-  throw Failure(path.string() + ": is the result of another image than " + image.path.string() +
-                "; give another --result_path, or delete it");
+  throw Failure(path.string() + ": is the result of another image than " + image.path.string() + "; " +
+                kElsewhere + ", or delete it");
 }
 
 void Results::store(const ImageFile& image, const std::string& fingerprint, const std::string& content) {
