@@ -137,10 +137,31 @@ def _exported(path: Path, device_target: str, batch_size: int, settings: dict[st
     if device_target != DEVICE:
         raise InputError(f"device_target={device_target}: {path} runs on a CPU here; load the checkpoint, or run the "
                          "file on the device with ascend310_infer")
-    task = served.create_task(path, spec, settings)
+    task = exported_task(path, spec, settings)
     run, *shapes = runners.load_with_shapes(path)
     served.refuse_other_model(path, spec, *shapes)
     return Model(task, task.served_predictor(run, shape))
+
+
+def exported_task(path: Path, spec: dict[str, Any], settings: dict[str, Any]) -> Task:
+    """The task that reads an exported file.
+
+    Args:
+        path: the file.
+        spec: its preprocess.json, `src.exporting.served.read`.
+        settings: keys of `src.exporting.served.CHANGEABLE`.
+
+    Raises:
+        InputError: a setting that is built in, or keys of preprocess.json that contradict each other.
+    """
+    from src.exporting import preprocess_spec, served
+
+    served.refuse_fixed(path, settings)
+    cls, values = tasks.config_class(spec["model"]), served.settings_of(spec)
+    places = {key: f"{path.with_name(preprocess_spec.FILE_NAME)}: {key}" for key in values}
+    task = tasks.create(build(cls, values, places))
+    served.refuse_contradictions(path, spec, task)
+    return tasks.create(build(cls, values | settings, places)) if settings else task
 
 
 def _bytes(image: Image, number: int) -> bytes:

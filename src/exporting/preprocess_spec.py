@@ -58,7 +58,7 @@ def read(path: Path) -> dict[str, Any]:
     """Read a preprocess.json.
 
     Raises:
-        InputError: missing, no JSON, or not written by export.
+        InputError: missing, no JSON, or not written by export as it is.
     """
     try:
         spec = json.loads(path.read_text(encoding="utf-8"))
@@ -68,6 +68,10 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not readable as JSON ({error}); export the model again") from error
     if not isinstance(spec, dict) or spec.get("format") != FORMAT or spec.get("version") != VERSION:
         raise InputError(f"{path}: not a {FORMAT} file of version {VERSION}; export the model again")
+    for key in ("checkpoint", "files"):
+        if not isinstance(spec.get(key), dict):
+            raise InputError(f"{path}: the key {key!r} is missing or no JSON object; undo the edit, or export "
+                             "the model again into another folder")
     return spec
 
 
@@ -80,9 +84,9 @@ def merge(spec: Mapping[str, Any], folder: Path, files: Mapping[str, str]) -> di
     path, kept = folder / FILE_NAME, {}
     if path.exists():
         before = read(path)
-        if before["checkpoint"]["sha256"] != spec["checkpoint"]["sha256"]:
-            raise InputError(f"{path}: belongs to models of {before['checkpoint']['file']}; give --file_name another "
-                             "folder, one preprocess.json describes one checkpoint")
+        if before["checkpoint"].get("sha256") != spec["checkpoint"]["sha256"]:
+            raise InputError(f"{path}: belongs to models of {before['checkpoint'].get('file', 'another checkpoint')}; "
+                             "give --file_name another folder, one preprocess.json describes one checkpoint")
         kept = {kind: name for kind, name in before["files"].items() if kind not in files and (folder / name).exists()}
         if kept and {**before, "files": {}} != {**spec, "files": {}}:
             raise InputError(f"{path}: {', '.join(kept.values())} was exported with other settings; export all formats "

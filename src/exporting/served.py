@@ -1,22 +1,20 @@
-"""An exported file with the preprocess.json beside it: whether the two belong together, and the task that reads it.
+"""An exported file with the preprocess.json beside it: whether the two belong together, and what reads it.
 
 Other programs read the recipe's own keys in preprocess.json, here the task follows from `conventions`. So that one file
 cannot give two results, both have to say the same: what the task itself would write is compared with what is there.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src import tasks
-from src.config import build
 from src.contract import InputError, Task
 from src.exporting import preprocess_spec
 
 # What is done after the exported graph, and can therefore still be chosen.
 CHANGEABLE = ("workers", "mask_thr_binary", "mask_paste_pad")
-_KEYS = {"model": str, "class_names": list, "conventions": dict, "files": dict, "inputs": list, "outputs": list,
+_KEYS = {"model": str, "class_names": list, "conventions": dict, "inputs": list, "outputs": list,
          "decode": dict, "resize": dict, "pad": dict, "normalise": dict, "postprocess": dict}
 _WAY_OUT = "undo the edit, or export the model again"
 
@@ -48,54 +46,39 @@ def _is_tensor(entry: Any) -> bool:
             and isinstance(entry.get("shape"), list) and all(type(n) is int and n > 0 for n in entry["shape"]))
 
 
-def create_task(model: Path, spec: Mapping[str, Any], settings: Mapping[str, Any]) -> Task:
-    """The task of an exported file.
-
-    Args:
-        model: the file.
-        spec: `read`.
-        settings: of `CHANGEABLE`.
-
-    Raises:
-        InputError: a setting that is fixed in the file, or keys of preprocess.json that contradict each other.
-    """
+def refuse_fixed(model: Path, settings: Iterable[str]) -> None:
+    """Raise InputError for a setting that an exported file has built in: all but those of `CHANGEABLE`."""
     fixed = sorted(set(settings) - set(CHANGEABLE))
     if fixed:
-        raise InputError(f"{fixed[0]}={settings[fixed[0]]!r} has no effect on {model}: an exported file has its "
-                         "settings built in. Give it to export.py and export again, or load the checkpoint with it; "
-                         f"after the graph come only {', '.join(CHANGEABLE)}")
-    place = model.with_name(preprocess_spec.FILE_NAME)
-    cls = tasks.config_class(spec["model"])
-    values = {"model": spec["model"]} | spec["conventions"] | _exported_with(spec, cls)
-    places = {key: f"{place}: {key}" for key in values}
-    task = tasks.create(build(cls, values, places))
-    _refuse_contradictions(task, spec, place)
-    return tasks.create(build(cls, values | settings, places)) if settings else task
+        raise InputError(f"{fixed[0]} has no effect on {model}: an exported file has its settings built in. Give it to "
+                         "export.py and export again, or load the checkpoint with it; after the graph come only "
+                         f"{', '.join(CHANGEABLE)}")
 
 
-def _exported_with(spec: Mapping[str, Any], cls: type) -> dict[str, Any]:
-    """Settings of the export, which are no conventions of the weights, as the recipe's keys say them."""
+def settings_of(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration that an exported file needs: conventions of its weights, and what they were exported with."""
     image, output = spec["inputs"][0], spec["outputs"][-1]
-    values = {"export_batch_size": image["shape"][0], "output": output["name"], "input_size": image["shape"][-1],
-              "mask_thr_binary": spec["postprocess"].get("mask_threshold")}
+    values = {"model": spec["model"]} | spec["conventions"] | {"export_batch_size": image["shape"][0]}
     if output["dtype"] in ("float16", "float32"):
         values["precision"] = output["dtype"]
-    return {key: value for key, value in values.items() if key in cls.model_fields and value is not None}
+    if spec.get("task") == "semantic":
+        return values | {"output": output["name"], "input_size": image["shape"][-1]}
+    return values | {"mask_thr_binary": spec["postprocess"].get("mask_threshold")}
 
 
-def _refuse_contradictions(task: Task, spec: Mapping[str, Any], place: Path) -> None:
-    wanted = task.preprocess()
-    if task.config.model != spec["model"]:
-        raise InputError(f"{place}: model is {spec['model']!r}, conventions have {task.config.model!r}; {_WAY_OUT}")
-    for key in ("class_names", "inputs", "outputs", "resize", "pad", "normalise", "postprocess"):
-        found, expected = (_compared(key, part[key]) for part in (spec, wanted))
+def refuse_contradictions(model: Path, spec: Mapping[str, Any], task: Task) -> None:
+    """Raise InputError unless the recipe of the task of `settings_of` is the one that `spec` has."""
+    place, wanted = model.with_name(preprocess_spec.FILE_NAME), task.preprocess()
+    for key in ("task", "class_names", "inputs", "outputs", "resize", "pad", "normalise", "postprocess"):
+        found, expected = (_compared(key, part.get(key)) for part in (spec, wanted))
         if found != expected:
             raise InputError(f"{place}: {key} is {found}, but conventions and outputs of the same file give "
                              f"{expected}: which of them counts is not clear; {_WAY_OUT}")
-    order = spec["decode"].get("colour_order")
-    if order != wanted["decode"]["colour_order"]:
-        raise InputError(f"{place}: decode.colour_order is {order!r}, conventions have "
-                         f"{wanted['decode']['colour_order']!r}; {_WAY_OUT}")
+    for key, found, expected in (("model", spec["model"], task.config.model),
+                                 ("decode.colour_order", spec["decode"].get("colour_order"),
+                                  wanted["decode"]["colour_order"])):
+        if found != expected:
+            raise InputError(f"{place}: {key} is {found!r}, conventions have {expected!r}; {_WAY_OUT}")
 
 
 def _compared(key: str, value: Any) -> Any:

@@ -55,7 +55,9 @@ def test_a_folder_is_one_checkpoints(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("text, message", [("{", "not readable as JSON"), ("[]", "not a mindseg.preprocess file"),
-                                           ('{"format": "mindseg.preprocess", "version": 2}', "of version 1")])
+                                           ('{"format": "mindseg.preprocess", "version": 2}', "of version 1"),
+                                           ('{"format": "mindseg.preprocess", "version": 1, "checkpoint": {}}',
+                                            "the key 'files' is missing")])
 def test_other_files_of_that_name_are_refused(tmp_path, text, message):
     (tmp_path / "preprocess.json").write_text(text)
     with pytest.raises(InputError, match=message):
