@@ -5,8 +5,10 @@ backslashes have a backslash before them.
 """
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":  # works from any folder, as a file too
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -14,6 +16,7 @@ if __name__ == "__main__":  # works from any folder, as a file too
 from src.config import Parser, add_flag, entry_point
 from src.contract import InputError
 from src.data.coco_check import read_annotations
+from src.files import write_file
 
 
 def main() -> int:
@@ -24,15 +27,14 @@ def main() -> int:
     for name in ("ann_file", "out"):
         if not getattr(args, name):
             raise InputError(f"--{name} is missing")
-    names = [image["file_name"] for image in read_annotations(args.ann_file)["images"]]
-    lines = [quoted(name, args.ann_file) for name in names]
-    Path(args.out).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    lines = [quoted(image.get("file_name"), args.ann_file) for image in read_annotations(args.ann_file)["images"]]
+    write_file(Path(args.out), "".join(f"{line}\n" for line in lines))
     return 0
 
 
-def quoted(name: str, place: str) -> str:
-    """A file name as the first word of a line; InputError where no line can hold it."""
-    if not name or "\n" in name or "\0" in name:
+def quoted(name: Any, place: str) -> str:
+    """A file name as the first word of a line; InputError where it is no text that a line can hold."""
+    if not isinstance(name, str) or not name or re.search("[\0\n\ud800-\udfff]", name):
         raise InputError(f"{place}: file_name {name!r} cannot stand in a line of a list; rename the image")
     if not name.startswith('"') and not any(map(str.isspace, name)):
         return name
