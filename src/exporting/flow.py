@@ -56,7 +56,6 @@ def export(task: Task, network: Any, spec: dict[str, Any], files: dict[str, Path
     batches = _batches(task, _pictures(sample_images), spec["inputs"][0]["shape"][0])
     run = mindir.as_function(task.serving_cell(network).set_train(False))
     expected = [run(*batch) for batch in batches]
-    _tell_what_is_lost(spec, expected)
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as aside:
         written = _write(task, network, spec, files, batches[0], Path(aside))
         for kind, path in written.items():
@@ -66,6 +65,7 @@ def export(task: Task, network: Any, spec: dict[str, Any], files: dict[str, Path
     preprocess_spec.write(spec, folder / preprocess_spec.FILE_NAME)
     for path in files.values():
         log.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
+    _tell_what_is_lost(spec, expected)
 
 
 def _tell_what_is_lost(spec: dict[str, Any], expected: list[tuple[np.ndarray, ...]]) -> None:

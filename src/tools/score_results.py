@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from src.contract import InputError, Source
+from src.contract import InputError
 from src.data.checks import describe_bad
 from src.data.coco import CocoSource
 from src.data.coco_check import read_annotations
@@ -115,7 +115,8 @@ def _coco(ann_file: str, img_path: str, on_bad: OnBad, class_names: tuple[str, .
         raise InputError(f"--ann_file={ann_file} with --img_path={img_path}: {error}") from error
 
 
-def _usable(source: Source) -> Source:
+def _usable(source: ListSource | CocoSource) -> ListSource | CocoSource:
+    """The source; says what `on_bad="skip"` left out of it."""
     if source.bad:
         log.warning("left out, %s", describe_bad(source.bad, "entries"))
     return source
