@@ -1,5 +1,6 @@
 """Predictions from Python and from the command line: arrays, files, folders, videos; checkpoint and exported file."""
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,14 +99,23 @@ def test_a_folder_with_a_video_and_a_bad_file_from_another_directory(deeplab, tm
     (tmp_path / "in/bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (tmp_path / "in/notes.txt").write_text("no image")
     clip(tmp_path / "in/clip.avi", 3)
-    ran = run(f"--model_path={deeplab}", "--output_dir=out", "in", "--batch_size=2", cwd=tmp_path)
+    (tmp_path / os.fsdecode(b"in/\xff.jpg")).write_bytes(jpeg(image(5)))
+    clip(tmp_path / "x.avi", 1)
+    (tmp_path / "x.avi").rename(tmp_path / os.fsdecode(b"in/\xfe.avi"))
+    for pipe in ("in/pipe.png", "pipe.jpg", "pipe.mp4"):
+        os.mkfifo(tmp_path / pipe)
+    ran = run(f"--model_path={deeplab}", "--output_dir=out", "in", "pipe.jpg", "pipe.mp4", "--batch_size=2",
+              cwd=tmp_path, timeout=100)
     assert ran.returncode == 3, ran.stderr
-    assert "in/bad.png: is a damaged or truncated PNG" in ran.stdout and "Traceback" not in ran.stderr
+    assert "in/bad.png: is a damaged or truncated PNG" in ran.stdout
+    assert "\npipe.jpg: is no regular file" in ran.stdout and "Traceback" not in ran.stderr
     out = tmp_path / "out"
     index = json.loads((out / "index.json").read_text())
     assert [(entry["input"], entry["result"]) for entry in index["inputs"]] == [
         ("in/sub/0.jpg", "labels/sub__0.png"), ("in/sub/1.jpg", "labels/sub__1.png"),
-        ("in/clip.avi", "overlays/clip.mp4"), ("in/bad.png", None)]
+        ("in/\udcff.jpg", "labels/\udcff.png"), ("in/clip.avi", "overlays/clip.mp4"), ("in/bad.png", None),
+        ("in/\udcfe.avi", None), ("pipe.jpg", None), ("pipe.mp4", None)]
+    assert (out / index["inputs"][2]["result"]).exists()
     for n in range(2):
         assert cv2.imread(str(out / f"labels/sub__{n}.png"), cv2.IMREAD_UNCHANGED).shape == (30 + n, 44)
         assert decode_image((out / f"overlays/sub__{n}.jpg").read_bytes()).shape == (30 + n, 44, 3)

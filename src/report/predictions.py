@@ -39,7 +39,7 @@ def collect(inputs: Sequence[str]) -> tuple[dict[str, Path], dict[str, Path], di
         path = Path(word)
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES + VIDEOS) if path.is_dir() else [path]
+        found = sorted(filter(_is_input, path.rglob("*"))) if path.is_dir() else [path]
         for file in found:
             place = videos if file.suffix.lower() in VIDEOS else images
             inside = file.relative_to(path) if path.is_dir() else Path(file.name)
@@ -47,7 +47,7 @@ def collect(inputs: Sequence[str]) -> tuple[dict[str, Path], dict[str, Path], di
             if name in images or name in videos:
                 raise InputError(f"{file}: its results would be called {name}, as those of another input; predict them "
                                  "into different folders")
-            reason = "" if place is videos else _unreadable(file)
+            reason = _unreadable(file, decode=place is images)
             if reason:
                 bad[str(file)] = reason
             else:
@@ -58,9 +58,22 @@ def collect(inputs: Sequence[str]) -> tuple[dict[str, Path], dict[str, Path], di
     return images, videos, bad
 
 
-def _unreadable(file: Path) -> str:
+def _is_input(path: Path) -> bool:
+    """Whether something in a folder is taken: by its suffix, and not where it is a folder, pipe or device."""
+    return path.suffix.lower() in IMAGES + VIDEOS and (path.is_file() or not path.exists())
+
+
+def _unreadable(file: Path, *, decode: bool) -> str:
+    """Why a file cannot be read, or an empty string; with `decode` as an image."""
+    if file.exists() and not file.is_file():  # reading a pipe would wait for ever
+        return "is no regular file; copy what it holds into one"
     try:
-        decode_image(file.read_bytes())
+        if decode:
+            decode_image(file.read_bytes())
+        else:
+            str(file).encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8, which OpenCV opens no video with; rename it"
     except InputError as error:
         return str(error)
     except OSError as error:
@@ -107,10 +120,14 @@ class PredictionFolder:
         self.index.append({"input": str(file), "result": f"overlays/{name}.mp4", "frames": done})
 
     def finish(self, bad: dict[str, str]) -> None:
-        """Write the index, with what could not be read."""
+        """Write the index, with what could not be read. Names that are not UTF-8 become JSON's escapes.
+
+        `os.fsencode` makes the file's name of them again.
+        """
         entries = self.index + [{"input": path, "result": None, "error": reason} for path, reason in bad.items()]
         content = {"class_names": list(self.model.class_names), "inputs": entries}
-        self._write("index.json", (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+        self._write("index.json", (json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+                    .encode("utf-8", "backslashreplace"))
 
     def _result(self, name: str, found: Any) -> str:
         """Write what was found and return its name in the folder."""
