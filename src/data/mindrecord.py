@@ -248,7 +248,7 @@ def verify(dst_path: str | Path, *, progress: Progress = lambda phase, done, tot
                for path, written in ((file, shard.file_hash), (file.with_name(f"{file.name}.db"), shard.index_hash))
                if written and sha256(path) != written]
     if damaged:  # not read: MindSpore may end the process
-        raise InputError(f"{chr(10).join(damaged)}\n{_REBUILD}")
+        raise InputError("\n".join([*damaged, _REBUILD]))
     first = 0
     for shard, file in zip(source.manifest.shards, source.files):
         digests = []
@@ -263,5 +263,5 @@ def verify(dst_path: str | Path, *, progress: Progress = lambda phase, done, tot
                 damaged.append(f"{file}: its records are not those that were written")
         first += shard.records
     if damaged:
-        raise InputError(f"{chr(10).join(damaged)}\n{_REBUILD}")
+        raise InputError("\n".join([*damaged, _REBUILD]))
     return source.manifest
