@@ -22,8 +22,8 @@ def main() -> int:
         raise InputError(f"--result_path={path}: a folder; name a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     from src.engine import loop, runtime
-    from src.engine.weights import load_weights
-    from src.metrics.result_files import write_json
+    from src.results.files import write_json
+    from src.weights.load import load_weights
 
     settings = tasks.with_conventions(settings)
     machine = runtime.start(settings.device_target, device_id=settings.device_id)

@@ -19,8 +19,8 @@ def main() -> int:
         raise InputError("--ckpt_file is missing: the checkpoint to export")
     settings = tasks.with_conventions(settings)
     from src.engine import runtime
-    from src.engine.weights import load_weights
     from src.exporting import flow, preprocess_spec
+    from src.weights.load import load_weights
 
     checkpoint = Path(settings.checkpoint)
     files = flow.targets(settings.file_name, checkpoint, settings.file_format)

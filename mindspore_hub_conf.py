@@ -21,7 +21,7 @@ def create_network(name: str, **settings):
 
     Returns:
         An `nn.Cell`, in evaluation mode, with fresh weights unless there is a checkpoint;
-        `src.engine.weights.load_weights` fills it.
+        `src.weights.load.load_weights` fills it.
 
     Raises:
         InputError: an unknown name, unknown keys or values out of range, or a checkpoint that does not fit.
@@ -35,7 +35,7 @@ def create_network(name: str, **settings):
     task = tasks.create(config)
     network = task.network().set_train(False)
     if config.checkpoint:
-        from src.engine.weights import load_weights
+        from src.weights.load import load_weights
 
         load_weights(network, config.checkpoint, expect_unexpected=task.may_be_missing)
     return network

@@ -8,9 +8,9 @@ from src.contract import InputError
 
 def main() -> int:
     args = parse(sys.argv[1:])
-    from src.metrics.result_files import write_json
     from src.metrics.tables import coco_table, miou_table
-    from src.tools.score_results import score_coco, score_list
+    from src.results.files import write_json
+    from src.results.score import score_coco, score_list
 
     if args.data_lst:
         numbers = score_list(args.result_path, args.data_root, args.data_lst, num_classes=args.num_classes,

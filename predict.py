@@ -7,8 +7,6 @@ from src.config import Parser, add_flag, entry_point
 from src.contract import InputError
 
 log = logging.getLogger(__name__)
-RUN = "run.json"  # in the output folder, from the start on: whose results it holds
-_RESULTS = ("index.json", "overlays", "labels", "detections")
 
 
 def main() -> int:
@@ -25,9 +23,10 @@ def main() -> int:
     if not path.is_file():
         problem = "is a folder; name the file in it" if path.is_dir() else "no such file"
         raise InputError(f"--model_path={path}: {problem}")
-    from src import prediction
-    from src.report.predictions import PredictionFolder, collect
-    from src.tools.progress import progress_display
+    from src.inference import model as prediction
+    from src.inference.collecting import collect
+    from src.report.progress_bar import progress_display
+    from src.results.folder import PredictionFolder, claim
 
     sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     images, videos, bad = collect(args.images)
@@ -44,29 +43,6 @@ def main() -> int:
     log.info("%d images and %d videos in %s%s", len(images), len(videos), folder.path,
              f"; {len(bad)} could not be read" if bad else "")
     return 3 if bad else 0
-
-
-def claim(folder: Path, model: Path) -> None:
-    """Mark a folder as holding the results of a model file; the same file may overwrite its own.
-
-    Raises:
-        InputError: it holds results of another one, or nothing says of which.
-    """
-    from src.files import sha256
-    from src.metrics.result_files import read_json, write_json
-
-    own = {"format": "mindseg.predict", "version": 1, "model_file": model.name, "model_sha256": sha256(model)}
-    found = next((name for name in (RUN, *_RESULTS) if (folder / name).exists()), None)
-    if found == RUN:
-        before = read_json(folder / RUN)
-        if not isinstance(before, dict) or before.get("model_sha256") != own["model_sha256"]:
-            raise InputError(f"--output_dir={folder}: holds results of another model ({RUN} names it); give "
-                             "another folder, or move that one away")
-    elif found:
-        raise InputError(f"--output_dir={folder}: holds {found}, and no {RUN} says of which model; give another "
-                         "folder, or move that one away")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RUN, own)
 
 
 if __name__ == "__main__":

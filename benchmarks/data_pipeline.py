@@ -48,7 +48,7 @@ def main() -> None:
 def ours(data_root: str, data_lst: str):
     import src  # noqa: F401
     from src.data.pipeline import training_batches
-    from src.data.voc import ListSource
+    from src.data.semantic.voc import ListSource
     from src.deeplabv3.recipe import InputRecipe, TrainTransform
 
     transform = TrainTransform(InputRecipe("RGB", MEAN, STD), crop_size=CROP, min_scale=0.5, max_scale=2.0,

@@ -53,9 +53,9 @@ def ours(args: argparse.Namespace):
     import src  # noqa: F401  the CPU switch
     import mindspore as ms
 
-    from src.engine.weights import load_weights, read_weights
+    from src.weights.load import load_weights, read_weights
     from src.maskrcnn.build import Conventions, build_network
-    from src.maskrcnn.predict import to_instances
+    from src.maskrcnn.paste import to_instances
 
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device("CPU")

@@ -119,10 +119,10 @@ def serve_python(args: argparse.Namespace) -> None:
 def python_predictor(args: argparse.Namespace):
     """The model's predictor around the runtime."""
     import src  # noqa: F401  the CPU switch, for MindSpore
-    from src.deeplabv3.predict import Predictor as SemanticPredictor
+    from src.deeplabv3.inference import Predictor as SemanticPredictor
     from src.deeplabv3.recipe import InputRecipe as SemanticRecipe
     from src.exporting import runners
-    from src.maskrcnn.predictor import Predictor as InstancePredictor
+    from src.maskrcnn.inference import Predictor as InstancePredictor
     from src.maskrcnn.recipe import InputRecipe as InstanceRecipe
 
     spec = json.loads((args.model.parent / "preprocess.json").read_bytes())

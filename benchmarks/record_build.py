@@ -20,9 +20,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.config import Parser, add_flag, entry_point
-from src.data.mindrecord import SCHEMA, BuildOptions, RecordSource, build, verify
-from src.data.voc import ListSource, RecordCheck
-from src.data.voc_layout import make_lists
+from src.data.records.mindrecord import SCHEMA, BuildOptions, RecordSource, build, verify
+from src.data.semantic.voc import ListSource, RecordCheck
+from src.data.semantic.voc_layout import make_lists
 
 
 def plain(source: ListSource, dst: Path) -> None:

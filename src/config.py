@@ -116,6 +116,19 @@ def parse_bool(text: str | bool) -> bool:
         raise argparse.ArgumentTypeError(f"{text!r} is not a truth value; write True or False") from None
 
 
+def number_in(kind: type, least: int, most: int = 2 ** 31 - 1) -> Callable[[str], int | float]:
+    """The `type` of a flag that takes an int or a float from `least` to `most`."""
+    def convert(text: str) -> int | float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:  # nor is "nan"
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number from {least} to {most}")
+        return value
+    return convert
+
+
 def add_flag(parser: argparse.ArgumentParser, name: str, default: Any, text: str, **kwargs: Any) -> None:
     """Add `--name` with the type of `default` to a tool's parser; a bool works bare, `=True` and `=False`."""
     if isinstance(default, bool):

@@ -5,7 +5,7 @@ Vocabulary
     record      one image of a split with its annotation, both compressed as they are on disk
     sample_id   position of a record in its split; the unit of order and of randomness
     image_id    what the outside world calls the image: COCO's id, or the line number of a list file
-    target      the annotation's bytes: a gray label PNG (semantic) or JSON of instances (see `src/data/coco.py`)
+    target      the annotation's bytes: a gray label PNG (semantic) or JSON of instances (`src/data/instance/target.py`)
     batch       a tuple of arrays in the column order that the task names; always ends with `sample_id` and `epoch`
     prediction  what an evaluator takes, always in the frame of the original image
 """

@@ -54,7 +54,7 @@ def with_conventions(settings):
     if not path:
         path, keys = settings.pretrained, settings.weight_keys
     if path:
-        from src.engine.weights import read_weights
+        from src.weights.load import read_weights
 
         said = settings.translate(read_weights(path).report.conventions)
         try:
@@ -78,7 +78,7 @@ def config_class(model: str) -> type:
 
 def model_of_weights(path: str | Path) -> str:
     """The model that a weights file holds; empty where it does not say."""
-    from src.engine.weights import read_weights
+    from src.weights.load import read_weights
 
     report = read_weights(path).report
     return report.conventions.get("model", "mask_rcnn_r50" if "rpn.conv.weight" in report.mapped else "")

@@ -12,10 +12,10 @@ from zlib import crc32
 
 import numpy as np
 
-from src.engine.weight_families import FAMILIES
-from src.engine.weight_files import write_tensors
-from src.engine.weight_names import from_ours
-from src.engine.weights import read_weights
+from src.weights.families import FAMILIES
+from src.weights.formats import write_tensors
+from src.weights.load import read_weights
+from src.weights.names import from_ours
 
 ROOT = Path(__file__).parents[1]
 STATISTICS = ("moving_mean", "moving_variance")

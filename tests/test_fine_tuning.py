@@ -77,7 +77,7 @@ def loss_apart(options, weights, num_classes, image, label):
     ("zoo_deeplabv3", ZOO, BGR, 21, set()), ("zoo_deeplabv3", ZOO, BGR, 11, CLASSIFIER),
     ("torchvision_deeplabv3", TORCHVISION, RGB, 21, set()), ("torchvision_deeplabv3", TORCHVISION, RGB, 11, BOTH)])
 def test_first_loss(shared, tmp_path, family, options, recipe, num_classes, replaced):
-    from src.data.voc import ListSource
+    from src.data.semantic.voc import ListSource
 
     camvid = shared / "data/camvid"
     names = (camvid / "ImageSets/Segmentation/train.txt").read_text().split()[:4]

@@ -47,7 +47,7 @@ def build(options, num_classes):
 def batch(root, class_map, num_classes, pad_before_normalise):
     """The columns of the first batch but the last two, as the training pipeline makes them."""
     from src.data import order
-    from src.data.coco import CocoSource
+    from src.data.instance.coco import CocoSource
     from src.data.pipeline import augmented_batch
     from src.maskrcnn.recipe import InputRecipe, TrainTransform
 

@@ -9,16 +9,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "src").rglob("*.py"))
-SHARED = ("data", "layers", "engine", "metrics", "exporting", "report", "launch")
+# Floors, the lowest first: a room may import its own floor's rooms and those of every floor below, but for models.
+FLOORS = (("contract", "files"), ("layers",), ("config",), ("data", "weights", "launch"),
+          ("exporting", "report", "engine", "metrics"), ("deeplabv3", "maskrcnn"), ("tasks",), ("results", "inference"),
+          ("tools",))
 MODELS = ("deeplabv3", "maskrcnn")
-MAY_IMPORT = {"": (), "contract": (), "files": (), "config": ("contract",),
-              "tasks": ("contract", "config", "engine", *MODELS),
-              "prediction": ("contract", "config", "tasks", *SHARED),
-              **{room: ("contract", "config", "files", *SHARED) for room in (*MODELS, *SHARED)}}
-PURE = ["src.contract", "src.files", "src.config", "src.tasks", "src.data.image_ops", "src.data.order", "src.data.voc",
-        "src.data.sample_set", "src.data.decode", "src.engine.schedules", "src.engine.settings", "src.engine.progress",
-        "src.metrics.miou", "src.deeplabv3.config", "src.deeplabv3.recipe", "src.deeplabv3.predict",
-        "src.maskrcnn.anchors", "src.report.draw", "src.report.curves", "src.report.page", "src.launch.supervisor"]
+PURE = ["src.contract", "src.files", "src.config", "src.tasks", "src.data.image_ops", "src.data.order",
+        "src.data.semantic.voc", "src.data.practice.sample_set", "src.data.decode", "src.engine.schedules",
+        "src.engine.settings", "src.engine.progress", "src.metrics.miou", "src.deeplabv3.config",
+        "src.deeplabv3.recipe", "src.deeplabv3.inference", "src.maskrcnn.anchors", "src.report.draw",
+        "src.report.curves", "src.report.page", "src.launch.supervisor", "src.inference.collecting",
+        "src.results.score", "src.weights.names"]
 DISTRIBUTIONS = {"cv2": "opencv-python", "mmcv": "mmcv-lite", "yaml": "pyyaml", "PIL": "pillow", "google": "protobuf",
                  "faster_coco_eval": "faster-coco-eval"}
 
@@ -49,7 +50,10 @@ def room(module: str) -> str:
 
 def allowed(own: str, other: str) -> bool:
     """Whether a module of the room `own` may import one of the room `other`; "" is src itself, for its switch."""
-    return other in (own, "") or own == "tools" or other in MAY_IMPORT[own]
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    if other in (own, ""):
+        return True
+    return own != "" and floor[other] <= floor[own] and not {own, other} <= set(MODELS) and own not in FLOORS[0]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -62,15 +66,19 @@ def test_imports_run_one_way(path):
 @pytest.mark.parametrize("own, other, expected", [
     ("deeplabv3", "maskrcnn", False), ("maskrcnn", "deeplabv3", False), ("engine", "deeplabv3", False),
     ("data", "tasks", False), ("contract", "config", False), ("config", "contract", True), ("engine", "data", True),
-    ("tools", "tasks", True), ("layers", "tools", False), ("deeplabv3", "engine", True)])
+    ("tools", "tasks", True), ("layers", "tools", False), ("deeplabv3", "engine", True), ("data", "layers", True),
+    ("inference", "tools", False), ("engine", "results", False), ("weights", "engine", False)])
 def test_the_rule_itself(own, other, expected):
     assert allowed(own, other) is expected
 
 
-def test_entry_scripts_know_no_model():
-    for name in ("train.py", "eval.py", "export.py"):
+ENTRY_SCRIPTS = ("train.py", "eval.py", "export.py", "predict.py", "postprocess.py")
+
+
+def test_entry_scripts_know_no_model_and_no_tool():
+    for name in ENTRY_SCRIPTS:
         path = ROOT / name
-        assert {room(m) for m in imports(path) if m.startswith("src.")}.isdisjoint(MODELS)
+        assert {room(m) for m in imports(path) if m.startswith("src.")}.isdisjoint((*MODELS, "tools"))
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 60
 
 
@@ -126,7 +134,7 @@ def test_every_tool_starts_from_any_folder(path, tmp_path):
 def test_every_module_says_what_it_is_and_is_of_readable_size(path):
     text = path.read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text))
-    assert len(text.splitlines()) <= 300
+    assert len(text.splitlines()) <= 400
     assert not re.search(r"\b(TODO|FIXME|XXX)\b|except\s*:", text)
 
 

@@ -26,7 +26,7 @@ def test_without_further_settings_the_classes_are_those_of_the_published_models(
 def test_with_a_checkpoint_it_is_the_network_of_its_weights(tmp_path):
     from src import tasks
     from src.engine import checkpoint
-    from src.engine.weights import to_metadata
+    from src.weights.load import to_metadata
 
     settings = {"num_classes": 4, "backbone": "resnet18", "fpn_out_channels": 16, "rcnn_fc_out_channels": 16}
     network = create_network("mask_rcnn_r50", **settings)

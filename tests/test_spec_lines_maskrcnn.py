@@ -46,8 +46,8 @@ def test_the_list_line(tmp_path):
     import cv2
     import numpy as np
 
-    from src.data.instances import decode_target
-    from src.data.txt import TxtSource
+    from src.data.instance.target import decode_target
+    from src.data.instance.txt import TxtSource
 
     (tmp_path / "train2017").mkdir()
     cv2.imwrite(str(tmp_path / "train2017/0000001.jpg"), np.zeros((480, 480, 3), np.uint8))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from src.contract import InputError, Record, Source
-from src.data.manifest import Shard, combined, record_digest
+from src.data.records.manifest import Shard, combined, record_digest
 
 log = logging.getLogger(__name__)
 

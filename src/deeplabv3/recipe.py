@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.data import image_ops
-from src.data.voc import decode_pair
+from src.data.semantic.voc import decode_pair
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from mindspore import ops
 from src.contract import InputError, Source
 from src.data.checks import leave_out_bad
 from src.data.decode import decode_label
-from src.data.voc import ListSource, RecordCheck
+from src.data.semantic.voc import ListSource, RecordCheck
 from src.deeplabv3 import serving
 from src.deeplabv3.config import DeepLabV3Config
+from src.deeplabv3.inference import Predictor
 from src.deeplabv3.loss import DeepLabV3Loss
 from src.deeplabv3.memory import activation_bytes
 from src.deeplabv3.network import DeepLabV3
-from src.deeplabv3.predict import Predictor
 from src.deeplabv3.recipe import InputRecipe, TrainTransform
 from src.layers.conv_norm import norm_factory
 from src.layers.random import SampleDropout
@@ -73,7 +73,7 @@ class DeepLabV3Task:
             what = "both are given" if file else "neither is given"
             raise InputError(f"{split} data: {what}; give --data_file (records), or --data_root and --data_lst")
         if file:
-            from src.data.mindrecord import RecordSource
+            from src.data.records.mindrecord import RecordSource
 
             return RecordSource(file)
         source = ListSource(c.data_root, lst, on_bad=c.on_bad)

@@ -18,7 +18,7 @@ from mindspore.train import Model
 from src.contract import Evaluator, InputError, Source, Task
 from src.data import order
 from src.data.pipeline import augmented_batch, training_batches
-from src.engine import checkpoint, runtime, weights
+from src.engine import checkpoint, runtime
 from src.engine.callbacks import Checkpoints, Evaluation, RestartClock, StepRecorder, StopOnNonFinite, Stopped
 from src.engine.evaluate import evaluate
 from src.engine.metrics_log import MetricsLog
@@ -29,6 +29,7 @@ from src.engine.progress import Progress
 from src.engine.schedules import learning_rates
 from src.engine.settings import Settings
 from src.engine.train_step import LossScale, TrainStep
+from src.weights import load as weights
 
 log = logging.getLogger(__name__)
 FITTING = ("The network has to be the one that the weights are of: leave out flags and preset keys that shape it, such "

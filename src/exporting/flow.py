@@ -14,7 +14,7 @@ import numpy as np
 
 from src.contract import InputError, Task
 from src.data.decode import decode_image
-from src.data.sample_set import draw_split
+from src.data.practice.sample_set import draw_split
 from src.exporting import mindir, parity, preprocess_spec, runners
 from src.exporting.fold import fold_batch_norms
 from src.exporting.mindir import SUFFIXES

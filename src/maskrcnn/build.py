@@ -19,7 +19,7 @@ from src.maskrcnn.rpn import RPNHead, RPNLoss
 
 @dataclass(frozen=True)
 class Conventions:
-    """Arithmetic that belongs to the weights; the names are those of `engine/weight_families.py`."""
+    """Arithmetic that belongs to the weights; the names are those of `weights/families.py`."""
 
     stem_pool: str = "pad"
     bn_eps: float = 1e-5

@@ -14,8 +14,8 @@ import pydantic
 
 from src.config import build
 from src.contract import InputError
-from src.data.coco_classes import COCO_CLASSES
-from src.data.instances import class_names
+from src.data.instance.coco_classes import COCO_CLASSES
+from src.data.instance.target import class_names
 from src.maskrcnn.options import STRIDES, MaskRCNNOptions
 from src.maskrcnn.splits import categories, names_data
 

@@ -18,7 +18,7 @@ import numpy as np
 from src.contract import InputError
 from src.data import image_ops
 from src.data.decode import decode_image
-from src.data.instances import Target, decode_target, mask_crop
+from src.data.instance.target import Target, decode_target, mask_crop
 
 log = logging.getLogger(__name__)
 

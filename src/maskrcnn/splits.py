@@ -7,11 +7,11 @@ from typing import Any
 
 from src.contract import InputError, Source
 from src.data.checks import leave_out_bad
-from src.data.coco import CocoSource, coco_layout, image_folder_of
-from src.data.coco_check import RecordCheck, class_table, read_annotations
-from src.data.coco_classes import COCO_CATEGORIES, COCO_CLASSES
-from src.data.instances import Category, categories_of
-from src.data.txt import TxtSource
+from src.data.instance.coco import CocoSource, coco_layout, image_folder_of
+from src.data.instance.coco_check import RecordCheck, class_table, read_annotations
+from src.data.instance.coco_classes import COCO_CATEGORIES, COCO_CLASSES
+from src.data.instance.target import Category, categories_of
+from src.data.instance.txt import TxtSource
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def open_split(c: Any, split: str) -> Source:
     """
     records = _records(c, split)
     if records:
-        from src.data.mindrecord import RecordSource
+        from src.data.records.mindrecord import RecordSource
 
         return RecordSource(records)
     if c.dataset == "other":
@@ -55,7 +55,7 @@ def categories(c: Any, split: str) -> tuple[Category, ...]:
     """
     records = _records(c, split)
     if records:
-        from src.data.mindrecord import RecordSource
+        from src.data.records.mindrecord import RecordSource
 
         return categories_of(RecordSource(records))
     if c.dataset == "other":

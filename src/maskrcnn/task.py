@@ -12,9 +12,9 @@ from src.contract import Source
 from src.maskrcnn import COLUMNS, LOSS_NAMES, serving
 from src.maskrcnn.build import Conventions, Widths, build_losses, build_network
 from src.maskrcnn.config import MaskRCNNConfig
+from src.maskrcnn.inference import Predictor
 from src.maskrcnn.memory import activation_bytes
 from src.maskrcnn.network import MaskRCNN, MaskRCNNLosses, freeze
-from src.maskrcnn.predictor import Predictor
 from src.maskrcnn.recipe import InputRecipe, TrainTransform
 from src.maskrcnn.splits import open_split
 from src.metrics.coco_map import CocoMAP

@@ -1,6 +1,7 @@
 """COCO's average precision of boxes and masks (Lin et al. 2014), accumulated image by image, matched by image id.
 
-`faster_coco_eval` counts. Nothing is read from files: targets carry ids, classes and masks (`src/data/instances.py`).
+`faster_coco_eval` counts. Nothing is read from files: targets carry ids, classes and masks
+(`src/data/instance/target.py`).
 """
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from src.contract import InputError, Instances
-from src.data.instances import Category, Target, decode_target, to_rle
+from src.data.instance.target import Category, Target, decode_target, to_rle
 
 Kind = Literal["bbox", "segm"]
 

@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 
 from src.contract import Instances, LabelMap, Record
 from src.data.decode import decode_image, decode_label
-from src.data.instances import decode_target, to_rle
+from src.data.instance.target import decode_target, to_rle
 from src.report import draw
 
 SURE = 0.5  # detections of at least this score are drawn; there are many below it

@@ -10,17 +10,16 @@ from pathlib import Path
 if __name__ == "__main__":  # works from any folder, as a file too
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from src.config import Parser, add_flag, entry_point
+from src.config import Parser, add_flag, entry_point, number_in
 from src.contract import InputError
-from src.data import mindrecord
 from src.data.checks import describe_bad
-from src.data.coco import CocoSource, coco_layout, image_folder_of
-from src.data.coco_check import RecordCheck
-from src.data.instances import MAX_CLASSES
-from src.data.manifest import Manifest, manifest_path
-from src.data.txt import TxtSource
-from src.tools.flag_types import number_in
-from src.tools.progress import progress_display
+from src.data.instance.coco import CocoSource, coco_layout, image_folder_of
+from src.data.instance.coco_check import RecordCheck
+from src.data.instance.target import MAX_CLASSES
+from src.data.instance.txt import TxtSource
+from src.data.records import mindrecord
+from src.data.records.manifest import Manifest, manifest_path
+from src.report.progress_bar import progress_display
 
 log = logging.getLogger(__name__)
 

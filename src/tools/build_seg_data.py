@@ -9,14 +9,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from src.config import Parser, add_flag, entry_point
+from src.config import Parser, add_flag, entry_point, number_in
 from src.contract import InputError
-from src.data import mindrecord
 from src.data.checks import describe_bad
-from src.data.manifest import Manifest, manifest_path
-from src.data.voc import ListSource, RecordCheck
-from src.tools.flag_types import number_in
-from src.tools.progress import progress_display
+from src.data.records import mindrecord
+from src.data.records.manifest import Manifest, manifest_path
+from src.data.semantic.voc import ListSource, RecordCheck
+from src.report.progress_bar import progress_display
 
 log = logging.getLogger(__name__)
 

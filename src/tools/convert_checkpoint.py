@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from src.config import Parser, entry_point
 from src.contract import InputError
-from src.engine.weight_families import FAMILIES
-from src.engine.weight_files import WRITABLE
-from src.engine.weights import read_weights, write_published, write_weights
+from src.weights.families import FAMILIES
+from src.weights.formats import WRITABLE
+from src.weights.load import read_weights, write_published, write_weights
 
 PUBLISHERS = ("torchvision", "zoo")
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from src.config import Parser, add_flag, entry_point
+from src.config import Parser, add_flag, entry_point, number_in
 from src.contract import InputError
-from src.data import voc_layout
-from src.tools.flag_types import number_in
+from src.data.semantic import voc_layout
 
 
 def main() -> int:

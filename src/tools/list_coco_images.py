@@ -15,7 +15,7 @@ if __name__ == "__main__":  # works from any folder, as a file too
 
 from src.config import Parser, add_flag, entry_point
 from src.contract import InputError
-from src.data.coco_check import read_annotations
+from src.data.instance.coco_check import read_annotations
 from src.files import write_file
 
 

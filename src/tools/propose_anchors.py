@@ -19,8 +19,8 @@ import numpy as np
 
 from src.config import Parser, add_flag, entry_point
 from src.contract import InputError
-from src.data.coco_check import image_entries, is_id, no_such_image, read_annotations, to_instance
-from src.data.instances import Category
+from src.data.instance.coco_check import image_entries, is_id, no_such_image, read_annotations, to_instance
+from src.data.instance.target import Category
 from src.maskrcnn.anchors import base_anchors
 from src.maskrcnn.options import STRIDES
 from src.maskrcnn.recipe import InputRecipe

@@ -14,11 +14,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from src import tasks
-from src.config import Parser, add_flag, entry_point
+from src.config import Parser, add_flag, entry_point, number_in
 from src.contract import Evaluator, InputError, LabelMap
 from src.files import write_file
 from src.report import draw, page, rows
-from src.tools.flag_types import number_in
 
 log = logging.getLogger(__name__)
 SIDE = 230  # pixels of a picture's long side
@@ -127,7 +126,7 @@ def examine(settings) -> Examined:
     """Evaluate the checkpoint that `settings` names."""
     from src.engine import runtime
     from src.engine.evaluate import evaluate
-    from src.engine.weights import load_weights
+    from src.weights.load import load_weights
 
     runtime.start(settings.device_target, device_id=settings.device_id)
     task = tasks.create(settings)

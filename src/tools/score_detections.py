@@ -19,15 +19,14 @@ if __name__ == "__main__":  # works from any folder, as a file too
 
 import numpy as np
 
-from src.config import Parser, add_flag, entry_point
+from src.config import Parser, add_flag, entry_point, number_in
 from src.contract import InputError, Instances
-from src.data.coco import CocoSource, image_folder_of
-from src.data.coco_check import is_id
-from src.data.instances import Target, decode_target, to_rle
+from src.data.instance.coco import CocoSource, image_folder_of
+from src.data.instance.coco_check import is_id
+from src.data.instance.target import Target, decode_target, to_rle
 from src.metrics.coco_map import CocoMAP
-from src.metrics.result_files import checked_detection
 from src.metrics.tables import coco_table
-from src.tools.flag_types import number_in
+from src.results.files import checked_detection
 
 
 def read_results(path: str, label_of: Mapping[int, int], sizes: Mapping[int, tuple[int, int]]) -> list[Instances]:

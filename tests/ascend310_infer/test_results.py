@@ -9,8 +9,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.data import image_ops
-from src.deeplabv3.predict import to_image_frame
-from src.maskrcnn.predict import to_instances
+from src.deeplabv3.inference import to_image_frame
+from src.maskrcnn.paste import to_instances
 from src.maskrcnn.recipe import InputRecipe
 from tests.ascend310_infer.tiny_models import (
     SPEC,

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from src.data.sample_set import write_sample_set
+from src.data.practice.sample_set import write_sample_set
 from tests.exporting.test_export import save_checkpoint
 from tests.maskrcnn.test_task import SHAPES, TINY
 

@@ -8,9 +8,9 @@ import pytest
 
 from src.contract import InputError
 from src.data import order
-from src.data.mindrecord import BuildOptions, RecordSource, build
 from src.data.pipeline import augmented_batch, training_batches
-from src.data.voc import ListSource
+from src.data.records.mindrecord import BuildOptions, RecordSource, build
+from src.data.semantic.voc import ListSource
 from src.deeplabv3.recipe import InputRecipe, TrainTransform
 from tests.tiny_seg import image, label, png, write_data
 

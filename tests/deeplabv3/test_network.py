@@ -34,7 +34,7 @@ def train_step(task, network, steps_per_epoch: int = 4):
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnet50", "resnet101"])
 def test_parameter_names_and_shapes_are_public(backbone):
-    """Checkpoints of earlier versions have these names. A change needs a row in `engine/weight_families.py`."""
+    """Checkpoints of earlier versions have these names. A change needs a row in `weights/families.py`."""
     assert parameters(backbone=backbone) == json.loads((SNAPSHOTS / f"{backbone}.json").read_text())
 
 

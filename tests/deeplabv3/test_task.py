@@ -10,11 +10,12 @@ from mindspore import Tensor
 
 from src import tasks
 from src.contract import InputError
-from src.data.mindrecord import RecordSource, build
-from src.data.voc import ListSource
+from src.data.records.mindrecord import RecordSource, build
+from src.data.semantic.voc import ListSource
 from src.deeplabv3.config import DeepLabV3Config
 from src.deeplabv3.memory import activation_bytes
-from src.engine import checkpoint, loop, weights
+from src.engine import checkpoint, loop
+from src.weights import load as weights
 from tests.deeplabv3.conftest import tiny_task
 from tests.tiny_seg import write_data
 

@@ -9,7 +9,7 @@ import pytest
 from src.contract import InputError
 from src.engine import checkpoint
 from src.engine.checkpoint import CheckpointFolder
-from src.engine.weight_files import read_tensors
+from src.weights.formats import read_tensors
 
 
 def cell(size: int = 2, value: float = 1.0) -> nn.Dense:

@@ -65,7 +65,7 @@ def save_checkpoint(task, path: Path) -> None:
     import mindspore as ms
 
     from src.engine import checkpoint
-    from src.engine.weights import to_metadata
+    from src.weights.load import to_metadata
 
     network, rng = task.network(), np.random.default_rng(0)
     for name, parameter in network.parameters_and_names():

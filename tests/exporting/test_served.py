@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from src import prediction, tasks
+from src import tasks
 from src.contract import InputError
 from src.exporting import preprocess_spec, served
+from src.inference import model as prediction
 from tests.maskrcnn.test_task import TINY
 
 MODELS = {"deeplab_v3_s8": {"backbone": "resnet18", "crop_size": 65, "num_classes": 3, "input_size": 97,

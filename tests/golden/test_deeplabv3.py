@@ -10,8 +10,8 @@ import pytest
 
 import src  # noqa: F401  the CPU switch comes before MindSpore
 from src.deeplabv3.config import DeepLabV3Config
-from src.engine.weight_files import write_tensors
-from src.engine.weights import read_weights
+from src.weights.formats import write_tensors
+from src.weights.load import read_weights
 
 LOGITS = 2e-5  # absolute, of float32 arrays; logits reach 0.3, and 3e-7 was seen
 HALF = 2e-3    # relative to the largest value, of arrays stored as float16, which rounds to 5e-4
@@ -35,7 +35,7 @@ def torchvision(golden, tmp_path_factory):
 def build(path, **flags):
     """(configuration, network) that the weights of `path` and flags ask for."""
     from src.deeplabv3.task import DeepLabV3Task
-    from src.engine.weights import load_weights
+    from src.weights.load import load_weights
 
     config = DeepLabV3Config(**flags)
     config = config.adopting(config.translate(read_weights(path).report.conventions), config.network_keys)

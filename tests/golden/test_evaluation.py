@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import src  # noqa: F401  the CPU switch comes before MindSpore
-from src.engine.weight_files import write_tensors
-from src.engine.weights import read_weights
+from src.weights.formats import write_tensors
+from src.weights.load import read_weights
 
 ROOT = Path(__file__).parents[2]
 SHORT, LONG = 160, 288  # of torchvision's input
@@ -52,8 +52,8 @@ def expected(path, image, make_input):
     """(boxes of the image, class indices, scores) of the network with the file's conventions and nothing else."""
     import mindspore as ms
 
-    from src.engine.weights import load_weights
     from src.maskrcnn.build import Conventions, build_network
+    from src.weights.load import load_weights
 
     said = read_weights(path).report.conventions
     network = build_network(Conventions.of_family(said), num_classes=said["num_classes"],

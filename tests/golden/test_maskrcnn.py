@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import src  # noqa: F401  the CPU switch comes before MindSpore
-from src.engine.weight_files import write_tensors
-from src.engine.weights import read_weights
+from src.weights.formats import write_tensors
+from src.weights.load import read_weights
 
 EXACT = 1e-3  # absolute, of float32 logits and deltas
 HALF = 2e-3   # relative to the largest value, of arrays stored as float16, which rounds to 5e-4
@@ -25,8 +25,8 @@ def off(found, expected, *, relative=False):
 
 def build(path, **wrong):
     """(network, conventions) that the weights of `path` ask for; `wrong` options replace some of them."""
-    from src.engine.weights import load_weights
     from src.maskrcnn.build import Conventions, build_network
+    from src.weights.load import load_weights
 
     said = read_weights(path).report.conventions
     network = build_network(Conventions.of_family(said, **wrong), num_classes=said["num_classes"],
@@ -198,7 +198,7 @@ def test_torchvision_detections(torchvision, detections):
 def test_torchvision_masks(torchvision, detections, torchvision_path):
     from pycocotools import mask as coco_mask
 
-    from src.maskrcnn.predict import to_instances
+    from src.maskrcnn.paste import to_instances
 
     expected = torchvision[2]["masks"]
     size = expected.shape[1:]

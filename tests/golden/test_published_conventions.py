@@ -6,8 +6,8 @@ would pass there.
 import numpy as np
 import pytest
 
-from src.engine.weight_families import FAMILIES
 from src.maskrcnn.anchors import base_anchors
+from src.weights.families import FAMILIES
 
 RGB_MEAN, RGB_STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 RGB = {"colour_order": "RGB", "image_mean": RGB_MEAN, "image_std": RGB_STD}

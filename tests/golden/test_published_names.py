@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from src.engine.weight_names import (
+from src.weights.names import (
     bare,
     counters,
     find_family,

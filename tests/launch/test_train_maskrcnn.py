@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.data.sample_set import write_sample_set
+from src.data.practice.sample_set import write_sample_set
 from src.engine.checkpoint import load
 
 pytestmark = pytest.mark.slow

@@ -239,7 +239,7 @@ def test_frozen_parts_do_not_train():
 
 
 def test_conventions_of_published_weights():
-    from src.engine.weight_families import TORCHVISION_MASKRCNN, ZOO_MASKRCNN
+    from src.weights.families import TORCHVISION_MASKRCNN, ZOO_MASKRCNN
 
     zoo, torch = (MaskRCNNConfig().adopting(MaskRCNNConfig().translate(c), MaskRCNNConfig.network_keys)
                   for c in (ZOO_MASKRCNN, TORCHVISION_MASKRCNN))
@@ -252,7 +252,7 @@ def test_conventions_of_published_weights():
 
 
 def test_training_keeps_its_own_classes_and_size_when_it_starts_from_weights():
-    from src.engine.weight_families import ZOO_MASKRCNN
+    from src.weights.families import ZOO_MASKRCNN
 
     c = MaskRCNNConfig()
     taken = c.adopting(c.translate(ZOO_MASKRCNN | {"num_classes": 81}), c.weight_keys)

@@ -7,8 +7,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.contract import InputError
-from src.data.coco import CocoSource, coco_layout
-from src.data.instances import Category, decode_target, encode_categories, encode_instances, encode_target, to_rle
+from src.data.instance.coco import CocoSource, coco_layout
+from src.data.instance.target import Category, decode_target, encode_categories, encode_instances, encode_target, to_rle
 from src.maskrcnn import COLUMNS
 from src.maskrcnn.recipe import (
     DEGENERATE,

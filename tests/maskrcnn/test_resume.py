@@ -8,7 +8,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src.data.sample_set import write_sample_set
+from src.data.practice.sample_set import write_sample_set
 from tests.engine.test_resume import kill_when, steps
 
 pytestmark = pytest.mark.slow

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from src.contract import InputError, Record
-from src.data.instances import decode_target
-from src.data.sample_set import write_sample_set
+from src.data.instance.target import decode_target
+from src.data.practice.sample_set import write_sample_set
 from src.engine import loop
 from src.engine.runtime import Runtime
 from src.maskrcnn import COLUMNS, LOSS_NAMES
 from src.maskrcnn.config import MaskRCNNConfig
-from src.maskrcnn.predictor import Predictor
+from src.maskrcnn.inference import Predictor
 from src.maskrcnn.recipe import InputRecipe
 from src.maskrcnn.task import MaskRCNNTask
 from tests.tiny_seg import png

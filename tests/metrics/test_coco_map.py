@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from src.contract import InputError, Instances
-from src.data.coco import CocoSource, coco_layout
-from src.data.instances import Category, decode_target, encode_categories, encode_instances, encode_target, to_rle
+from src.data.instance.coco import CocoSource, coco_layout
+from src.data.instance.target import Category, decode_target, encode_categories, encode_instances, encode_target, to_rle
 from src.metrics.coco_map import CocoMAP, summary
 
 CATEGORIES = encode_categories((Category(1, 18, "dog"), Category(2, 3, "cat")))

@@ -2,7 +2,7 @@
 import numpy as np
 
 from src.contract import Instances, LabelMap, Record
-from src.data.instances import Category, compress, encode_categories, encode_instances, encode_target
+from src.data.instance.target import Category, compress, encode_categories, encode_instances, encode_target
 from src.report import rows
 from tests.tiny_coco import POLYGON, RUNS, annotation
 from tests.tiny_seg import jpeg, png

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.data.coco import CocoSource
-from src.data.instances import categories_of, decode_target
-from src.data.mindrecord import RecordSource
+from src.data.instance.coco import CocoSource
+from src.data.instance.target import categories_of, decode_target
+from src.data.records.mindrecord import RecordSource
 from src.maskrcnn import COLUMNS
 from src.maskrcnn.recipe import InputRecipe, TrainTransform
 from tests.tiny_coco import annotation, content, write_coco, write_txt
@@ -63,8 +63,8 @@ def test_text_file(tmp_path):
 
 def test_training_from_the_file_and_from_records_is_the_same(tmp_path):
     """Batch by batch and bit by bit, over two epochs; and as the columns of the network's contract."""
-    from src.data.mindrecord import build
     from src.data.pipeline import training_batches
+    from src.data.records.mindrecord import build
 
     source = CocoSource(write_coco(tmp_path / "coco", content(5)), tmp_path / "coco/val")
     build(source, tmp_path / "r")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from src.data.mindrecord import BuildOptions, RecordSource, build
-from src.data.voc import ListSource, RecordCheck
+from src.data.records.mindrecord import BuildOptions, RecordSource, build
+from src.data.semantic.voc import ListSource, RecordCheck
 from tests.tiny_seg import write_data
 
 TOOL = Path("src/tools/build_seg_data.py").resolve()

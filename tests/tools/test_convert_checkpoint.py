@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.engine.weight_families import FAMILIES
-from src.engine.weight_files import read_tensors, write_tensors
-from src.engine.weight_names import convolution_shapes, from_ours, required
+from src.weights.families import FAMILIES
+from src.weights.formats import read_tensors, write_tensors
+from src.weights.names import convolution_shapes, from_ours, required
 
 TOOL = Path(__file__).parents[2] / "src" / "tools" / "convert_checkpoint.py"
 

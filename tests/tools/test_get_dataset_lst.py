@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import io
 
 from src.contract import InputError
-from src.data import voc_layout
+from src.data.semantic import voc_layout
 from tests.tiny_seg import image, jpeg, png
 
 TOOLS = Path("src/tools").resolve()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from src.contract import InputError
-from src.data.instances import compress
+from src.data.instance.target import compress
 from src.tools.score_detections import parse_args, read_results
 from tests.tiny_coco import HEIGHT, POLYGON, RUNS, WIDTH, content, write_coco
 

@@ -1,0 +1,246 @@
+"""Instance segmentation from an annotation file in COCO's layout: any categories, names and ids from the file.
+
+One image of the file is one record; its id is the record's. The file can be trained from directly, or converted to
+MindRecord (`src/data/records/mindrecord.py`) with the same records at the same sample ids. No MindSpore here.
+"""
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from src.contract import InputError, Record
+from src.data.checks import describe_bad
+from src.data.instance import coco_check
+from src.data.instance.target import Category, class_names, encode_categories, encode_instances, encode_target
+
+log = logging.getLogger(__name__)
+
+
+def coco_layout(coco_root: str | Path, data_type: str, instance_set: str) -> tuple[Path, Path]:
+    """The annotation file and the image folder of a split.
+
+    Args:
+        coco_root: folder of the data set.
+        data_type: name of the split and of its image folder, e.g. "train2017".
+        instance_set: annotation file relative to coco_root; "{}" in it stands for the data type.
+
+    Raises:
+        InputError: there is no such root folder.
+    """
+    root = Path(coco_root)
+    if not root.is_dir():
+        raise InputError(f"--coco_root={coco_root}: no such folder; give the one with {data_type} and annotations")
+    return root / instance_set.replace("{}", data_type), root / data_type
+
+
+def image_folder_of(ann_file: str | Path) -> Path:
+    """The image folder that belongs to `ROOT/annotations/instances_NAME.json`: `ROOT/NAME`."""
+    path = Path(ann_file)
+    return path.absolute().parent.parent / path.stem.removeprefix("instances_")
+
+
+@dataclass(frozen=True)
+class _Image:
+    """One image: its id, file name, (H, W) and the text of its instances."""
+
+    image_id: int
+    file_name: str
+    size: tuple[int, int]
+    instances: str
+
+
+class CocoSource:
+    """The images of an annotation file, in its order (a `src.contract.Source`).
+
+    Attributes:
+        name: the file's path.
+        categories: the classes, by class index; `class_names` are their names, "background" first.
+        bad: what `on_bad="skip"` left out, as "file: annotation or image: message".
+        left_out: how many images that is, and how many annotations that belong to no image.
+        image_ids: of the records, in their order.
+    """
+
+    def __init__(self, ann_file: str | Path, image_dir: str | Path, *, class_names: Sequence[str] = (),
+                 class_map: str = "order", on_bad: Literal["error", "skip"] = "error"):
+        """Read and check the whole file and look the images up; pixels are not read here.
+
+        Args:
+            ann_file: the annotation file.
+            image_dir: the folder that its file names start from.
+            class_names: names by class index, "background" first; annotations of other categories are left out, with
+                a warning. None: all categories of the file.
+            class_map: see `coco_check.class_table`.
+            on_bad: "error" raises on bad images and annotations; "skip" leaves such images out, with all they hold,
+                and annotations of no image alone, and keeps the messages in `bad`.
+
+        Raises:
+            InputError: the file, its entries or the image folder are unusable.
+        """
+        self.name, self.image_dir, self.bad = str(ann_file), str(image_dir), []
+        content = coco_check.read_annotations(ann_file)
+        self.categories = coco_check.class_table(content["categories"], ann_file, class_names=class_names,
+                                                 class_map=class_map)
+        reader = _Reader(self, {category["id"] for category in content["categories"]})
+        self._images = reader.images(content["images"], content["annotations"])
+        self.left_out = len(content["images"]) - len(self._images), reader.without_image
+        if self.bad and on_bad == "error":
+            raise InputError(f"{describe_bad(self.bad, 'entries')}\nRepair them, or leave them out with --on_bad=skip: "
+                             "images with all they hold, annotations of no image alone")
+        if not self._images:
+            raise InputError(f"{self.name}: no usable image is left\n{describe_bad(self.bad, 'entries')}")
+        self._categories = encode_categories(self.categories)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return class_names(self.categories)
+
+    @property
+    def image_ids(self) -> list[int]:
+        return [image.image_id for image in self._images]
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def rows(self, sample_ids: Sequence[int]) -> Iterator[Record]:
+        """Yield the records of `sample_ids`, in that order. Safe in several threads at once."""
+        for sample_id in sample_ids:
+            image = self._images[sample_id]
+            place = f"{self.name}: image {image.image_id}"
+            target = encode_target(image.image_id, image.size, self._categories, image.instances)
+            yield Record(image.image_id, image.file_name, self._read(image.file_name, place), target, place)
+
+    def unlisted(self) -> list[str]:
+        """Names of the files in the image folder that no record uses."""
+        present = {entry.name for entry in os.scandir(self.image_dir) if _is_file(entry)}
+        return sorted(present - {os.path.normpath(image.file_name) for image in self._images})
+
+    def _read(self, file_name: str, place: str) -> bytes:
+        path = os.path.join(self.image_dir, file_name)
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError as error:
+            raise InputError(f"{place}: {path}: {error.strerror}; restore the file") from error
+        if not data:
+            raise InputError(f"{place}: {path} is empty (0 bytes); restore the file")
+        return data
+
+
+class _Reader:
+    """Turns the entries of an annotation file into images, and what is wrong with them into messages."""
+
+    def __init__(self, source: CocoSource, known: set[int]):
+        self.source, self.known = source, known
+        self.by_category = {category.category_id: category for category in source.categories}
+        self.seen_annotations: set[int] = set()
+        self.seen_images: set[int] = set()
+        self.without_image = 0
+        self.other_categories: Counter[int] = Counter()
+        self.folders: dict[str, set[str]] = {}
+
+    def images(self, entries: Sequence[Any], annotations: Sequence[Any]) -> list[_Image]:
+        by_id, images = self._image_entries(entries), []
+        grouped = self._grouped(annotations, by_id)
+        for image_id, entry in by_id.items():
+            size = (entry["height"], entry["width"])
+            instances, problems = self._instances(grouped.pop(image_id, ()), size)
+            if problems:
+                self.source.bad += problems
+            else:
+                images.append(_Image(image_id, entry["file_name"], size, encode_instances(instances)))
+        if self.other_categories:
+            log.warning("%s: %d annotations of categories outside coco_classes are left out (ids %s)", self.source.name,
+                        self.other_categories.total(), sorted(self.other_categories))
+        return images
+
+    def _image_entries(self, entries: Sequence[Any]) -> dict[int, dict]:
+        """Good entries of `images` by id."""
+        good: dict[int, dict] = {}
+        names: dict[str, int] = {}
+        for what, image_id, entry, problem in coco_check.image_entries(entries):
+            if image_id is not None:
+                self.seen_images.add(image_id)
+            problem = problem or self._missing(entry["file_name"])
+            if not problem:
+                first = names.setdefault(os.path.normpath(entry["file_name"]), image_id)
+                if first != image_id:
+                    problem = f"{entry['file_name']} is image {first} too; remove one of the entries"
+            if problem:
+                self._bad(what, problem)
+            else:
+                good[image_id] = entry
+        return good
+
+    def _grouped(self, annotations: Sequence[Any], images: dict[int, dict]) -> dict[int, list[dict]]:
+        """Annotations by image; those of images that are bad themselves are left out with them."""
+        groups: dict[int, list[dict]] = defaultdict(list)
+        for position, annotation in enumerate(annotations):
+            image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
+            known = coco_check.is_id(image_id)
+            if known and image_id in images:
+                groups[image_id].append(annotation)
+            elif not known or image_id not in self.seen_images:
+                name = f"annotation {annotation['id']!r}" if isinstance(annotation, dict) and "id" in annotation else \
+                    f"annotations[{position}]"
+                self._bad(name, coco_check.no_such_image(image_id))
+                self.without_image += 1
+        return groups
+
+    def _instances(self, annotations: Sequence[dict], size: tuple[int, int]) -> tuple[list[dict], list[str]]:
+        """Instances of one image, and messages."""
+        instances, problems = [], []
+        for annotation in annotations:
+            try:
+                category = self._category(annotation)
+                if category:
+                    instances.append(coco_check.to_instance(annotation, size, category))
+            except InputError as error:
+                problems.append(f"{self.source.name}: annotation {annotation.get('id')!r} "
+                                f"(image {annotation['image_id']}): {error}")
+        return instances, problems
+
+    def _category(self, annotation: dict) -> Category | None:
+        """The annotation's class, None where it was not chosen."""
+        number, category_id = annotation.get("id"), annotation.get("category_id")
+        if not coco_check.is_id(number):
+            raise InputError("its id must be a whole number")
+        if number in self.seen_annotations:
+            raise InputError("the id is there twice; annotation ids must be unique")
+        self.seen_annotations.add(number)
+        if type(category_id) is not int or category_id not in self.known:
+            raise InputError(f"unknown category_id {category_id!r}; categories has {_some(sorted(self.known))}")
+        if category_id not in self.by_category:
+            self.other_categories[category_id] += 1
+        return self.by_category.get(category_id)
+
+    def _missing(self, file_name: str) -> str | None:
+        folder, name = os.path.split(os.path.join(self.source.image_dir, file_name))
+        if folder not in self.folders:  # one listing is faster than asking for every file
+            try:
+                self.folders[folder] = {entry.name for entry in os.scandir(folder) if _is_file(entry)}
+            except (OSError, ValueError) as error:
+                if isinstance(error, OSError) and folder == self.source.image_dir.rstrip("/"):
+                    raise InputError(f"{folder}: {error.strerror}; it must be the folder that the file names of "
+                                     f"{self.source.name} start from") from error
+                self.folders[folder] = set()
+        return None if name in self.folders[folder] else \
+            f"{os.path.join(folder, name)} does not exist or is no file; restore it, or check the image folder"
+
+    def _bad(self, what: str, problem: str) -> None:
+        self.source.bad.append(f"{self.source.name}: {what}: {problem}")
+
+
+def _is_file(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _some(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")

@@ -1,0 +1,1 @@
+"""MindRecord: the one writer and reader, and the manifest beside the shards."""

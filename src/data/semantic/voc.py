@@ -1,0 +1,229 @@
+"""Semantic segmentation from a list file: lines `image label`, as the published recipes use them.
+
+One line is one record; its line number is the image's id. A list can be trained from directly, or converted to
+MindRecord (`src/data/records/mindrecord.py`) with the same records at the same sample ids. No MindSpore here.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from src.contract import InputError, Record
+from src.data import decode
+from src.data.checks import describe_bad
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a list: number from 1, paths as written."""
+
+    number: int
+    image: str
+    label: str
+
+
+def read_list(data_lst: str | Path) -> tuple[list[Line], list[str]]:
+    """Read a list file: (its lines, what is wrong with the others as "file:line: message").
+
+    Any line ends, a missing last one, blank lines and a byte order mark are fine.
+
+    Raises:
+        InputError: the file is missing, is no text, or has no line at all.
+    """
+    try:
+        text = Path(data_lst).read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{data_lst}: no such list; make one with src/tools/get_dataset_lst.py") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise InputError(f"{data_lst}: {error.strerror.lower()}; give the path of a list file") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{data_lst}: not a text file (byte {error.start}); a list has lines `image label`") from error
+    lines, problems, seen = [], [], {}
+    for number, words in enumerate(map(str.split, text.splitlines()), 1):
+        if not words:
+            continue
+        problem = _line_problem(words, seen, number)
+        if problem:
+            problems.append(f"{data_lst}:{number}: {problem}")
+        else:
+            seen[os.path.normpath(words[0])] = number
+            lines.append(Line(number, *words))
+    if not lines and not problems:
+        raise InputError(f"{data_lst}: the list is empty; make one with src/tools/get_dataset_lst.py")
+    return lines, problems
+
+
+def _line_problem(words: list[str], seen: Mapping[str, int], number: int) -> str | None:
+    if len(words) == 1:
+        return f"one column {words[0]!r}; a line is `image label`, separated by a blank"
+    if len(words) > 2:
+        return f"{len(words)} columns; a line is `image label`, and paths cannot contain blanks"
+    first = seen.get(os.path.normpath(words[0]))
+    return f"image {words[0]!r} is listed twice (first in line {first}); remove one of the lines" if first else None
+
+
+class ListSource:
+    """The records of a list file, in its order (a `src.contract.Source`).
+
+    Attributes:
+        name: the list's path.
+        bad: what `on_bad="skip"` left out, as "file:line: message".
+    """
+
+    def __init__(self, data_root: str | Path, data_lst: str | Path, *, on_bad: Literal["error", "skip"] = "error"):
+        """Read the list and look every file up; pixels are not read here.
+
+        Args:
+            data_root: folder that relative paths start from.
+            data_lst: the list file.
+            on_bad: "error" raises on the first bad lines, "skip" leaves them out and keeps their messages in `bad`.
+
+        Raises:
+            InputError: the list or lines of it are unusable, or files are missing or empty.
+        """
+        self.name, self.data_root = str(data_lst), str(data_root)
+        if not os.path.isdir(data_root):
+            raise InputError(f"--data_root={data_root}: no such folder; give the one that the list's paths start from")
+        lines, self.bad = read_list(data_lst)
+        self._lines: list[Line] = []
+        for line in lines:
+            problem = self._missing(line)
+            if problem:
+                self.bad.append(f"{self.name}:{line.number}: {problem}")
+            else:
+                self._lines.append(line)
+        if self.bad and on_bad == "error":
+            raise InputError(describe_bad(self.bad))
+        if not self._lines:
+            raise InputError(f"{self.name}: no usable line is left\n{describe_bad(self.bad)}")
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def rows(self, sample_ids: Sequence[int]) -> Iterator[Record]:
+        """Yield the records of `sample_ids`, in that order. Safe in several threads at once."""
+        for sample_id in sample_ids:
+            line = self._lines[sample_id]
+            place = f"{self.name}:{line.number}"
+            yield Record(line.number, self._relative(line.image), self._read(line.image, place),
+                         self._read(line.label, place), place)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.data_root, name)
+
+    def _relative(self, name: str) -> str:
+        if not os.path.isabs(name):
+            return name
+        relative = os.path.relpath(name, os.path.abspath(self.data_root))
+        return name if relative.startswith("..") else relative
+
+    def _missing(self, line: Line) -> str | None:
+        for what, name in (("image", line.image), ("label", line.label)):
+            path = self._path(name)
+            if os.path.isdir(path):
+                return f"{what} {path} is a folder; a line is `image label`, two files"
+            if not os.path.isfile(path):
+                hint = "; it exists without --data_root: use --data_root=." if os.path.isfile(name) else \
+                    "; relative paths start from --data_root"
+                return f"{what} {path} does not exist{hint}"
+            if not os.path.getsize(path):
+                return f"{what} {path} is empty (0 bytes); restore the file"
+        return None
+
+    def _read(self, name: str, place: str) -> bytes:
+        try:
+            with open(self._path(name), "rb") as file:
+                return file.read()
+        except OSError as error:
+            raise InputError(f"{place}: {self._path(name)}: {error.strerror}; restore the file") from error
+
+
+# --- one record -------------------------------------------------------------------------------------------------------
+
+def decode_pair(image: bytes, target: bytes, num_classes: int, ignore_label: int) -> tuple[np.ndarray, np.ndarray]:
+    """Decode and check one record's bytes: image (H, W, 3) uint8 RGB and label (H, W) uint8.
+
+    Raises:
+        InputError: undecodable, sizes differ, or values outside the classes. The caller adds the record's place.
+    """
+    pixels, label = _named("image", decode.decode_image, image), _named("label", decode.decode_label, target)
+    _check_sizes(pixels.shape[:2], label.shape)
+    label_histogram(label, num_classes, ignore_label)
+    return pixels, label
+
+
+def check_record(record: Record, num_classes: int, ignore_label: int) -> dict[int, int]:
+    """Decode all of one record, check what `decode_pair` checks, and return {label value: number of pixels}."""
+    with placed(record):
+        size = _named("image", decode.image_size, record.image)
+        label = _named("label", decode.decode_label, record.target)
+        _check_sizes(size, label.shape)
+        return label_histogram(label, num_classes, ignore_label)
+
+
+def check_record_size(record: Record) -> dict[int, int]:
+    """Compare the sizes in the headers of image and label without decoding; returns an empty histogram."""
+    with placed(record):
+        _check_sizes(_named("image", decode.header_size, record.image),
+                     _named("label", decode.header_size, record.target))
+    return {}
+
+
+@dataclass(frozen=True)
+class RecordCheck:
+    """The check of one record as `build` takes it; its repr names it in the manifest. `level` is "full" or "size"."""
+
+    num_classes: int
+    ignore_label: int
+    level: str = "full"
+
+    def __call__(self, record: Record) -> dict[int, int]:
+        if self.level == "size":
+            return check_record_size(record)
+        return check_record(record, self.num_classes, self.ignore_label)
+
+
+def label_histogram(label: np.ndarray, num_classes: int, ignore_label: int) -> dict[int, int]:
+    """{value: number of pixels} of a label; InputError where a value is neither a class nor `ignore_label`."""
+    # OpenCV counts uint8 four times faster than bincount; its float32 result is exact below 2**24 pixels.
+    exact = label.size < 2 ** 24
+    counts = cv2.calcHist([label], [0], None, [256], [0, 256])[:, 0] if exact else np.bincount(label.ravel())
+    found = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+    wrong = [value for value in found if value >= num_classes and value != ignore_label]
+    if wrong:
+        raise InputError(f"label has values {_some(wrong)}, but classes are 0..{num_classes - 1} and {ignore_label} is "
+                         "ignored; set --num_classes or --ignore_label, or correct the label")
+    return found
+
+
+@contextmanager
+def placed(record: Record) -> Iterator[None]:
+    """Put the record's place and name in front of an InputError that is raised inside."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{record.place}: {record.file_name}: {error}") from error
+
+
+def _named(what: str, function: Callable[[bytes], Any], data: bytes) -> Any:
+    try:
+        return function(data)
+    except InputError as error:
+        raise InputError(f"{what} {error}") from error
+
+
+def _check_sizes(image: tuple[int, ...], label: tuple[int, ...]) -> None:
+    if image != label:
+        raise InputError(f"image is {image[0]}x{image[1]} (H x W), its label {label[0]}x{label[1]}; pair each image "
+                         "with its own label, at the same size")
+
+
+def _some(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values[:5])) + (f" and {len(values) - 5} more" if len(values) > 5 else "")

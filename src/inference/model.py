@@ -1,0 +1,186 @@
+"""A trained model in three lines, whether it is a checkpoint or an exported file:
+
+    model = load("deeplab_v3_s16_best.ckpt")
+    prediction = next(model.predict("street.jpg"))
+    picture = model.draw(prediction)
+
+No arguments are parsed and nothing is printed here; `predict.py` is the command line.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from src import tasks
+from src.config import build
+from src.contract import InputError, Instances, LabelMap, Record, Task
+from src.data.decode import decode_image
+from src.report import draw
+
+EXPORTED = (".mindir", ".onnx")
+DEVICE = "CPU"
+Image = str | Path | np.ndarray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one image.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, as it was given or read.
+        found: a label map or instances, in this image's frame.
+    """
+
+    image: np.ndarray
+    found: LabelMap | Instances
+
+
+class Model:
+    """A model that predicts. Made by `load`.
+
+    Attributes:
+        class_names: index 0 first; for instances 0 is the background.
+    """
+
+    def __init__(self, task: Task, predictor: Any):
+        self.class_names, self._predictor = task.class_names, predictor
+
+    def predict(self, images: Image | Iterable[Image]) -> Iterator[Prediction]:
+        """Predict images in their order, some at a time: file names, or (H, W, 3) uint8 RGB arrays; or a single one.
+
+        Raises:
+            InputError: a file is not an image, or an array is of another type or shape. Nothing is left out.
+        """
+        if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4):
+            images = [images]
+        waiting: list[np.ndarray] = []
+
+        def records() -> Iterator[Record]:
+            for number, image in enumerate(images):
+                data = _bytes(image, number)
+                waiting.append(image if isinstance(image, np.ndarray) else _decoded(image, data))
+                yield Record(number, str(number) if isinstance(image, np.ndarray) else str(image), data, b"")
+
+        for found in self._predictor(records()):
+            yield Prediction(waiting.pop(0), found)
+
+    def draw(self, prediction: Prediction, *, least_score: float = 0.5) -> np.ndarray:
+        """(H, W, 3) uint8 RGB: the image under its label map, or with boxes, masks, names and scores."""
+        image, found = prediction.image, prediction.found
+        if isinstance(found, LabelMap):
+            return draw.overlay(image, found.labels, draw.palette(self.class_names))
+        shown = np.flatnonzero(found.scores >= least_score)
+        return draw.instances(image, found.boxes_image[shown], found.labels[shown], class_names=self.class_names,
+                              scores=found.scores[shown],
+                              masks=[coco_mask.decode(found.rles[k]).astype(bool) for k in shown if found.rles])
+
+    def detections(self, found: Instances) -> list[dict[str, Any]]:
+        """Instances as JSON: label, name, score, bbox [x, y, w, h] in pixels of the image, segmentation as RLE."""
+        boxes = found.boxes_image.astype(float)
+        boxes[:, 2:] -= boxes[:, :2]
+        return [{"label": int(label), "name": self.class_names[label], "score": round(float(score), 5),
+                 "bbox": [round(v, 2) for v in box.tolist()], **({"segmentation": found.rles[k]} if found.rles else {})}
+                for k, (box, label, score) in enumerate(zip(boxes, found.labels, found.scores))]
+
+
+def load(path: str | Path, *, device_target: str = DEVICE, batch_size: int = 1, **settings: Any) -> Model:
+    """Load a model.
+
+    Args:
+        path: a checkpoint (of train.py, or of a family that convert_checkpoint.py knows), or a .mindir or .onnx file
+            with the preprocess.json that export.py wrote beside it.
+        device_target: of a checkpoint; exported files run on a CPU.
+        batch_size: images at a time, of a checkpoint; an exported file has its own, and 1 stands for it.
+        settings: further keys of a checkpoint's configuration, for example `eval_crop_size` or `test_score_thr`. An
+            exported file has them built in: of it only those of `src.exporting.served.CHANGEABLE` can be given.
+
+    Raises:
+        InputError: missing, damaged or foreign files, settings that do not fit the weights or that an exported file
+            has built in, and a preprocess.json that contradicts itself or does not fit the file.
+    """
+    path = Path(path)
+    if path.suffix in EXPORTED:
+        return _exported(path, device_target, batch_size, settings)
+    return _checkpoint(path, device_target, batch_size, settings)
+
+
+def _checkpoint(path: Path, device_target: str, batch_size: int, settings: dict[str, Any]) -> Model:
+    from src.engine import runtime
+    from src.weights.load import load_weights
+
+    model = settings.pop("model", "") or tasks.model_of_weights(path) or tasks.DEFAULT
+    cls = tasks.config_class(model)
+    batch_key = "test_batch_size" if "test_batch_size" in cls.model_fields else "batch_size"
+    config = tasks.with_conventions(build(cls, {"model": model, "checkpoint": str(path), batch_key: batch_size,
+                                                "device_target": device_target} | settings))
+    runtime.start(device_target)
+    task = tasks.create(config)
+    network = task.network()
+    load_weights(network, path, expect_unexpected=task.may_be_missing)
+    return Model(task, task.predictor(network))
+
+
+def _exported(path: Path, device_target: str, batch_size: int, settings: dict[str, Any]) -> Model:
+    from src.exporting import runners, served
+
+    spec = served.read(path)
+    shape = tuple(spec["inputs"][0]["shape"])
+    if batch_size not in (1, shape[0]):
+        raise InputError(f"batch_size={batch_size}: {path} takes {shape[0]} images at a time; export it again with "
+                         f"--export_batch_size={batch_size}, or leave batch_size out")
+    if device_target != DEVICE:
+        raise InputError(f"device_target={device_target}: {path} runs on a CPU here; load the checkpoint, or run the "
+                         "file on the device with ascend310_infer")
+    task = exported_task(path, spec, settings)
+    run, *shapes = runners.load_with_shapes(path)
+    served.refuse_other_model(path, spec, *shapes)
+    return Model(task, task.served_predictor(run, shape))
+
+
+def exported_task(path: Path, spec: dict[str, Any], settings: dict[str, Any]) -> Task:
+    """The task that reads an exported file.
+
+    Args:
+        path: the file.
+        spec: its preprocess.json, `src.exporting.served.read`.
+        settings: keys of `src.exporting.served.CHANGEABLE`.
+
+    Raises:
+        InputError: a setting that is built in, or keys of preprocess.json that contradict each other.
+    """
+    from src.exporting import preprocess_spec, served
+
+    served.refuse_fixed(path, settings)
+    cls, values = tasks.config_class(spec["model"]), served.settings_of(spec)
+    places = {key: f"{path.with_name(preprocess_spec.FILE_NAME)}: {key}" for key in values}
+    task = tasks.create(build(cls, values, places))
+    served.refuse_contradictions(path, spec, task)
+    return tasks.create(build(cls, values | settings, places)) if settings else task
+
+
+def _bytes(image: Image, number: int) -> bytes:
+    if isinstance(image, np.ndarray):  # BMP is as fast to write and read as memory
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise InputError(f"image {number}: an array of shape {image.shape} and type {image.dtype}, expected "
+                             "(H, W, 3) uint8 RGB: round floats on the scale 0..255, stack gray three times "
+                             "(np.stack([gray] * 3, -1)), drop alpha (image[..., :3])")
+        return cv2.imencode(".bmp", image[..., ::-1])[1].tobytes()
+    if not isinstance(image, (str, Path)):
+        raise InputError(f"image {number}: a {type(image).__name__}, expected a file name or an array")
+    try:
+        return Path(image).read_bytes()
+    except OSError as error:
+        raise InputError(f"{image}: {error.strerror}") from error
+
+
+def _decoded(path: str | Path, data: bytes) -> np.ndarray:
+    try:
+        return decode_image(data)
+    except InputError as error:
+        raise InputError(f"{path} {error}") from error

@@ -1,0 +1,66 @@
+"""Instances from records: batches of equal canvases through the inference network, in the records' order."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+
+from src.contract import InputError, Instances, Record
+from src.data.decode import decode_image
+from src.maskrcnn.paste import to_instances
+from src.maskrcnn.recipe import InputRecipe
+
+
+class Predictor:
+    """Records -> instances, in order, `batch_size` images at a time.
+
+    Args:
+        detect: image (B, 3, H, W) float32 and image_size (B, 2) float32 -> the five arrays of `maskrcnn.DETECTIONS`;
+            always called with B = batch_size, so that each canvas is compiled once.
+        recipe: of the input.
+        batch_size: B; zeros fill up what is missing of a batch.
+        workers: threads that decode and resize.
+        paste: options of `predict.to_instances`: paste_pad, threshold, with_masks.
+    """
+
+    def __init__(self, detect: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], *, recipe: InputRecipe,
+                 batch_size: int, workers: int = 2, **paste):
+        self.detect, self.recipe, self.batch_size = detect, recipe, batch_size
+        self.workers, self.paste = workers, paste
+
+    def __call__(self, records: Iterable[Record]) -> Iterator[Instances]:
+        records = iter(records)
+        with ThreadPoolExecutor(self.workers) as pool:
+            ahead = self._prepare(pool, records)
+            while current := ahead:
+                ahead = self._prepare(pool, records)  # decoded while the network works on the current batch
+                yield from self._batch([(image_id, *future.result()) for image_id, future in current])
+
+    def _prepare(self, pool: ThreadPoolExecutor, records: Iterator[Record]) -> list[tuple]:
+        return [(r.image_id, pool.submit(self._input, r)) for r in islice(records, self.batch_size)]
+
+    def _input(self, record: Record) -> tuple:
+        """The input (3, H, W), the image's (height, width) in it and the original's."""
+        try:
+            image = decode_image(record.image)
+        except InputError as error:
+            raise InputError(f"{record.place}: {record.file_name} {error}") from error
+        return *self.recipe.prepare(image), image.shape[:2]
+
+    def _batch(self, images: list[tuple]) -> list[Instances]:
+        """Instances of images that may be on different canvases."""
+        results: list = [None] * len(images)
+        for canvas in dict.fromkeys(pixels.shape for _, pixels, _, _ in images):
+            chosen = [k for k, image in enumerate(images) if image[1].shape == canvas]
+            batch = np.zeros((self.batch_size, *canvas), np.float32)
+            sizes = np.tile(np.array(canvas[1:], np.float32), (self.batch_size, 1))
+            for slot, k in enumerate(chosen):
+                batch[slot], sizes[slot] = images[k][1], images[k][2]
+            arrays = self.detect(batch, sizes)
+            for slot, k in enumerate(chosen):
+                image_id, _, size, original = images[k]
+                results[k] = to_instances(image_id, tuple(array[slot] for array in arrays), image_size=size,
+                                          original_size=original, **self.paste)
+        return results

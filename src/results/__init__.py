@@ -1,0 +1,1 @@
+"""What predictions become on disk, and how such files are scored."""

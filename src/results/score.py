@@ -1,0 +1,145 @@
+"""Scores of a folder of offline results, ours or the model zoo's raw tensors, against a list or COCO annotations.
+
+Results are matched with the truth by the image's name. No MindSpore here.
+"""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from src.contract import InputError
+from src.data.checks import describe_bad
+from src.data.decode import decode_label, header_size
+from src.data.instance.coco import CocoSource
+from src.data.instance.coco_check import read_annotations
+from src.data.instance.target import categories_of
+from src.data.semantic.voc import ListSource
+from src.deeplabv3.config import VOC_CLASSES
+from src.metrics.coco_map import CocoMAP
+from src.metrics.miou import MeanIoU
+from src.results import zoo_raw
+from src.results.files import ResultFiles, is_result_folder, read_index
+
+log = logging.getLogger(__name__)
+OnBad = Literal["error", "skip"]
+
+
+def score_list(result_path: str, data_root: str, data_lst: str, *, num_classes: int, crop_size: int,
+               on_bad: OnBad = "error") -> dict:
+    """`MeanIoU.compute()` of a list's images, with `images_without_result`, which did not count.
+
+    Args:
+        result_path: folder of results; of raw tensors, num_classes and crop_size say the shape.
+        data_root, data_lst, on_bad: see `ListSource`.
+    """
+    source = _usable(ListSource(data_root, data_lst, on_bad=on_bad))
+    names, predict = _semantic(result_path, num_classes, crop_size)
+    evaluator, missing = MeanIoU(names, decode_label), []
+    for record in source.rows(range(len(source))):
+        prediction = predict(record)
+        if prediction is None:
+            missing.append(record.file_name)
+            continue
+        try:
+            evaluator.update(prediction, record.target)
+        except InputError as error:
+            raise InputError(f"{record.place}: {record.file_name}: {error}") from error
+    _expect_some(result_path, len(missing) < len(source), f"{data_lst}, such as {record.file_name}")
+    return evaluator.compute() | {"images_without_result": missing}
+
+
+def score_coco(result_path: str, ann_file: str, img_path: str, *, max_detections: int = 100,
+               on_bad: OnBad = "error") -> dict:
+    """`CocoMAP.compute()` of an annotation file's images; in one without a result nothing was found.
+
+    Args:
+        result_path: folder of results.
+        ann_file, img_path, on_bad: see `CocoSource`.
+        max_detections: see `CocoMAP`.
+    """
+    source, predict = _instance(result_path, ann_file, img_path, on_bad)
+    evaluator, found = CocoMAP(max_detections), 0
+    for record in source.rows(range(len(source))):
+        prediction = predict(record)
+        if prediction is None:
+            evaluator.update_missing(record.target)
+        else:
+            evaluator.update(prediction, record.target)
+            found += 1
+    _expect_some(result_path, found > 0, f"{ann_file}, such as {record.file_name}")
+    return evaluator.compute()
+
+
+def _semantic(result_path: str, num_classes: int, crop_size: int) -> tuple[tuple[str, ...], Callable]:
+    """Class names, and record -> label map or None."""
+    if is_result_folder(result_path):
+        results = _index(result_path, "semantic")
+        return results.class_names, lambda r: results.label_map(r.file_name, r.image_id)
+    _expect_raw(result_path)
+    names = VOC_CLASSES if num_classes == len(VOC_CLASSES) else tuple(f"class_{k}" for k in range(num_classes))
+    return names, lambda r: zoo_raw.label_map(
+        result_path, r.file_name, r.image_id, num_classes=num_classes, crop_size=crop_size,
+        image_size=header_size(r.image))
+
+
+def _instance(result_path: str, ann_file: str, img_path: str, on_bad: OnBad) -> tuple[CocoSource, Callable]:
+    """The truth, and record -> instances or None."""
+    if is_result_folder(result_path):
+        results = _index(result_path, "instance")
+        source, labels = _same_classes(results, ann_file, img_path, on_bad)
+        return source, lambda r: results.instances(r.file_name, r.image_id, labels)
+    _expect_raw(result_path)
+    return _coco(ann_file, img_path, on_bad), lambda r: zoo_raw.instances(
+        result_path, r.file_name, r.image_id, image_size=header_size(r.image))
+
+
+def _same_classes(results: ResultFiles, ann_file: str, img_path: str,
+                  on_bad: OnBad) -> tuple[CocoSource, dict[int, int]]:
+    """The truth of the classes that the model has, by name, and class index of the model -> of the truth."""
+    names = {category.get("name") for category in read_annotations(ann_file)["categories"]}
+    chosen = tuple(name for name in results.class_names[1:] if name in names)
+    if not chosen:
+        raise InputError(f"{ann_file}: has none of the classes {', '.join(results.class_names[1:6])}, ...; give "
+                         "annotations with the names that the model was trained with")
+    source = _coco(ann_file, img_path, on_bad, (results.class_names[0], *chosen))
+    truth = {category.name: category.label for category in categories_of(source)}
+    return source, {k: truth[name] for k, name in enumerate(results.class_names) if name in truth}
+
+
+def _coco(ann_file: str, img_path: str, on_bad: OnBad, class_names: tuple[str, ...] = ()) -> CocoSource:
+    try:
+        return _usable(CocoSource(ann_file, img_path, class_names=class_names, on_bad=on_bad))
+    except InputError as error:
+        raise InputError(f"--ann_file={ann_file} with --img_path={img_path}: {error}") from error
+
+
+def _usable(source: ListSource | CocoSource) -> ListSource | CocoSource:
+    """The source; says what `on_bad="skip"` left out of it."""
+    if source.bad:
+        log.warning("left out, %s", describe_bad(source.bad, "entries"))
+    return source
+
+
+def _index(result_path: str, task: str) -> ResultFiles:
+    results = read_index(result_path)
+    if results.task != task:
+        truth = "--data_root and --data_lst" if results.task == "semantic" else "--ann_file and --img_path"
+        raise InputError(f"--result_path={result_path}: holds results of the task {results.task}; score them "
+                         f"with {truth}")
+    return results
+
+
+def _expect_raw(result_path: str) -> None:
+    if not Path(result_path).is_dir():
+        raise InputError(f"--result_path={result_path}: no such folder; give the one that the inference wrote")
+    if not zoo_raw.is_raw_folder(result_path):
+        raise InputError(f"--result_path={result_path}: holds neither index.json nor NAME_0.bin; run the inference "
+                         "to its end first (it goes on where it stopped)")
+
+
+def _expect_some(result_path: str, any_found: bool, truth: str) -> None:
+    if not any_found:
+        raise InputError(f"--result_path={result_path}: has a result of none of the images of {truth}; give the truth "
+                         "that belongs to the images of the inference")

@@ -1,0 +1,182 @@
+"""Reading annotation files in COCO's layout."""
+import json
+from pathlib import Path
+
+import pytest
+
+from src.contract import InputError
+from src.data.checks import leave_out_bad
+from src.data.instance.coco import CocoSource, coco_layout, image_folder_of
+from src.data.instance.coco_check import RecordCheck
+from src.data.instance.target import categories_of, decode_target
+from tests.tiny_coco import POLYGON, RUNS, annotation, content, write_coco
+
+
+def source_of(root: Path, data=None, **options) -> CocoSource:
+    return CocoSource(write_coco(root, data), root / "val", **options)
+
+
+def test_records_hold_all_that_an_evaluation_needs(tmp_path):
+    source = source_of(tmp_path)
+    assert len(source) == 3 and source.image_ids == [10, 20, 30]
+    record = next(source.rows([1]))
+    assert (record.image_id, record.file_name) == (20, "2.jpg")
+    assert record.image == (tmp_path / "val/2.jpg").read_bytes()
+    target = decode_target(record.target)
+    assert (target.image_id, target.size) == (20, (24, 32))
+    assert target.categories == ((1, 3, "dog"), (2, 7, "cat"), (3, 12, "fish"))
+    assert target.instances[0] == {"id": 2000, "label": 1, "category_id": 3, "bbox": [4, 6, 8, 5], "iscrowd": 0,
+                                   "area": 40, "segmentation": POLYGON}
+    assert target.labels.tolist() == [1, 2]
+    assert target.boxes_image.tolist() == [[4, 6, 12, 11], [1.5, 2, 21.5, 12.5]]
+
+
+def test_an_image_without_objects_is_a_record(tmp_path):
+    source = source_of(tmp_path)
+    assert decode_target(next(source.rows([2])).target).instances == []
+
+
+def test_rows_repeat_and_keep_the_order_asked_for(tmp_path):
+    assert [record.image_id for record in source_of(tmp_path).rows([2, 0, 0])] == [30, 10, 10]
+
+
+def test_classes_come_from_the_file_in_the_order_of_their_ids(tmp_path):
+    source = source_of(tmp_path)
+    assert source.class_names == ("background", "dog", "cat", "fish")
+    assert categories_of(source) == source.categories
+
+
+def test_class_index_may_be_the_category_id(tmp_path):
+    source = source_of(tmp_path, class_map="id")
+    assert [category.label for category in source.categories] == [3, 7, 12]
+    assert source.class_names[7] == "cat" and len(source.class_names) == 13
+    assert decode_target(next(source.rows([0])).target).labels.tolist() == [3, 7]
+
+
+def test_chosen_classes_leave_the_others_out_and_say_so(tmp_path, caplog):
+    source = source_of(tmp_path, class_names=("background", "cat"))
+    assert decode_target(next(source.rows([0])).target).labels.tolist() == [1]
+    assert "2 annotations of categories outside coco_classes are left out (ids [3])" in caplog.text
+
+
+def test_chosen_classes_must_be_in_the_file(tmp_path):
+    with pytest.raises(InputError, match="'dogs' is no category .* did you mean 'dog'. it has cat, dog, fish"):
+        source_of(tmp_path, class_names=("background", "dogs"))
+    with pytest.raises(InputError, match="expected background"):
+        CocoSource(tmp_path / "annotations/instances_val.json", tmp_path / "val", class_names=("dog", "cat"))
+
+
+@pytest.mark.parametrize("kind", ["plain", "none", "empty"])
+def test_kinds_of_masks(tmp_path, kind):
+    segmentation = {"plain": {"size": [24, 32], "counts": RUNS}, "none": None, "empty": []}[kind]
+    data = content()
+    data["annotations"] = [annotation(1, 10, segmentation=segmentation, area=None)]
+    instance = decode_target(next(source_of(tmp_path, data).rows([0])).target).instances[0]
+    assert instance["area"] == 40  # of the mask, or of the box
+    assert ("segmentation" in instance) == (kind == "plain")
+    if kind == "plain":
+        assert isinstance(instance["segmentation"]["counts"], str)
+
+
+def test_a_crowd_and_a_degenerate_box_stay(tmp_path):
+    data = content()
+    data["annotations"] = [annotation(1, 10, iscrowd=1, segmentation={"size": [24, 32], "counts": RUNS}),
+                           annotation(2, 10, bbox=[5, 5, 0, 3])]
+    target = decode_target(next(source_of(tmp_path, data).rows([0])).target)
+    assert target.crowds.tolist() == [True, False] and target.boxes_image[1].tolist() == [5, 5, 5, 8]
+
+
+def test_boxes_may_overhang_by_rounding(tmp_path):
+    data = content()
+    data["annotations"] = [annotation(1, 10, bbox=[-0.4, 0, 32.9, 24.3], segmentation=None)]
+    assert decode_target(next(source_of(tmp_path, data).rows([0])).target).boxes_image.tolist() == [[0, 0, 32, 24]]
+
+
+def test_skip_leaves_out_whole_images_and_lists_why(tmp_path):
+    data = content(5)
+    data["annotations"] += [annotation(1, 10, 99), annotation(2, 20, bbox=[30, 0, 8, 8]), annotation(3, 77)]
+    path = write_coco(tmp_path, data)
+    (tmp_path / "val/4.jpg").unlink()
+    with pytest.raises(InputError, match="4 bad entries"):
+        CocoSource(path, tmp_path / "val")
+    source = CocoSource(path, tmp_path / "val", on_bad="skip")
+    assert source.image_ids == [30, 50]
+    assert [message.removeprefix(f"{path}: ").split(":")[0] for message in source.bad] == [
+        "image 40", "annotation 3", "annotation 1 (image 10)", "annotation 2 (image 20)"]
+
+
+def test_what_is_left_out_is_counted_in_images_and_annotations_of_none(tmp_path, caplog):
+    data = content()
+    data["annotations"].append(annotation(1, 77))
+    source = source_of(tmp_path, data, on_bad="skip")
+    assert leave_out_bad(source, RecordCheck(), workers=1, known=source.bad) is source
+    assert "0 of 3 records and 1 annotations of no image are left out\n" in caplog.text
+    data["annotations"] += [annotation(2, 10, 99), annotation(3, 10, 99)]
+    source = source_of(tmp_path / "b", data, on_bad="skip")
+    (tmp_path / "b/val/2.jpg").write_bytes(b"x")
+    rest = leave_out_bad(source, RecordCheck(), workers=1, known=source.bad)
+    assert [record.image_id for record in rest.rows(range(len(rest)))] == [30]
+    assert "2 of 3 records and 1 annotations of no image are left out\n4 bad entries:" in caplog.text
+
+
+def test_files_that_no_record_uses(tmp_path):
+    source = source_of(tmp_path)
+    assert source.unlisted() == []
+    (tmp_path / "val/extra.jpg").write_bytes(b"x")
+    assert source.unlisted() == ["extra.jpg"]
+
+
+def test_layout(tmp_path):
+    path = write_coco(tmp_path)
+    assert coco_layout(tmp_path, "val", "annotations/instances_{}.json") == (path, tmp_path / "val")
+    assert image_folder_of(path) == tmp_path / "val"
+    with pytest.raises(InputError, match="coco_root"):
+        coco_layout(tmp_path / "nowhere", "val", "{}.json")
+
+
+def test_check_of_a_record_compares_the_sizes_and_counts_the_classes(tmp_path):
+    records = list(source_of(tmp_path).rows(range(3)))
+    for level in ("full", "size"):
+        assert [RecordCheck(level)(record) for record in records] == [{1: 1, 2: 1}, {1: 1, 2: 1}, {}]
+    data = json.loads((tmp_path / "annotations/instances_val.json").read_text())
+    data["images"][0]["height"] = 30
+    (tmp_path / "annotations/instances_val.json").write_text(json.dumps(data))
+    record = next(CocoSource(tmp_path / "annotations/instances_val.json", tmp_path / "val").rows([0]))
+    for level in ("full", "size"):
+        with pytest.raises(InputError, match="image 10: 1.jpg: the image is 24x32 .H x W., its annotation says 30x32"):
+            RecordCheck(level)(record)
+
+
+@pytest.mark.parametrize("name, split, images, instances", [
+    ("coco_open", "val2017", 66, 560), ("coco_open", "train2017", 92, 829), ("nuclei", "val2018", 109, 4363)])
+def test_real_files(shared, name, split, images, instances):
+    source = CocoSource(*coco_layout(shared / "data" / name, split, "annotations/instances_{}.json"))
+    assert (len(source), len(source.unlisted())) == (images, 0)
+    assert sum(len(decode_target(record.target).instances) for record in source.rows(range(images))) == instances
+
+
+@pytest.mark.parametrize("part, entry, words", [
+    ("annotations", 5, "annotations.4.: image_id None is no image"),
+    ("annotations", annotation(1000, 20), "annotation 1000 .image 20.: the id is there twice"),
+    ("annotations", annotation("a", 10), "annotation 'a' .image 10.: its id must be a whole number"),
+    ("annotations", annotation(9, 10, None), "annotation 9 .image 10.: unknown category_id None; categories has 3, 7"),
+    ("annotations", annotation(9, [10]), r"annotation 9: image_id \[10\] is no image"),
+    ("annotations", annotation(9, {}), r"annotation 9: image_id \{\} is no image"),
+    ("annotations", annotation(9, 10.0), "annotation 9: image_id 10.0 is no image"),
+    ("images", {"id": [1]}, r"images.3.: id is \[1\]; it must be a whole number"),
+    ("images", {"id": 40, "file_name": {}}, "image 40: has no file_name"),
+    ("images", {"id": 40, "file_name": "a\0b/4.jpg"}, "image 40: .*x00b/4.jpg' has a character"),
+    ("images", {"id": 40, "file_name": "./1.jpg", "height": 24, "width": 32}, "image 40: ./1.jpg is image 10 too"),
+    ("images", {"id": 40, "file_name": "loop.jpg", "height": 24, "width": 32}, "image 40: .*loop.jpg .* is no file"),
+    ("images", 5, "images.3.: id is None"),
+    ("images", {"id": 40, "height": 1, "width": 1}, "image 40: has no file_name"),
+    ("images", {"id": 40, "file_name": "x/4.jpg", "height": 1, "width": 1}, "image 40: .*x/4.jpg does not exist")])
+def test_entries_without_a_place_of_their_own(tmp_path, part, entry, words):
+    path = write_coco(tmp_path)
+    data = json.loads(path.read_text())
+    data[part].append(entry)
+    path.write_text(json.dumps(data))
+    (tmp_path / "val/loop.jpg").symlink_to("loop.jpg")
+    with pytest.raises(InputError, match=words):
+        CocoSource(path, tmp_path / "val")
+    assert len(CocoSource(path, tmp_path / "val", on_bad="skip").bad) == 1
