@@ -33,7 +33,7 @@ def main() -> int:
                           remedy="Leave out --model, --backbone, --num_classes and --norm where the checkpoint says "
                                  "what it was trained for")
     log.info(report.summary())
-    evaluator = loop.evaluate_split(task, network, task.source("val"), machine)
+    evaluator = loop.evaluate_split(task, network, task.dataset("val"), machine)
     numbers = evaluator.compute()
     print(task.describe(numbers))
     write_json(path, numbers | {"checkpoint": settings.checkpoint})

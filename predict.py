@@ -32,7 +32,7 @@ def main() -> int:
     images, videos, bad = collect(args.images)
     model = prediction.load(args.model_path, device_target=args.device_target, batch_size=args.batch_size)
     with progress_display() as progress:
-        folder = PredictionFolder(Path(args.output_dir), model, least_score=args.least_score, progress=progress)
+        folder = PredictionFolder(Path(args.output_dir), model, score_threshold=args.score_threshold, progress=progress)
         claim(folder.path, path)
         folder.add_images(images)
         for name, video in videos.items():

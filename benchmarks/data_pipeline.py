@@ -48,12 +48,14 @@ def main() -> None:
 def ours(data_root: str, data_lst: str):
     import src  # noqa: F401
     from src.data.pipeline import training_batches
-    from src.data.semantic.voc import ListSource
-    from src.deeplabv3.recipe import InputRecipe, TrainTransform
+    from src.data.semantic.voc import ListDataset
+    from src.deeplabv3.augmentation import TrainAugmentation
+    from src.deeplabv3.preprocess import Preprocess
 
-    transform = TrainTransform(InputRecipe("RGB", MEAN, STD), crop_size=CROP, min_scale=0.5, max_scale=2.0,
+    augmentation = TrainAugmentation(Preprocess("RGB", MEAN, STD), crop_size=CROP, min_scale=0.5, max_scale=2.0,
                                num_classes=11, ignore_label=255)
-    data = training_batches(ListSource(data_root, data_lst), transform=transform, seed=1, epochs=1000, workers=WORKERS,
+    data = training_batches(ListDataset(data_root, data_lst), augmentation=augmentation, seed=1, epochs=1000,
+                            workers=WORKERS,
                             columns=("image", "label", "sample_id", "epoch"), batch_size=BATCH)
     return data.create_tuple_iterator(num_epochs=1, output_numpy=True)
 

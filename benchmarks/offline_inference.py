@@ -120,22 +120,22 @@ def python_predictor(args: argparse.Namespace):
     """The model's predictor around the runtime."""
     import src  # noqa: F401  the CPU switch, for MindSpore
     from src.deeplabv3.inference import Predictor as SemanticPredictor
-    from src.deeplabv3.recipe import InputRecipe as SemanticRecipe
+    from src.deeplabv3.preprocess import Preprocess as SemanticPreprocess
     from src.exporting import runners
     from src.maskrcnn.inference import Predictor as InstancePredictor
-    from src.maskrcnn.recipe import InputRecipe as InstanceRecipe
+    from src.maskrcnn.preprocess import Preprocess as InstancePreprocess
 
     spec = json.loads((args.model.parent / "preprocess.json").read_bytes())
     run_model = runners.load(args.model.with_suffix(PROGRAMS[args.worker]), args.worker, threads=THREADS)
     normalise, order, resize = spec["normalise"], spec["decode"]["colour_order"], spec["resize"]
     if spec["task"] == "semantic":
-        recipe = SemanticRecipe(order, tuple(normalise["mean"]), tuple(normalise["std"]))
-        return SemanticPredictor(lambda batch: run_model(batch)[0], recipe=recipe, scales=(1.0,), flip=False,
+        preprocess = SemanticPreprocess(order, tuple(normalise["mean"]), tuple(normalise["std"]))
+        return SemanticPredictor(lambda batch: run_model(batch)[0], preprocess=preprocess, scales=(1.0,), flip=False,
                                             crop_size=resize["size"][0], batch_size=1)
-    recipe = InstanceRecipe(tuple(resize["size"]), tuple(normalise["mean"]), tuple(normalise["std"]), order,
+    preprocess = InstancePreprocess(tuple(resize["size"]), tuple(normalise["mean"]), tuple(normalise["std"]), order,
                             keep_ratio=resize["rule"] != "stretch", rounding=resize["rounding"],
                             pad_before_normalise=spec["pad"]["value"] == "black_before_normalisation")
-    return InstancePredictor(run_model, recipe=recipe, batch_size=1,
+    return InstancePredictor(run_model, preprocess=preprocess, batch_size=1,
                                         paste_pad=spec["postprocess"]["paste_pad"],
                                         threshold=spec["postprocess"]["mask_threshold"])
 

@@ -20,32 +20,32 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.config import Parser, add_flag, entry_point
-from src.data.records.mindrecord import SCHEMA, BuildOptions, RecordSource, build, verify
-from src.data.semantic.voc import ListSource, RecordCheck
+from src.data.records.mindrecord import SCHEMA, BuildOptions, RecordDataset, build, verify
+from src.data.semantic.voc import ListDataset, RecordCheck
 from src.data.semantic.voc_layout import make_lists
 
 
-def plain(source: ListSource, dst: Path) -> None:
+def plain(dataset: ListDataset, dst: Path) -> None:
     """What the model zoo's tool does: read files, hand 1,000 at a time to FileWriter."""
     from mindspore.mindrecord import FileWriter
 
     dst.parent.mkdir(parents=True)
     writer = FileWriter(str(dst), 8)
     writer.add_schema(SCHEMA, "plain")
-    rows = [{name: getattr(record, name) for name in SCHEMA} for record in source.rows(range(len(source)))]
+    rows = [{name: getattr(record, name) for name in SCHEMA} for record in dataset.rows(range(len(dataset)))]
     for start in range(0, len(rows), 1000):
         writer.write_raw_data(rows[start:start + 1000])
     writer.commit()
 
 
-def ways(source: ListSource, check: RecordCheck) -> dict[str, Callable[[Path], object]]:
+def ways(dataset: ListDataset, check: RecordCheck) -> dict[str, Callable[[Path], object]]:
     size = RecordCheck(check.num_classes, check.ignore_label, "size")
     return {
-        "plain FileWriter, 8 shards": lambda dst: plain(source, dst),
-        "build --check=none": lambda dst: build(source, dst),
-        "build --check=size": lambda dst: build(source, dst, check=size),
-        "build --check=full": lambda dst: build(source, dst, check=check),
-        "build --check=full, 8 shards": lambda dst: build(source, dst, BuildOptions(num_shards=8), check=check),
+        "plain FileWriter, 8 shards": lambda dst: plain(dataset, dst),
+        "build --check=none": lambda dst: build(dataset, dst),
+        "build --check=size": lambda dst: build(dataset, dst, check=size),
+        "build --check=full": lambda dst: build(dataset, dst, check=check),
+        "build --check=full, 8 shards": lambda dst: build(dataset, dst, BuildOptions(num_shards=8), check=check),
     }
 
 
@@ -76,8 +76,8 @@ def main() -> int:
         folder = Path(name)
         lists = list(make_lists(args.data_root, folder))
         (folder / "all.txt").write_text("".join(path.read_text() for path in lists))
-        source = ListSource(args.data_root, folder / "all.txt")
-        runs = ways(source, RecordCheck(args.num_classes, 255))
+        dataset = ListDataset(args.data_root, folder / "all.txt")
+        runs = ways(dataset, RecordCheck(args.num_classes, 255))
         seconds: dict[str, list[float]] = {way: [] for way in runs}
         for turn in range(args.runs + 1):
             for way, run in runs.items():
@@ -85,11 +85,11 @@ def main() -> int:
                 if turn:  # the first turn warms the page cache
                     seconds[way].append(taken)
         for way, taken in seconds.items():
-            report(way, len(source), taken, seconds["plain FileWriter, 8 shards"])
-        manifest = build(source, folder / "final" / "r")
+            report(way, len(dataset), taken, seconds["plain FileWriter, 8 shards"])
+        manifest = build(dataset, folder / "final" / "r")
         allocated = sum(path.stat().st_blocks * 512 for path in (folder / "final").iterdir())
         print(f"allocated {allocated / manifest.bytes:.3f} of the input's {manifest.bytes / 1e6:.1f} MB")
-        records = RecordSource(folder / "final" / "r")
+        records = RecordDataset(folder / "final" / "r")
         for what, function in (("read all records", lambda: list(records.rows(range(len(records))))),
                                ("verify", lambda: verify(folder / "final" / "r"))):
             start = time.perf_counter()

@@ -44,8 +44,8 @@ class Record:
     place: str = ""
 
 
-class Source(Protocol):
-    """A split: `len(source)` records in a fixed order. Lists, json files and MindRecords all look like this."""
+class Dataset(Protocol):
+    """A split: `len(dataset)` records in a fixed order. Lists, json files and MindRecords all look like this."""
 
     name: str
 
@@ -110,10 +110,10 @@ class Task(Protocol):
     classifier: tuple[str, ...]
     may_be_missing: tuple[str, ...]
 
-    def source(self, split: str) -> Source:
+    def dataset(self, split: str) -> Dataset:
         """The records of "train" or "val"."""
 
-    def train_transform(self) -> Callable:
+    def train_augmentation(self) -> Callable:
         """`(image bytes, target bytes, numpy Generator) -> tuple of arrays`: the augmented columns before sample_id."""
 
     def network(self) -> Any:
@@ -125,18 +125,18 @@ class Task(Protocol):
     def predictor(self, network: Any) -> Callable:
         """`iterable of records -> iterator of predictions`, batching inside; every record yields exactly one."""
 
-    def served_predictor(self, run: Callable, shape: tuple[int, ...]) -> Callable:
+    def exported_predictor(self, run: Callable, shape: tuple[int, ...]) -> Callable:
         """`predictor` of an exported model: `run` from its inputs to its outputs, `shape` (B, 3, H, W) of the first."""
 
     def evaluator(self) -> Evaluator: ...
 
-    def preprocess(self) -> dict:
+    def preprocess_spec(self) -> dict:
         """The deterministic input recipe as data (see `src/exporting/preprocess_spec.py`)."""
 
-    def serving_cell(self, network: Any) -> Any:
-        """The cell that export freezes: the inputs of `preprocess()` -> its outputs, nothing left to suppress."""
+    def export_cell(self, network: Any) -> Any:
+        """The cell that export freezes: the inputs of `preprocess_spec()` -> its outputs, nothing left to suppress."""
 
-    def serving_inputs(self, image: Any) -> tuple[Any, ...]:
+    def export_inputs(self, image: Any) -> tuple[Any, ...]:
         """(H, W, 3) uint8 RGB -> the inputs of the exported model for it, float32, without their batch axis."""
 
     def results(self, evaluator: Evaluator) -> dict[str, Any]:

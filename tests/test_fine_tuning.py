@@ -37,16 +37,18 @@ def build(options, num_classes):
                      **options["network"]).set_train()
 
 
-def batch(source, recipe):
+def batch(dataset, preprocess):
     """image and label of the first batch, as the training pipeline makes them."""
     from src.data import order
     from src.data.pipeline import augmented_batch
-    from src.deeplabv3.recipe import InputRecipe, TrainTransform
+    from src.deeplabv3.augmentation import TrainAugmentation
+    from src.deeplabv3.preprocess import Preprocess
 
-    ids = order.plan(len(source), seed=1, epoch=0, batch_size=len(source))
-    transform = TrainTransform(InputRecipe(**recipe), crop_size=SIDE, min_scale=0.5, max_scale=2.0, num_classes=11,
+    ids = order.rank_order(len(dataset), seed=1, epoch=0, batch_size=len(dataset))
+    augmentation = TrainAugmentation(Preprocess(**preprocess), crop_size=SIDE, min_scale=0.5, max_scale=2.0,
+                                     num_classes=11,
                                ignore_label=255)
-    return augmented_batch(source, ids, 0, transform=transform, seed=1)[:2]
+    return augmented_batch(dataset, ids, 0, augmentation=augmentation, seed=1)[:2]
 
 
 def cross_entropy(logits, label):
@@ -72,12 +74,12 @@ def loss_apart(options, weights, num_classes, image, label):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("family", "options", "recipe", "num_classes", "replaced"), [
+@pytest.mark.parametrize(("family", "options", "preprocess", "num_classes", "replaced"), [
     ("zoo_resnet", ZOO_BACKBONE, RGB, 11, None), ("torchvision_resnet", TORCHVISION_BACKBONE, RGB, 11, None),
     ("zoo_deeplabv3", ZOO, BGR, 21, set()), ("zoo_deeplabv3", ZOO, BGR, 11, CLASSIFIER),
     ("torchvision_deeplabv3", TORCHVISION, RGB, 21, set()), ("torchvision_deeplabv3", TORCHVISION, RGB, 11, BOTH)])
-def test_first_loss(shared, tmp_path, family, options, recipe, num_classes, replaced):
-    from src.data.semantic.voc import ListSource
+def test_first_loss(shared, tmp_path, family, options, preprocess, num_classes, replaced):
+    from src.data.semantic.voc import ListDataset
 
     camvid = shared / "data/camvid"
     names = (camvid / "ImageSets/Segmentation/train.txt").read_text().split()[:4]
@@ -96,7 +98,7 @@ def test_first_loss(shared, tmp_path, family, options, recipe, num_classes, repl
     line, weights, printed = first_step(
         tmp_path, path, f"--model=deeplab_v3_s{stride}", f"--data_root={camvid}", f"--data_lst={lst}", "--dropout=0",
         "--batch_size=4", f"--crop_size={SIDE}", f"--num_classes={num_classes}")
-    image, label = batch(ListSource(camvid, lst), recipe)
+    image, label = batch(ListDataset(camvid, lst), preprocess)
     assert line["loss"] == pytest.approx(loss_apart(options, weights, num_classes, image, label), rel=1e-5)
     check_taken_over(weights, published, replaced or set())
     if replaced:

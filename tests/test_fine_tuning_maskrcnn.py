@@ -47,14 +47,16 @@ def build(options, num_classes):
 def batch(root, class_map, num_classes, pad_before_normalise):
     """The columns of the first batch but the last two, as the training pipeline makes them."""
     from src.data import order
-    from src.data.instance.coco import CocoSource
+    from src.data.instance.coco import CocoDataset
     from src.data.pipeline import augmented_batch
-    from src.maskrcnn.recipe import InputRecipe, TrainTransform
+    from src.maskrcnn.augmentation import TrainAugmentation
+    from src.maskrcnn.preprocess import Preprocess
 
-    recipe = InputRecipe((HEIGHT, WIDTH), RGB["mean"], RGB["std"], "RGB", pad_before_normalise=pad_before_normalise)
-    source = CocoSource(root / "annotations/instances_train2017.json", root / "train2017", class_map=class_map)
-    return augmented_batch(source, order.plan(2, seed=1, epoch=0, batch_size=2), 0, seed=1,
-                           transform=TrainTransform(recipe, num_classes, max_instances=SLOTS, expand_ratio=0.0))[:8]
+    preprocess = Preprocess((HEIGHT, WIDTH), RGB["mean"], RGB["std"], "RGB", pad_before_normalise=pad_before_normalise)
+    dataset = CocoDataset(root / "annotations/instances_train2017.json", root / "train2017", class_map=class_map)
+    return augmented_batch(dataset, order.rank_order(2, seed=1, epoch=0, batch_size=2), 0, seed=1,
+                           augmentation=TrainAugmentation(preprocess, num_classes, max_instances=SLOTS,
+                                                          expand_ratio=0.0))[:8]
 
 
 # --- the formulas -----------------------------------------------------------------------------------------------------
@@ -123,14 +125,14 @@ def losses_apart(network, options, columns):
     import mindspore as ms
 
     from src.maskrcnn.network import feature_sizes
-    from src.maskrcnn.proposals import Proposals
+    from src.maskrcnn.proposals import ProposalGenerator
     from src.maskrcnn.roi import feature_table
 
     def exact(x):
         return x.asnumpy().astype(np.float64)
 
     image, size, gt_boxes, gt_labels, gt_valid, _, gt_masks, _ = columns
-    propose = Proposals(before_nms=200, after_nms=PROPOSALS, box_offset=options["box_offset"],
+    propose = ProposalGenerator(before_nms=200, after_nms=PROPOSALS, box_offset=options["box_offset"],
                         delta_clip=options["delta_clip"])
     sums, counts = np.zeros(5), np.zeros(5)
     for k in range(len(image)):

@@ -16,8 +16,8 @@ FLOORS = (("contract", "files"), ("layers",), ("config",), ("data", "weights", "
 MODELS = ("deeplabv3", "maskrcnn")
 PURE = ["src.contract", "src.files", "src.config", "src.tasks", "src.data.image_ops", "src.data.order",
         "src.data.semantic.voc", "src.data.practice.sample_set", "src.data.decode", "src.engine.schedules",
-        "src.engine.settings", "src.engine.progress", "src.metrics.miou", "src.deeplabv3.config",
-        "src.deeplabv3.recipe", "src.deeplabv3.inference", "src.maskrcnn.anchors", "src.report.draw",
+        "src.engine.settings", "src.engine.position", "src.metrics.miou", "src.deeplabv3.config",
+        "src.deeplabv3.augmentation", "src.deeplabv3.inference", "src.maskrcnn.anchors", "src.report.draw",
         "src.report.curves", "src.report.page", "src.launch.supervisor", "src.inference.collecting",
         "src.results.score", "src.weights.names"]
 DISTRIBUTIONS = {"cv2": "opencv-python", "mmcv": "mmcv-lite", "yaml": "pyyaml", "PIL": "pillow", "google": "protobuf",

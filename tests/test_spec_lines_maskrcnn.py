@@ -33,10 +33,10 @@ def printed(log: Path) -> dict:
 def test_the_log_line(tmp_path):
     from src.engine.callbacks import StepRecorder
     from src.engine.metrics_log import MetricsLog
-    from src.engine.progress import Progress
+    from src.engine.position import Position
     from src.maskrcnn import LOSS_NAMES
 
-    recorder = StepRecorder(Progress(7393, 7393, 7393), loss_names=LOSS_NAMES, learning_rate=float,
+    recorder = StepRecorder(Position(7393, 7393, 7393), loss_names=LOSS_NAMES, learning_rate=float,
                             metrics=MetricsLog(tmp_path), log_steps=0)
     recorder.last = {name: float(value) for name, value in re.findall(r"(\w+_loss):([\d.]+)", LOG_LINE)}
     assert recorder._loss_line() == LOG_LINE
@@ -47,12 +47,12 @@ def test_the_list_line(tmp_path):
     import numpy as np
 
     from src.data.instance.target import decode_target
-    from src.data.instance.txt import TxtSource
+    from src.data.instance.txt import TxtDataset
 
     (tmp_path / "train2017").mkdir()
     cv2.imwrite(str(tmp_path / "train2017/0000001.jpg"), np.zeros((480, 480, 3), np.uint8))
     (tmp_path / "list.txt").write_text(LIST_LINE + "\n")
-    record, = TxtSource(tmp_path / "list.txt", tmp_path, class_names=("background", *"abcdefg")).rows([0])
+    record, = TxtDataset(tmp_path / "list.txt", tmp_path, class_names=("background", *"abcdefg")).rows([0])
     target = decode_target(record.target)
     assert record.file_name == "train2017/0000001.jpg"
     assert target.boxes_image.tolist() == [[0, 259, 401, 459], [35, 28, 324, 201], [0, 30, 59, 80]]

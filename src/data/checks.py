@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from src.contract import InputError, Record, Source
+from src.contract import Dataset, InputError, Record
 from src.data.records.manifest import Shard, combined, record_digest
 
 log = logging.getLogger(__name__)
 
 Check = Callable[[Record], Mapping[int, int]]
-Progress = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 
 MAX_RECORD = 128 << 20  # bytes; half of the largest page of a MindRecord file
 _SHOWN = 20
@@ -27,12 +27,13 @@ class Inspector:
     Image codecs and hashes release Python's lock, so that threads are as fast as processes here.
     """
 
-    def __init__(self, source: Source, order: np.ndarray, *, check: Check | None, workers: int, progress: Progress):
-        self.source, self.order, self.check, self.workers, self.progress = source, order, check, workers, progress
+    def __init__(self, dataset: Dataset, order: np.ndarray, *, check: Check | None, workers: int,
+                 progress: ProgressCallback):
+        self.dataset, self.order, self.check, self.workers, self.progress = dataset, order, check, workers, progress
 
     def typical_bytes(self) -> float:
         """Mean bytes of a record, from at most 128 of them."""
-        ids = range(0, len(self.source), max(len(self.source) // 64, 1))
+        ids = range(0, len(self.dataset), max(len(self.dataset) // 64, 1))
         records = [record for record in map(self._read, ids) if isinstance(record, Record)]
         return float(np.mean([size_of(record) for record in records] or [0]))
 
@@ -75,7 +76,7 @@ class Inspector:
     def _read(self, sample_id: int) -> Record | str:
         """A record, or why there is none."""
         try:
-            return next(iter(self.source.rows([int(sample_id)])))
+            return next(iter(self.dataset.rows([int(sample_id)])))
         except InputError as error:
             return str(error)
 
@@ -99,40 +100,40 @@ class Inspector:
 class Subset:
     """The records of a source at `sample_ids`, in that order (a `src.contract.Source`)."""
 
-    def __init__(self, source: Source, sample_ids: Sequence[int]):
-        self.name, self.source, self.sample_ids = source.name, source, list(sample_ids)
+    def __init__(self, dataset: Dataset, sample_ids: Sequence[int]):
+        self.name, self.dataset, self.sample_ids = dataset.name, dataset, list(sample_ids)
 
     def __len__(self) -> int:
         return len(self.sample_ids)
 
     def rows(self, sample_ids: Sequence[int]) -> Iterator[Record]:
         """Yield the records of `sample_ids`, which count within the subset."""
-        return self.source.rows([self.sample_ids[i] for i in sample_ids])
+        return self.dataset.rows([self.sample_ids[i] for i in sample_ids])
 
 
-def leave_out_bad(source: Source, check: Check, *, workers: int, known: Sequence[str] = ()) -> Source:
+def leave_out_bad(dataset: Dataset, check: Check, *, workers: int, known: Sequence[str] = ()) -> Dataset:
     """Read and check every record of a source, say which are bad, and return the others: `--on_bad=skip`.
 
     Args:
-        source: may say with `left_out` how many records it left out itself, and how many annotations of no record.
+        dataset: may say with `left_out` how many records it left out itself, and how many annotations of no record.
         known: what it left out, as messages; without `left_out`, each of them is a record.
 
     Raises:
         InputError: no good record is left.
     """
-    inspector = Inspector(source, np.arange(len(source)), check=check, workers=workers, progress=lambda *_: None)
-    shard = inspector.shard(source.name, 0, len(source), None)
+    inspector = Inspector(dataset, np.arange(len(dataset)), check=check, workers=workers, progress=lambda *_: None)
+    shard = inspector.shard(dataset.name, 0, len(dataset), None)
     bad = [*known, *shard.bad]
     if not shard.records:
-        raise InputError(f"{source.name}: no usable record is left\n{describe_bad(bad, 'entries')}")
+        raise InputError(f"{dataset.name}: no usable record is left\n{describe_bad(bad, 'entries')}")
     if bad:
-        records, annotations = getattr(source, "left_out", (len(known), 0))
+        records, annotations = getattr(dataset, "left_out", (len(known), 0))
         records += len(shard.bad)
         alone = f" and {annotations} annotations of no image" if annotations else ""
-        log.warning("%s: %d of %d records%s are left out\n%s", source.name, records, records + shard.records, alone,
+        log.warning("%s: %d of %d records%s are left out\n%s", dataset.name, records, records + shard.records, alone,
                     describe_bad(bad, "entries"))
     skipped = set(shard.skipped)
-    return Subset(source, [i for i in range(len(source)) if i not in skipped]) if skipped else source
+    return Subset(dataset, [i for i in range(len(dataset)) if i not in skipped]) if skipped else dataset
 
 
 def size_of(record: Record) -> int:

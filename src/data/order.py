@@ -9,34 +9,35 @@ from collections.abc import Iterator
 import numpy as np
 
 
-def steps_per_epoch(num_samples: int, batch_size: int, world: int = 1) -> int:
-    """Full batches that every rank gets in an epoch; fewer than `world * batch_size` samples are left out."""
-    return num_samples // (batch_size * world)
+def steps_per_epoch(num_samples: int, batch_size: int, world_size: int = 1) -> int:
+    """Full batches that every rank gets in an epoch; fewer than `world_size * batch_size` samples are left out."""
+    return num_samples // (batch_size * world_size)
 
 
-def plan(num_samples: int, *, seed: int, epoch: int, batch_size: int, world: int = 1, rank: int = 0) -> np.ndarray:
+def rank_order(num_samples: int, *, seed: int, epoch: int, batch_size: int, world_size: int = 1,
+               rank: int = 0) -> np.ndarray:
     """Sample ids of one rank in one epoch, (steps_per_epoch * batch_size,) int64, batch after batch.
 
-    A permutation of all samples is cut into global batches of `world * batch_size`; rank r takes the r-th part of each.
-    So one process that accumulates `world` batches sees, step by step, what `world` ranks see together. Other samples
-    are left out in each epoch.
+    A permutation of all samples is cut into global batches of `world_size * batch_size`; rank r takes the r-th part of
+    each. So one process that accumulates `world_size` batches sees, step by step, what `world_size` ranks see together.
+    Other samples are left out in each epoch.
     """
-    steps = steps_per_epoch(num_samples, batch_size, world)
-    order = np.random.default_rng([seed, epoch]).permutation(num_samples)[: steps * world * batch_size]
-    return order.reshape(steps, world, batch_size)[:, rank].reshape(-1)
+    steps = steps_per_epoch(num_samples, batch_size, world_size)
+    order = np.random.default_rng([seed, epoch]).permutation(num_samples)[: steps * world_size * batch_size]
+    return order.reshape(steps, world_size, batch_size)[:, rank].reshape(-1)
 
 
-def share(num_samples: int, *, world: int = 1, rank: int = 0) -> range:
+def share(num_samples: int, *, world_size: int = 1, rank: int = 0) -> range:
     """Sample ids that a rank evaluates: contiguous; every sample exactly once over all ranks, balanced to one."""
-    return range(num_samples * rank // world, num_samples * (rank + 1) // world)
+    return range(num_samples * rank // world_size, num_samples * (rank + 1) // world_size)
 
 
-def training_order(num_samples: int, *, seed: int, epochs: int, batch_size: int, world: int = 1, rank: int = 0,
+def training_order(num_samples: int, *, seed: int, epochs: int, batch_size: int, world_size: int = 1, rank: int = 0,
                    start_step: int = 0) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (epoch, sample ids) for what is left of a run after `start_step` batches; epochs count from 0."""
-    steps = steps_per_epoch(num_samples, batch_size, world)
+    steps = steps_per_epoch(num_samples, batch_size, world_size)
     for epoch in range(start_step // steps, epochs):
-        ids = plan(num_samples, seed=seed, epoch=epoch, batch_size=batch_size, world=world, rank=rank)
+        ids = rank_order(num_samples, seed=seed, epoch=epoch, batch_size=batch_size, world_size=world_size, rank=rank)
         skipped = max(start_step - epoch * steps, 0)
         yield epoch, ids[skipped * batch_size:]
 

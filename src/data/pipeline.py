@@ -8,52 +8,53 @@ import cv2
 import mindspore.dataset as ds
 import numpy as np
 
-from src.contract import InputError, Source
+from src.contract import Dataset, InputError
 from src.data import order
 
 
 class _OrderedRows:
     """Records in training order as (image, target, place, sample_id, epoch) rows, for what is left of the run."""
 
-    def __init__(self, source: Source, start_step: int, **plan: int):
-        self.source, self.start_step, self.plan = source, start_step, plan
+    def __init__(self, dataset: Dataset, start_step: int, **plan: int):
+        self.dataset, self.start_step, self.plan = dataset, start_step, plan
 
     def __len__(self) -> int:
         plan = self.plan
-        steps = order.steps_per_epoch(len(self.source), plan["batch_size"], plan["world"])
+        steps = order.steps_per_epoch(len(self.dataset), plan["batch_size"], plan["world"])
         return max(steps * plan["epochs"] - self.start_step, 0) * plan["batch_size"]
 
     def __iter__(self) -> Iterator[tuple]:
-        for epoch, ids in order.training_order(len(self.source), start_step=self.start_step, **self.plan):
-            for sample_id, record in zip(ids, self.source.rows(ids)):
+        for epoch, ids in order.training_order(len(self.dataset), start_step=self.start_step, **self.plan):
+            for sample_id, record in zip(ids, self.dataset.rows(ids)):
                 yield (np.frombuffer(record.image, np.uint8), np.frombuffer(record.target, np.uint8),
                        np.str_(f"{record.place}: {record.file_name}"), np.int32(sample_id), np.int32(epoch))
 
 
-def training_batches(source: Source, *, transform: Callable, columns: Sequence[str], batch_size: int, workers: int = 2,
+def training_batches(dataset: Dataset, *, augmentation: Callable, columns: Sequence[str], batch_size: int,
+                     workers: int = 2,
                      start_step: int = 0, **plan: int) -> ds.Dataset:
     """Return the batches of a whole run (of one rank), from batch `start_step` on, as one MindSpore dataset.
 
     Args:
-        source: the split.
-        transform: `(image bytes, target bytes, Generator) -> arrays`, the columns before `sample_id` and `epoch`.
+        dataset: the split.
+        augmentation: `(image bytes, target bytes, Generator) -> arrays`, the columns before `sample_id` and `epoch`.
         columns: names of all batch columns; the last two are `sample_id` and `epoch`, (B,) int32.
         workers: threads that augment, as many as there are cores at most. Their number changes nothing but the speed.
         start_step: batches of the run that are done.
-        plan: `seed`, `epochs`, `world` and `rank` of the whole run, see `order.training_order`.
+        plan: `seed`, `epochs`, `world_size` and `rank` of the whole run, see `order.training_order`.
 
     Raises:
         InputError: fewer samples than one batch of every rank.
     """
     plan = {"world": 1, "rank": 0, "batch_size": batch_size} | plan
-    if order.steps_per_epoch(len(source), batch_size, plan["world"]) == 0:
-        raise InputError(f"{source.name} has {len(source)} samples, fewer than batch_size={batch_size} x "
+    if order.steps_per_epoch(len(dataset), batch_size, plan["world"]) == 0:
+        raise InputError(f"{dataset.name} has {len(dataset)} samples, fewer than batch_size={batch_size} x "
                          f"{plan['world']} processes; lower --batch_size")
     cv2.setNumThreads(0)  # the workers are the parallelism
-    rows = _OrderedRows(source, start_step, **plan)
+    rows = _OrderedRows(dataset, start_step, **plan)
     data = ds.GeneratorDataset(rows, ["image", "target", "place", "sample_id", "epoch"], num_parallel_workers=1,
                                shuffle=False, python_multiprocessing=False)
-    data = data.map(_Augment(transform, plan["seed"]), ["image", "target", "place", "sample_id", "epoch"],
+    data = data.map(_Augment(augmentation, plan["seed"]), ["image", "target", "place", "sample_id", "epoch"],
                     list(columns), num_parallel_workers=min(workers, os.cpu_count() or 1),
                     python_multiprocessing=False)
     return data.batch(batch_size, drop_remainder=True)
@@ -62,22 +63,22 @@ def training_batches(source: Source, *, transform: Callable, columns: Sequence[s
 class _Augment:
     """Apply a transform with the sample's own generator; a failure names the record."""
 
-    def __init__(self, transform: Callable, seed: int):
-        self.transform, self.seed = transform, seed
+    def __init__(self, augmentation: Callable, seed: int):
+        self.augmentation, self.seed = augmentation, seed
 
     def __call__(self, image, target, place, sample_id, epoch):
         rng = order.sample_rng(self.seed, int(epoch), int(sample_id))
         try:
-            return (*self.transform(image.tobytes(), target.tobytes(), rng), sample_id, epoch)
+            return (*self.augmentation(image.tobytes(), target.tobytes(), rng), sample_id, epoch)
         except InputError as error:
             raise InputError(f"{place}: {error}") from error
 
 
-def augmented_batch(source: Source, sample_ids: Sequence[int], epoch: int, *, transform: Callable,
+def augmented_batch(dataset: Dataset, sample_ids: Sequence[int], epoch: int, *, augmentation: Callable,
                     seed: int) -> tuple[np.ndarray, ...]:
     """One batch of the training pipeline, recomputed here: the columns as arrays, `sample_id` and `epoch` last."""
-    augment = _Augment(transform, seed)
+    augment = _Augment(augmentation, seed)
     rows = [augment(np.frombuffer(record.image, np.uint8), np.frombuffer(record.target, np.uint8), record.place,
                     np.int32(sample_id), np.int32(epoch))
-            for sample_id, record in zip(sample_ids, source.rows(sample_ids))]
+            for sample_id, record in zip(sample_ids, dataset.rows(sample_ids))]
     return tuple(np.stack(column) for column in zip(*rows))

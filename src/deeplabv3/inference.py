@@ -10,7 +10,7 @@ import numpy as np
 from src.contract import InputError, LabelMap, Record
 from src.data import image_ops
 from src.data.decode import decode_image
-from src.deeplabv3.recipe import InputRecipe
+from src.deeplabv3.preprocess import Preprocess
 
 
 def scaled_side(crop_size: int, scale: float) -> int:
@@ -24,13 +24,13 @@ class Predictor:
     Args:
         probabilities: (B, 3, S, S) float32 array -> (B, K, S, S) class probabilities; called with one S per scale and
             always with B = batch_size, so that each scale is compiled once (zeros fill up a short last batch).
-        recipe, crop_size, scales, flip, batch_size: see the configuration.
+        preprocess, crop_size, scales, flip, batch_size: see the configuration.
         workers: threads that decode and resize.
     """
 
-    def __init__(self, probabilities: Callable[[np.ndarray], np.ndarray], *, recipe: InputRecipe, crop_size: int,
+    def __init__(self, probabilities: Callable[[np.ndarray], np.ndarray], *, preprocess: Preprocess, crop_size: int,
                  scales: Sequence[float], flip: bool, batch_size: int, workers: int = 2):
-        self.probabilities, self.recipe = probabilities, recipe
+        self.probabilities, self.preprocess = probabilities, preprocess
         self.sides = [scaled_side(crop_size, scale) for scale in scales]
         self.flip, self.batch_size, self.workers = flip, batch_size, workers
 
@@ -50,7 +50,7 @@ class Predictor:
     def _label_maps(self, pool: ThreadPoolExecutor, images: list[np.ndarray]) -> Iterator[np.ndarray]:
         totals: list = [0.0] * len(images)
         for side in self.sides:
-            inputs = list(pool.map(lambda image: self.recipe.fit(image, side), images))
+            inputs = list(pool.map(lambda image: self.preprocess.fit(image, side), images))
             batch = np.zeros((self.batch_size, 3, side, side), np.float32)
             for i, (pixels, _) in enumerate(inputs):
                 batch[i] = pixels

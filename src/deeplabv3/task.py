@@ -8,17 +8,18 @@ import mindspore.nn as nn
 import numpy as np
 from mindspore import ops
 
-from src.contract import InputError, Source
+from src.contract import Dataset, InputError
 from src.data.checks import leave_out_bad
 from src.data.decode import decode_label
-from src.data.semantic.voc import ListSource, RecordCheck
-from src.deeplabv3 import serving
+from src.data.semantic.voc import ListDataset, RecordCheck
+from src.deeplabv3 import export
+from src.deeplabv3.augmentation import TrainAugmentation
 from src.deeplabv3.config import DeepLabV3Config
 from src.deeplabv3.inference import Predictor
 from src.deeplabv3.loss import DeepLabV3Loss
 from src.deeplabv3.memory import activation_bytes
 from src.deeplabv3.network import DeepLabV3
-from src.deeplabv3.recipe import InputRecipe, TrainTransform
+from src.deeplabv3.preprocess import Preprocess
 from src.layers.conv_norm import norm_factory
 from src.layers.random import SampleDropout
 from src.layers.resnet import ResNet
@@ -53,10 +54,10 @@ class DeepLabV3Task:
     def __init__(self, config: DeepLabV3Config):
         self.config = config
         self.class_names = config.names
-        self.recipe = InputRecipe(config.colour_order, config.image_mean, config.image_std)
+        self.preprocess = Preprocess(config.colour_order, config.image_mean, config.image_std)
         self.scores: SoftmaxScores | None = None
 
-    def source(self, split: str) -> Source:
+    def dataset(self, split: str) -> Dataset:
         """Records of "train" (data_file, or data_root with data_lst) or "val" (val_data_file or val_data_lst).
 
         Where no val split is configured, "val" is data_file or data_lst: what `eval.py` is given. Training does not
@@ -73,17 +74,17 @@ class DeepLabV3Task:
             what = "both are given" if file else "neither is given"
             raise InputError(f"{split} data: {what}; give --data_file (records), or --data_root and --data_lst")
         if file:
-            from src.data.records.mindrecord import RecordSource
+            from src.data.records.mindrecord import RecordDataset
 
-            return RecordSource(file)
-        source = ListSource(c.data_root, lst, on_bad=c.on_bad)
+            return RecordDataset(file)
+        dataset = ListDataset(c.data_root, lst, on_bad=c.on_bad)
         if c.on_bad == "error":
-            return source
-        return leave_out_bad(source, RecordCheck(c.num_classes, c.ignore_label), workers=c.workers, known=source.bad)
+            return dataset
+        return leave_out_bad(dataset, RecordCheck(c.num_classes, c.ignore_label), workers=c.workers, known=dataset.bad)
 
-    def train_transform(self) -> Callable:
+    def train_augmentation(self) -> Callable:
         c = self.config
-        return TrainTransform(self.recipe, crop_size=c.crop_size, min_scale=c.min_scale, max_scale=c.max_scale,
+        return TrainAugmentation(self.preprocess, crop_size=c.crop_size, min_scale=c.min_scale, max_scale=c.max_scale,
                               num_classes=c.num_classes, ignore_label=c.ignore_label)
 
     def network(self) -> DeepLabV3:
@@ -104,28 +105,28 @@ class DeepLabV3Task:
             self.scores = SoftmaxScores(network)  # kept, so that it is compiled once however often a run evaluates
         self.scores.set_train(False)
         c = self.config
-        return Predictor(self.scores.of, recipe=self.recipe,
+        return Predictor(self.scores.of, preprocess=self.preprocess,
                          crop_size=c.eval_crop_size or c.crop_size, scales=c.scales, flip=c.flip,
                          batch_size=c.batch_size, workers=c.workers)
 
-    def served_predictor(self, run: Callable, shape: tuple[int, ...]) -> Predictor:
+    def exported_predictor(self, run: Callable, shape: tuple[int, ...]) -> Predictor:
         def probabilities(batch: np.ndarray) -> np.ndarray:
             output = run(batch)[0]
             if output.ndim == 3:  # label maps: as sure as can be
                 return np.moveaxis(np.eye(self.config.num_classes, dtype=np.float32)[output], -1, 1)
             return output.astype(np.float32)
 
-        return Predictor(probabilities, recipe=self.recipe, crop_size=shape[-1], scales=(1.0,), flip=False,
+        return Predictor(probabilities, preprocess=self.preprocess, crop_size=shape[-1], scales=(1.0,), flip=False,
                          batch_size=shape[0], workers=self.config.workers)
 
-    def preprocess(self) -> dict:
-        return serving.preprocess(self.config)
+    def preprocess_spec(self) -> dict:
+        return export.preprocess_spec(self.config)
 
-    def serving_cell(self, network: DeepLabV3) -> nn.Cell:
-        return serving.serving_cell(self.config, network)
+    def export_cell(self, network: DeepLabV3) -> nn.Cell:
+        return export.export_cell(self.config, network)
 
-    def serving_inputs(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
-        return self.recipe.fit(image, self.config.exported_side)[:1]
+    def export_inputs(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
+        return self.preprocess.fit(image, self.config.exported_side)[:1]
 
     def evaluator(self) -> MeanIoU:
         return MeanIoU(self.class_names, decode_label, self.config.ignore_label)

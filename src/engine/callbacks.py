@@ -19,7 +19,7 @@ from mindspore.train import Callback
 from src.contract import InputError
 from src.engine import checkpoint
 from src.engine.metrics_log import MetricsLog
-from src.engine.progress import Progress, clock
+from src.engine.position import Position, clock
 from src.engine.runtime import Runtime
 from src.engine.train_step import RESULTS
 
@@ -44,17 +44,17 @@ class StepRecorder(Callback):
     """Counts steps, measures time and data wait, writes the log lines and the metrics file.
 
     Args:
-        progress: advanced here, read by the other callbacks.
+        position: advanced here, read by the other callbacks.
         loss_names: of the first scalars that a step returns.
         learning_rate: returns the rate of the step just done.
         metrics: where every step goes.
         log_steps: steps between two lines, 0 for one an epoch.
     """
 
-    def __init__(self, progress: Progress, *, loss_names: Sequence[str], learning_rate: Callable[[], float],
+    def __init__(self, position: Position, *, loss_names: Sequence[str], learning_rate: Callable[[], float],
                  metrics: MetricsLog, log_steps: int):
         super().__init__()
-        self.progress, self.names = progress, (*loss_names, *RESULTS)
+        self.position, self.names = position, (*loss_names, *RESULTS)
         self.loss_names, self.learning_rate = loss_names, learning_rate
         self.metrics, self.log_steps = metrics, log_steps
         self.last: dict[str, float] = {}
@@ -71,11 +71,11 @@ class StepRecorder(Callback):
         context = run_context.original_args()
         values = [float(np.max(v.asnumpy())) for v in context.net_outputs]
         self.busy += (seconds := time.monotonic() - self.mark)
-        self.progress.advance(context.cur_step_num - self.seen)
+        self.position.advance(context.cur_step_num - self.seen)
         self.seen = context.cur_step_num
         self.last = dict(zip(self.names, values))
         self.skipped += not self.last["finite"]
-        self.metrics.write("train", self.progress, self.last | {
+        self.metrics.write("train", self.position, self.last | {
             "learning_rate": self.learning_rate(), "seconds": seconds,
             "data_wait": self.step_wait / max(self.step_wait + seconds, 1e-9),
             "skipped_steps": self.skipped})
@@ -86,21 +86,21 @@ class StepRecorder(Callback):
         return self.wait / max(self.wait + self.busy, 1e-9)
 
     def _say(self) -> None:
-        progress, now = self.progress, time.monotonic()
-        if progress.epoch_ends or (self.log_steps and progress.crossed(self.log_steps)):
+        position, now = self.position, time.monotonic()
+        if position.epoch_ends or (self.log_steps and position.crossed(self.log_steps)):
             log.info(line := self._loss_line())
             self.metrics.write_losses(line)
-        if progress.epoch_ends:
+        if position.epoch_ends:
             self._end_epoch(now)
         elif now - self.spoken > INTERVAL:
             self.spoken = now
-            log.info("  step %d of %d, %.3f s per step, waiting for data %.0f %%, ETA %s", progress.step,
-                     progress.total_steps, (now - progress.started) / (progress.step - progress.first_step),
-                     100 * self._wait_share(), clock(progress.remaining()))
+            log.info("  step %d of %d, %.3f s per step, waiting for data %.0f %%, ETA %s", position.step,
+                     position.total_steps, (now - position.started) / (position.step - position.first_step),
+                     100 * self._wait_share(), clock(position.remaining()))
 
     def _loss_line(self) -> str:
         """The published lines of the two kinds of models: one loss, or several with their total at the end."""
-        epoch, step = self.progress.epoch, self.progress.step_in_epoch
+        epoch, step = self.position.epoch, self.position.step_in_epoch
         total, *parts = self.loss_names
         if not parts:
             return f"epoch: {epoch} step: {step}, loss is {self.last[total]:.7g}"
@@ -108,11 +108,11 @@ class StepRecorder(Callback):
 
     def _end_epoch(self, now: float) -> None:
         elapsed = (now - self.epoch_mark) * 1000
-        steps = min(self.progress.steps_per_epoch, self.progress.step - self.progress.first_step)
+        steps = min(self.position.steps_per_epoch, self.position.step - self.position.first_step)
         share = self._wait_share()
         log.info("Epoch time: %.3f, per step time: %.3f, waiting for data: %.0f %%, skipped steps: %d, ETA %s", elapsed,
-                 elapsed / steps, 100 * share, self.skipped, clock(self.progress.remaining()))
-        if share > DATA_WAIT_WARNING and self.progress.epoch > 1:
+                 elapsed / steps, 100 * share, self.skipped, clock(self.position.remaining()))
+        if share > DATA_WAIT_WARNING and self.position.epoch > 1:
             log.warning("data is the bottleneck: %.0f %% of the time is spent waiting for batches; raise --workers or "
                         "train from records", 100 * share)
         self.wait = self.busy = 0.0
@@ -131,7 +131,7 @@ class RestartClock(Callback):
         pause = now - recorder.mark
         recorder.mark = now
         recorder.epoch_mark += pause
-        recorder.progress.started += pause
+        recorder.position.started += pause
 
 
 class StopOnNonFinite(Callback):
@@ -159,15 +159,15 @@ class StopOnNonFinite(Callback):
         rescued = self.cell.dynamic and last["loss_scale"] > 1
         if losses_finite and (last["finite"] or rescued):
             return
-        progress = self.recorder.progress
+        position = self.recorder.position
         sample_ids = self.sample_ids()
-        path = self.folder / f"replay-{progress.step}.ckpt"
+        path = self.folder / f"replay-{position.step}.ckpt"
         checkpoint.save(path, self.cell, dict(self.describe()) | {
-            "replay": {"sample_ids": sample_ids, "epoch": progress.epoch - 1, "step": progress.step}})
+            "replay": {"sample_ids": sample_ids, "epoch": position.epoch - 1, "step": position.step}})
         what = "loss" if not losses_finite else "gradient"
         raise InputError(
-            f"the {what} is not finite at step {progress.step} (epoch {progress.epoch}, "
-            f"step {progress.step_in_epoch}): "
+            f"the {what} is not finite at step {position.step} (epoch {position.epoch}, "
+            f"step {position.step_in_epoch}): "
             + ", ".join(f"{n}={last[n]:.6g}" for n in names)
             + f", learning_rate={self.recorder.learning_rate():.6g}, loss_scale={last['loss_scale']:.6g}, "
             f"sample ids {sample_ids}. The weights before this step are in {path}; repeat it with "
@@ -181,10 +181,10 @@ class Checkpoints(Callback):
     Rank 0 writes; all ranks take part, so that they stop at the same step.
     """
 
-    def __init__(self, folder: checkpoint.CheckpointFolder, step_cell: nn.Cell, progress: Progress, *, save_steps: int,
+    def __init__(self, folder: checkpoint.CheckpointFolder, step_cell: nn.Cell, position: Position, *, save_steps: int,
                  describe: Callable[[], Mapping], machine: Runtime):
         super().__init__()
-        self.folder, self.cell, self.progress, self.machine = folder, step_cell, progress, machine
+        self.folder, self.cell, self.position, self.machine = folder, step_cell, position, machine
         self.save_steps, self.describe = save_steps, describe
         self.due = False
         self.signal = 0  # that asked this process to stop
@@ -198,8 +198,8 @@ class Checkpoints(Callback):
 
     def on_train_step_end(self, run_context) -> None:
         stop = self.machine.any(bool(self.signal))
-        self.due |= stop or self.progress.finished or self.progress.crossed(self.save_steps)
-        if not self.due or (self.progress.step % self.cell.accumulate_steps and not self.progress.finished):
+        self.due |= stop or self.position.finished or self.position.crossed(self.save_steps)
+        if not self.due or (self.position.step % self.cell.accumulate_steps and not self.position.finished):
             return
         self.due = False
         self.save()
@@ -213,10 +213,10 @@ class Checkpoints(Callback):
 
     def save(self) -> Path:
         """Write a checkpoint of the current step, unless there is one, and return its path."""
-        position = self.progress.epoch, self.progress.step_in_epoch
-        if self.folder.path(*position) != self.saved and self.machine.rank == 0:
-            self.folder.save(self.cell, self.describe(), *position)
-        self.saved = self.folder.path(*position)
+        place = self.position.epoch, self.position.step_in_epoch
+        if self.folder.path(*place) != self.saved and self.machine.rank == 0:
+            self.folder.save(self.cell, self.describe(), *place)
+        self.saved = self.folder.path(*place)
         return self.saved
 
 
@@ -235,24 +235,24 @@ class Evaluation(Callback):
         self.best = metrics.best("eval", metric)
 
     def on_train_step_end(self, run_context) -> None:
-        if self.checkpoints.progress.epoch_ends and self._wanted():
+        if self.checkpoints.position.epoch_ends and self._wanted():
             self._run()
 
     def catch_up(self) -> None:
         """Make up for the evaluation that a run was killed in, when it goes on from the checkpoint of that step."""
-        progress = self.checkpoints.progress
-        if not (progress.step and progress.step % progress.steps_per_epoch == 0 and self._wanted()):
+        position = self.checkpoints.position
+        if not (position.step and position.step % position.steps_per_epoch == 0 and self._wanted()):
             return
-        done = any(line["step"] == progress.step for line in self.metrics.lines)
+        done = any(line["step"] == position.step for line in self.metrics.lines)
         if self.checkpoints.machine.any(not done):  # a rank may have been killed between the others' notes and its own
             self._run()
 
     def _wanted(self) -> bool:
-        progress = self.checkpoints.progress
-        return progress.epoch % self.interval == 0 or progress.finished
+        position = self.checkpoints.position
+        return position.epoch % self.interval == 0 or position.finished
 
     def _run(self) -> None:
-        progress = self.checkpoints.progress
+        position = self.checkpoints.position
         started = time.monotonic()
         try:
             found = dict(self.evaluate())
@@ -261,8 +261,8 @@ class Evaluation(Callback):
                              "the val data is in order, or without --eval_interval") from error
         numbers = _numbers(found) | {"seconds": time.monotonic() - started}
         parts = [_numbers(part, f"{name}_") for name, part in found.items() if isinstance(part, Mapping)]
-        self.metrics.write("eval", progress, dict(ChainMap(numbers, *parts)))
-        log.info("evaluation after epoch %d: %s", progress.epoch,
+        self.metrics.write("eval", position, dict(ChainMap(numbers, *parts)))
+        log.info("evaluation after epoch %d: %s", position.epoch,
                  ", ".join(f"{k} {v:.4f}" for k, v in numbers.items() if isinstance(v, float)))
         if numbers[self.metric] > self.best:
             self.best = numbers[self.metric]

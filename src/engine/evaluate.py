@@ -5,25 +5,26 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
-from src.contract import Evaluator, InputError, Record, Source
+from src.contract import Dataset, Evaluator, InputError, Record
 from src.data import order
-from src.engine.progress import clock
+from src.engine.position import clock
 
 log = logging.getLogger(__name__)
 SPEAK_EVERY = 30.0  # seconds
 
 
-def evaluate(predictor: Callable, source: Source, evaluator: Evaluator, *, world: int = 1, rank: int = 0) -> Evaluator:
-    """Predict this rank's share of `source` and let `evaluator` count it.
+def evaluate(predictor: Callable, dataset: Dataset, evaluator: Evaluator, *, world_size: int = 1,
+             rank: int = 0) -> Evaluator:
+    """Predict this rank's share of `dataset` and let `evaluator` count it.
 
     Args:
         predictor: `iterable of records -> iterator of predictions`, in order.
-        source: the split; rank r of `world` takes its contiguous share.
+        dataset: the split; rank r of `world_size` takes its contiguous share.
     """
-    ids = order.share(len(source), world=world, rank=rank)
+    ids = order.share(len(dataset), world_size=world_size, rank=rank)
     waiting: list[Record] = []  # records that the predictor has taken and not answered yet: a few batches at most
     started = spoken = time.monotonic()
-    for done, prediction in enumerate(predictor(_remembered(source.rows(ids), waiting)), 1):
+    for done, prediction in enumerate(predictor(_remembered(dataset.rows(ids), waiting)), 1):
         record = waiting.pop(0)
         try:
             evaluator.update(prediction, record.target)

@@ -15,7 +15,7 @@ import mindspore.nn as nn
 import numpy as np
 from mindspore.train import Model
 
-from src.contract import Evaluator, InputError, Source, Task
+from src.contract import Dataset, Evaluator, InputError, Task
 from src.data import order
 from src.data.pipeline import augmented_batch, training_batches
 from src.engine import checkpoint, runtime
@@ -23,11 +23,11 @@ from src.engine.callbacks import Checkpoints, Evaluation, RestartClock, StepReco
 from src.engine.evaluate import evaluate
 from src.engine.metrics_log import MetricsLog
 from src.engine.optim import momentum_optimizer
-from src.engine.position import start_position
+from src.engine.position import Position
 from src.engine.precision import apply_amp, resolved_level
-from src.engine.progress import Progress
 from src.engine.schedules import learning_rates
 from src.engine.settings import Settings
+from src.engine.start import start_position
 from src.engine.train_step import LossScale, TrainStep
 from src.weights import load as weights
 
@@ -42,44 +42,44 @@ def train(task: Task, settings: Settings, machine: runtime.Runtime) -> Path:
     Raises:
         InputError: data, checkpoint, memory or settings that cannot work, and a loss that is not finite.
     """
-    source = task.source("train")
-    _batches(task, settings, machine, source)  # complains of too few samples before anything is built
+    dataset = task.dataset("train")
+    _batches(task, settings, machine, dataset)  # complains of too few samples before anything is built
     with _own_folder(Path(settings.output_dir), settings, machine) as folder:
-        return _train(task, settings, machine, source, folder)
+        return _train(task, settings, machine, dataset, folder)
 
 
-def _train(task: Task, settings: Settings, machine: runtime.Runtime, source: Source,
+def _train(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Dataset,
            folder: checkpoint.CheckpointFolder) -> Path:
     network = task.network()
     if settings.pretrained and not settings.start_epoch:
         load_pretrained(task, settings, network)
-    per_epoch = order.steps_per_epoch(len(source), settings.batch_size, machine.world)
+    per_epoch = order.steps_per_epoch(len(dataset), settings.batch_size, machine.world_size)
     step_cell = build_step(task, settings, machine, network, per_epoch)
-    progress, last = start_position(folder, step_cell, settings, len(source), per_epoch)
+    position, last = start_position(folder, step_cell, settings, len(dataset), per_epoch)
     machine.agree(runtime.common(settings.model_dump(mode="json"))
-                  | {"samples": len(source), "step to start from": progress.step})
+                  | {"samples": len(dataset), "step to start from": position.step})
     runtime.check_memory(needed_bytes(task, network), settings.device_target, task.memory_flags())
     if machine.rank == 0:
         (folder.folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
-    metrics = MetricsLog(folder.folder / f"rank_{machine.rank}" if machine.rank else folder.folder, progress.step,
+    metrics = MetricsLog(folder.folder / f"rank_{machine.rank}" if machine.rank else folder.folder, position.step,
                          rank=machine.rank)
-    callbacks = _Run(task, settings, machine, len(source), step_cell, progress).callbacks(network, folder, metrics)
+    callbacks = _Run(task, settings, machine, len(dataset), step_cell, position).callbacks(network, folder, metrics)
     for callback in callbacks:
         if isinstance(callback, Evaluation):
             callback.catch_up()
-    if progress.finished:
+    if position.finished:
         log.info("the run in %s is finished: %s", folder.folder, last)
         metrics.close()
         return last
-    log.info("training %s on %d images: %d epochs of %d steps, %.1f million parameters", settings.model, len(source),
+    log.info("training %s on %d images: %d epochs of %d steps, %.1f million parameters", settings.model, len(dataset),
              settings.epochs, per_epoch, sum(p.size for p in network.get_parameters()) / 1e6)
-    steps = progress.total_steps - progress.step
+    steps = position.total_steps - position.step
     chunk = sink_chunk(steps, settings.sink_size) if machine.data_sink else steps
-    Model(step_cell).train(steps // chunk, _batches(task, settings, machine, source, progress.step),
+    Model(step_cell).train(steps // chunk, _batches(task, settings, machine, dataset, position.step),
                            callbacks=callbacks, dataset_sink_mode=machine.data_sink, sink_size=chunk)
     metrics.close()
     checkpoints = next(c for c in callbacks if isinstance(c, Checkpoints))
-    if not progress.finished:
+    if not position.finished:
         raise Stopped(checkpoints.signal or signal.SIGTERM, checkpoints.saved)
     return checkpoints.saved
 
@@ -89,9 +89,9 @@ def sink_chunk(steps: int, largest: int) -> int:
     return max(size for size in range(1, min(steps, largest) + 1) if steps % size == 0)
 
 
-def _batches(task: Task, settings: Settings, machine: runtime.Runtime, source: Source, start_step: int = 0):
-    return training_batches(source, transform=task.train_transform(), columns=task.columns, seed=settings.seed,
-                            epochs=settings.epochs, batch_size=settings.batch_size, world=machine.world,
+def _batches(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Dataset, start_step: int = 0):
+    return training_batches(dataset, augmentation=task.train_augmentation(), columns=task.columns, seed=settings.seed,
+                            epochs=settings.epochs, batch_size=settings.batch_size, world_size=machine.world_size,
                             rank=machine.rank, start_step=start_step, workers=settings.workers)
 
 
@@ -111,26 +111,26 @@ def build_step(task: Task, settings: Settings, machine: runtime.Runtime, network
     """The training step of a run, ready to be called with batches."""
     level = resolved_level(settings.amp_level, machine.device_target)
     apply_amp(network, level, machine.device_target)
-    rates = update_rates(settings, per_epoch, machine.world)
+    rates = update_rates(settings, per_epoch, machine.world_size)
     optimizer = momentum_optimizer(network.trainable_params(), rates, momentum=settings.momentum,
                                    weight_decay=settings.weight_decay)
     # Float32 needs no fixed scale: left out, it costs no pass over the gradients.
     factor = settings.loss_scale if level != "O0" or settings.dynamic_loss_scale else 1.0
     scale = LossScale(factor, settings.dynamic_loss_scale, settings.loss_scale_window)
     step = TrainStep(task.training_cell(network), optimizer, loss_scale=scale, clip_norm=settings.clip_norm,
-                     accumulate_steps=settings.accumulate_steps, world=machine.world,
+                     accumulate_steps=settings.accumulate_steps, world_size=machine.world_size,
                      statistics=batch_statistics(network))
     step.rates = rates
     return step.set_train()
 
 
-def update_rates(settings: Settings, per_epoch: int, world: int) -> np.ndarray:
+def update_rates(settings: Settings, per_epoch: int, world_size: int) -> np.ndarray:
     """(updates,) float32 learning rate of every update of a run, for epochs of `per_epoch` batches."""
     base_lr, accumulated = settings.base_lr, settings.accumulate_steps
     if settings.scale_lr:
-        base_lr *= world * accumulated
+        base_lr *= world_size * accumulated
         log.info("learning rate %g: base_lr %g x %d processes x %d accumulated batches", base_lr, settings.base_lr,
-                 world, accumulated)
+                 world_size, accumulated)
     updates = max(per_epoch * settings.epochs // accumulated, 1)
     decaying = settings.lr_epochs and per_epoch * settings.lr_epochs // accumulated + settings.warmup_steps
     return learning_rates(settings.lr_type, base_lr=base_lr, total_steps=decaying or updates,
@@ -146,11 +146,12 @@ def batch_statistics(network: nn.Cell) -> list[ms.Parameter]:
             for statistic in (cell[1].moving_mean, cell[1].moving_variance)]
 
 
-def evaluate_split(task: Task, network: nn.Cell, source: Source, machine: runtime.Runtime) -> Evaluator:
+def evaluate_split(task: Task, network: nn.Cell, dataset: Dataset, machine: runtime.Runtime) -> Evaluator:
     """What an evaluator counted of `network` on a split, shared out over the ranks. Its training mode stays."""
     was_training = network.training
     network.set_train(False)
-    evaluator = evaluate(task.predictor(network), source, task.evaluator(), world=machine.world, rank=machine.rank)
+    evaluator = evaluate(task.predictor(network), dataset, task.evaluator(), world_size=machine.world_size,
+                         rank=machine.rank)
     network.set_train(was_training)
     first, *others = machine.gather(evaluator)
     for other in others:
@@ -165,12 +166,12 @@ def replay(task: Task, settings: Settings, machine: runtime.Runtime) -> dict[str
     if "replay" not in metadata:
         raise InputError(f"{path}: a checkpoint, but not one that a non-finite loss left")
     what = metadata["replay"]
-    source = task.source("train")
+    dataset = task.dataset("train")
     network = task.network()
     step = build_step(task, settings, machine, network,
-                      order.steps_per_epoch(len(source), settings.batch_size, machine.world))
+                      order.steps_per_epoch(len(dataset), settings.batch_size, machine.world_size))
     checkpoint.restore(step, values, path)
-    batch = augmented_batch(source, what["sample_ids"], what["epoch"], transform=task.train_transform(),
+    batch = augmented_batch(dataset, what["sample_ids"], what["epoch"], augmentation=task.train_augmentation(),
                             seed=settings.seed)
     names = (*task.loss_names, "applied", "finite", "loss_scale", "grad_norm")
     return {n: float(np.max(v.asnumpy())) for n, v in zip(names, step(*map(ms.Tensor, batch)))}
@@ -216,12 +217,12 @@ class _Run:
     machine: runtime.Runtime
     num_samples: int
     step_cell: TrainStep
-    progress: Progress
+    position: Position
 
     def describe(self) -> dict:
         """Metadata of a checkpoint of now."""
-        settings, progress = self.settings, self.progress
-        return {"step": progress.step, "epoch": progress.epoch, "steps_per_epoch": progress.steps_per_epoch,
+        settings, position = self.settings, self.position
+        return {"step": position.step, "epoch": position.epoch, "steps_per_epoch": position.steps_per_epoch,
                 "samples": self.num_samples,
                 "seed": settings.seed, "class_names": list(self.task.class_names),
                 "config": settings.model_dump(mode="json"), **weights.to_metadata("mindseg", settings.conventions())}
@@ -233,24 +234,25 @@ class _Run:
 
     def sample_ids(self) -> list[int]:
         """Of the batch of the last step."""
-        ids = order.plan(self.num_samples, seed=self.settings.seed, epoch=self.progress.epoch - 1,
-                         batch_size=self.settings.batch_size, world=self.machine.world, rank=self.machine.rank)
-        last = self.progress.step_in_epoch * self.settings.batch_size
+        ids = order.rank_order(self.num_samples, seed=self.settings.seed, epoch=self.position.epoch - 1,
+                         batch_size=self.settings.batch_size, world_size=self.machine.world_size,
+                         rank=self.machine.rank)
+        last = self.position.step_in_epoch * self.settings.batch_size
         return ids[last - self.settings.batch_size:last].tolist()
 
     def callbacks(self, network: nn.Cell, folder: checkpoint.CheckpointFolder, metrics: MetricsLog) -> list:
         task, settings = self.task, self.settings
-        recorder = StepRecorder(self.progress, loss_names=task.loss_names, learning_rate=self.learning_rate,
+        recorder = StepRecorder(self.position, loss_names=task.loss_names, learning_rate=self.learning_rate,
                                 metrics=metrics, log_steps=settings.log_steps)
         stop = StopOnNonFinite(recorder, self.step_cell, metrics.path.parent, describe=self.describe,
                                sample_ids=self.sample_ids)
-        checkpoints = Checkpoints(folder, self.step_cell, self.progress, describe=self.describe, machine=self.machine,
-                                  save_steps=settings.steps_between_checkpoints(self.progress.steps_per_epoch))
+        checkpoints = Checkpoints(folder, self.step_cell, self.position, describe=self.describe, machine=self.machine,
+                                  save_steps=settings.steps_between_checkpoints(self.position.steps_per_epoch))
         callbacks = [recorder, stop, checkpoints]
         if settings.eval_interval:
-            source = task.source("val")
+            dataset = task.dataset("val")
             callbacks.append(Evaluation(
-                lambda: evaluate_split(task, network, source, self.machine).compute(), checkpoints, metrics,
+                lambda: evaluate_split(task, network, dataset, self.machine).compute(), checkpoints, metrics,
                 metric=task.metric, interval=settings.eval_interval))
         return [*callbacks, RestartClock(recorder)]
 

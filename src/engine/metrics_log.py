@@ -14,7 +14,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
 from src.contract import InputError
-from src.engine.progress import Progress
+from src.engine.position import Position
 from src.files import write_file
 
 FLUSH = 30.0  # seconds after which what TensorBoard shows is on disk
@@ -67,14 +67,14 @@ class MetricsLog:
             raise InputError(f"{self.path.parent}: the logs could not be written ({error.strerror}); make room and go "
                              "on with --resume. Checkpoints are untouched") from error
 
-    def write(self, kind: str, progress: Progress, numbers: Mapping[str, float]) -> None:
+    def write(self, kind: str, position: Position, numbers: Mapping[str, float]) -> None:
         """Add a line.
 
         Raises:
             InputError: the disk is full, or gone.
         """
         numbers = {name: value if math.isfinite(value) else None for name, value in numbers.items()}  # JSON has no NaN
-        line = {"kind": kind, "step": progress.step, "epoch": progress.epoch, **numbers}
+        line = {"kind": kind, "step": position.step, "epoch": position.epoch, **numbers}
         if kind == "eval":
             self.lines.append(line)
         with self._writing():

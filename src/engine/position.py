@@ -1,70 +1,67 @@
-"""Where a run starts: at its beginning, at the newest checkpoint of its folder, or after another run's epochs."""
+"""Where a run is: the arithmetic between steps, epochs and time that logs, checkpoints and evaluation share."""
 from __future__ import annotations
 
-import logging
-from pathlib import Path
-
-import mindspore as ms
-
-from src.contract import InputError
-from src.engine import checkpoint
-from src.engine.progress import Progress
-from src.engine.settings import Settings
-from src.engine.train_step import TrainStep
-
-log = logging.getLogger(__name__)
+import time
+from dataclasses import dataclass, field
 
 
-def start_position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, settings: Settings, samples: int,
-                   per_epoch: int) -> tuple[Progress, Path | None]:
-    """Put the state that a run starts from into `step_cell`: (position, the checkpoint that is resumed or None).
+@dataclass
+class Position:
+    """Position in a run. `step` counts finished batches from the start of the whole run, also of its earlier parts.
 
-    Args:
-        samples: of the training data.
-        per_epoch: steps of an epoch.
+    Where a device runs chunks of steps without the host, the position moves by a chunk at a time; what is due at a step
+    inside a chunk is then done at its end (`crossed`).
 
-    Raises:
-        InputError: other data or settings than the checkpoint's, or a run so short that no update would be done.
+    Attributes:
+        steps_per_epoch, total_steps: batches.
+        step: finished batches; `previous` is what it was before the last `advance`.
+        first_step: batches that were finished before this process started.
     """
-    progress = Progress(per_epoch, per_epoch * settings.epochs)
-    if progress.total_steps < settings.accumulate_steps:
-        raise InputError(f"--accumulate_steps={settings.accumulate_steps}: the run has {progress.total_steps} steps in "
-                         f"all, so that no weight would ever change; give at most {progress.total_steps}, or more "
-                         "--epochs")
-    found = folder.newest() if settings.resume else None
-    if found is None:
-        if settings.resume:
-            log.info("--resume: %s has no checkpoint yet, starting from the beginning", folder.folder)
-        return (_after_epochs(settings, step_cell, per_epoch) if settings.start_epoch else progress), None
-    path, values, metadata = found
-    checkpoint.restore(step_cell, values, path)
-    before = metadata["steps_per_epoch"], metadata.get("samples", samples)
-    if before != (per_epoch, samples):
-        raise InputError(f"{path}: was trained on {before[1]} samples with {before[0]} steps an epoch, now there are "
-                         f"{samples} with {per_epoch}; resume with the same data, --batch_size and number of processes")
-    _check_settings(settings, metadata["config"], path)
-    log.info("resuming from %s (step %d of %d)", path, metadata["step"], progress.total_steps)
-    return Progress(per_epoch, progress.total_steps, metadata["step"]), path
+
+    steps_per_epoch: int
+    total_steps: int
+    step: int = 0
+    first_step: int = field(init=False)
+    previous: int = field(init=False)
+    started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.first_step = self.previous = self.step
+        self.started = time.monotonic()
+
+    def advance(self, steps: int) -> None:
+        self.previous, self.step = self.step, self.step + steps
+
+    def crossed(self, every: int) -> bool:
+        """Whether the last `advance` reached or passed a multiple of `every` steps."""
+        return self.step // every > self.previous // every
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch that the last finished step belongs to, from 1."""
+        return max(self.step - 1, 0) // self.steps_per_epoch + 1
+
+    @property
+    def step_in_epoch(self) -> int:
+        """Number of the last finished step in its epoch, from 1."""
+        return self.step - (self.epoch - 1) * self.steps_per_epoch
+
+    @property
+    def epoch_ends(self) -> bool:
+        return self.crossed(self.steps_per_epoch)
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.total_steps
+
+    def remaining(self) -> float:
+        """Seconds to the end at this process's average speed."""
+        done = max(self.step - self.first_step, 1)
+        return (time.monotonic() - self.started) / done * (self.total_steps - self.step)
 
 
-def _check_settings(settings: Settings, before: dict, path: Path) -> None:
-    """Refuse to go on with settings that would make another run of it."""
-    now = settings.model_dump(mode="json")
-    changed = [f"{k}={now[k]} (was {before[k]})" for k in before
-               if k in now and now[k] != before[k] and k not in settings.free_to_change]
-    if changed:
-        raise InputError(f"{path}: the run has other settings: {', '.join(changed)}. Resume with those of config.yaml "
-                         "beside the checkpoint; to train on in another way, start a new run with --pretrained")
-
-
-def _after_epochs(settings: Settings, step_cell: TrainStep, per_epoch: int) -> Progress:
-    """Put the whole state of the checkpoint `pretrained` in place, as if it ended epoch `start_epoch` of this run."""
-    epoch, path = settings.start_epoch, Path(settings.pretrained)
-    if epoch >= settings.epochs or not settings.pretrained:
-        raise InputError(f"pretrain_epoch_size={epoch}: needs --pre_trained=CHECKPOINT, and less than the "
-                         f"{settings.epochs} epochs of the run")
-    checkpoint.restore(step_cell, checkpoint.load(path)[0], path)
-    done = epoch * per_epoch // settings.accumulate_steps
-    step_cell.optimizer.global_step.set_data(ms.Tensor([done], ms.int32))
-    log.info("going on from %s as after epoch %d, with its optimizer", path, epoch)
-    return Progress(per_epoch, per_epoch * settings.epochs, epoch * per_epoch)
+def clock(seconds: float) -> str:
+    """12.3 -> '0:12', 4000 -> '1:06:40'."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -23,11 +23,11 @@ EACH_HOSTS = ("device_id", "workers", "checkpoint", "result_path", "output_dir",
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where this process runs. `rank` of `world` processes; one process is rank 0 of 1."""
+    """Where this process runs. `rank` of `world_size` processes; one process is rank 0 of 1."""
 
     device_target: str
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
     @property
     def data_sink(self) -> bool:
@@ -36,17 +36,17 @@ class Runtime:
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` is true on any rank. A collective: every rank has to call it, as all of these."""
-        return flag if self.world == 1 else bool(_sum(np.array([flag]))[0])
+        return flag if self.world_size == 1 else bool(_sum(np.array([flag]))[0])
 
     def gather(self, thing: Any) -> list:
         """What every rank passes, in the order of the ranks, on every rank. Picklable and of moderate size."""
-        if self.world == 1:
+        if self.world_size == 1:
             return [thing]
         data = np.frombuffer(pickle.dumps(thing), np.uint8)
-        parts = np.zeros((self.world, 2))  # a size above 2^24 is no exact float32; its two parts are
+        parts = np.zeros((self.world_size, 2))  # a size above 2^24 is no exact float32; its two parts are
         parts[self.rank] = divmod(len(data), _PART)
         sizes = (_sum(parts) @ [_PART, 1]).astype(int)
-        padded = np.zeros((self.world, sizes.max()), np.float32)
+        padded = np.zeros((self.world_size, sizes.max()), np.float32)
         padded[self.rank, :len(data)] = data
         return [pickle.loads(row[:size].astype(np.uint8).tobytes()) for row, size in zip(_sum(padded), sizes)]
 

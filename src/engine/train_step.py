@@ -44,13 +44,13 @@ class TrainStep(nn.Cell):
         loss_scale: see `LossScale`.
         accumulate_steps: batches whose gradients are averaged for one update.
         clip_norm: largest global norm of the gradients, 0 for none.
-        world: number of ranks; gradients are averaged over them, and an overflow on one skips the step on all.
+        world_size: number of ranks; gradients are averaged over them, and an overflow on one skips the step on all.
         statistics: running statistics of normalisation layers, averaged over the ranks after every step, so that all
             ranks hold the same network whenever it is saved or evaluated.
     """
 
     def __init__(self, losses: nn.Cell, optimizer: nn.Optimizer, *, loss_scale: LossScale = LossScale(),
-                 accumulate_steps: int = 1, clip_norm: float = 0.0, world: int = 1,
+                 accumulate_steps: int = 1, clip_norm: float = 0.0, world_size: int = 1,
                  statistics: Sequence[Parameter] = ()):
         super().__init__(auto_prefix=False)
         self.losses, self.optimizer = losses, optimizer
@@ -61,13 +61,14 @@ class TrainStep(nn.Cell):
         self.loss_scale = _state("loss_scale", loss_scale.value, np.float32)
         self.good_steps = _state("good_steps", 0, np.int32)
         self.gradient = ops.value_and_grad(self.scaled_losses, None, self.weights, has_aux=True)
-        self.reducer = nn.DistributedGradReducer(self.weights, mean=True, degree=world) if world > 1 else nn.Identity()
+        self.reducer = nn.DistributedGradReducer(self.weights, mean=True,
+                                                 degree=world_size) if world_size > 1 else nn.Identity()
         if accumulate_steps > 1:
             self.micro_step = _state("micro_step", 0, np.int32)
             self.accumulated = self.weights.clone(prefix=STATE_PREFIX + "accumulated", init="zeros")
         self.hyper_map = ops.HyperMap()
-        self.world, self.statistics = world, ms.ParameterTuple(statistics) if world > 1 else ()
-        self.add_ranks = ops.AllReduce() if world > 1 else None
+        self.world_size, self.statistics = world_size, ms.ParameterTuple(statistics) if world_size > 1 else ()
+        self.add_ranks = ops.AllReduce() if world_size > 1 else None
 
     def scaled_losses(self, *batch):
         losses = self.losses(*batch)
@@ -119,7 +120,7 @@ class TrainStep(nn.Cell):
         for statistic in self.statistics:
             parts += (statistic.value(),)
             sizes += (statistic.size,)
-        means, done = ops.split(self.add_ranks(ops.concat(parts)) / self.world, sizes), ()
+        means, done = ops.split(self.add_ranks(ops.concat(parts)) / self.world_size, sizes), ()
         for statistic, mean in zip(self.statistics, means):
             done += (ops.assign(statistic, mean),)
         return done

@@ -70,12 +70,12 @@ class Model:
         for found in self._predictor(records()):
             yield Prediction(waiting.pop(0), found)
 
-    def draw(self, prediction: Prediction, *, least_score: float = 0.5) -> np.ndarray:
+    def draw(self, prediction: Prediction, *, score_threshold: float = 0.5) -> np.ndarray:
         """(H, W, 3) uint8 RGB: the image under its label map, or with boxes, masks, names and scores."""
         image, found = prediction.image, prediction.found
         if isinstance(found, LabelMap):
             return draw.overlay(image, found.labels, draw.palette(self.class_names))
-        shown = np.flatnonzero(found.scores >= least_score)
+        shown = np.flatnonzero(found.scores >= score_threshold)
         return draw.instances(image, found.boxes_image[shown], found.labels[shown], class_names=self.class_names,
                               scores=found.scores[shown],
                               masks=[coco_mask.decode(found.rles[k]).astype(bool) for k in shown if found.rles])
@@ -98,7 +98,7 @@ def load(path: str | Path, *, device_target: str = DEVICE, batch_size: int = 1, 
         device_target: of a checkpoint; exported files run on a CPU.
         batch_size: images at a time, of a checkpoint; an exported file has its own, and 1 stands for it.
         settings: further keys of a checkpoint's configuration, for example `eval_crop_size` or `test_score_thr`. An
-            exported file has them built in: of it only those of `src.exporting.served.CHANGEABLE` can be given.
+            exported file has them built in: of it only those of `src.exporting.exported_model.CHANGEABLE` can be given.
 
     Raises:
         InputError: missing, damaged or foreign files, settings that do not fit the weights or that an exported file
@@ -127,9 +127,9 @@ def _checkpoint(path: Path, device_target: str, batch_size: int, settings: dict[
 
 
 def _exported(path: Path, device_target: str, batch_size: int, settings: dict[str, Any]) -> Model:
-    from src.exporting import runners, served
+    from src.exporting import exported_model, runners
 
-    spec = served.read(path)
+    spec = exported_model.read(path)
     shape = tuple(spec["inputs"][0]["shape"])
     if batch_size not in (1, shape[0]):
         raise InputError(f"batch_size={batch_size}: {path} takes {shape[0]} images at a time; export it again with "
@@ -139,8 +139,8 @@ def _exported(path: Path, device_target: str, batch_size: int, settings: dict[st
                          "file on the device with ascend310_infer")
     task = exported_task(path, spec, settings)
     run, *shapes = runners.load_with_shapes(path)
-    served.refuse_other_model(path, spec, *shapes)
-    return Model(task, task.served_predictor(run, shape))
+    exported_model.refuse_other_model(path, spec, *shapes)
+    return Model(task, task.exported_predictor(run, shape))
 
 
 def exported_task(path: Path, spec: dict[str, Any], settings: dict[str, Any]) -> Task:
@@ -148,19 +148,19 @@ def exported_task(path: Path, spec: dict[str, Any], settings: dict[str, Any]) ->
 
     Args:
         path: the file.
-        spec: its preprocess.json, `src.exporting.served.read`.
-        settings: keys of `src.exporting.served.CHANGEABLE`.
+        spec: its preprocess.json, `src.exporting.exported_model.read`.
+        settings: keys of `src.exporting.exported_model.CHANGEABLE`.
 
     Raises:
         InputError: a setting that is built in, or keys of preprocess.json that contradict each other.
     """
-    from src.exporting import preprocess_spec, served
+    from src.exporting import exported_model, preprocess_spec
 
-    served.refuse_fixed(path, settings)
-    cls, values = tasks.config_class(spec["model"]), served.settings_of(spec)
+    exported_model.refuse_fixed(path, settings)
+    cls, values = tasks.config_class(spec["model"]), exported_model.settings_of(spec)
     places = {key: f"{path.with_name(preprocess_spec.FILE_NAME)}: {key}" for key in values}
     task = tasks.create(build(cls, values, places))
-    served.refuse_contradictions(path, spec, task)
+    exported_model.refuse_contradictions(path, spec, task)
     return tasks.create(build(cls, values | settings, places)) if settings else task
 
 

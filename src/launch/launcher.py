@@ -7,7 +7,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-from src.launch.hosts import Interrupted, Line, listen
+from src.launch.control_channel import ControlChannel, Interrupted, listen
 from src.launch.plan import Job, describe, make_plan, next_number
 from src.launch.supervisor import Outcome, Signals, Supervisor
 
@@ -53,7 +53,7 @@ def _run_once(job: Job, signals: Signals, *, number: int, port: int | None, grac
     if not job.native and job.server is job.table.master:
         listen(job.server.server_id, port).close()  # the scheduler's own message about a taken port is a traceback
     digest = hashlib.sha256(f"{job.device_target} {job.table.to_json()}".encode()).hexdigest()
-    line = Line(job.table, job.server, port=port + 1, digest=digest)
+    line = ControlChannel(job.table, job.server, port=port + 1, digest=digest)
     try:
         if len(job.table.servers) > 1:
             log.info("waiting for %d hosts, at most %.0f s", len(job.table.servers), start_timeout)

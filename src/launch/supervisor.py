@@ -30,7 +30,7 @@ from typing import BinaryIO
 
 from src.contract import InputError
 from src.launch import environment
-from src.launch.hosts import Line
+from src.launch.control_channel import ControlChannel
 from src.launch.plan import Plan, Process, spans
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Signals:
 class Supervisor:
     """One run of a plan. `run` may be called once."""
 
-    def __init__(self, plan: Plan, line: Line, signals: Signals, *, grace: float, start_timeout: float):
+    def __init__(self, plan: Plan, line: ControlChannel, signals: Signals, *, grace: float, start_timeout: float):
         self.plan, self.line, self.signals = plan, line, signals
         self.grace, self.start_deadline = grace, time.monotonic() + start_timeout
         self.start_timeout = start_timeout

@@ -54,18 +54,18 @@ class SampleDropout(nn.Cell):
     """Dropout of (B, C, h, w) by a mask that depends on (seed, epoch, sample id) alone.
 
     Args:
-        share: of the features that is dropped; the others are scaled by 1 / (1 - share).
+        rate: of the features that is dropped; the others are scaled by 1 / (1 - share).
         seed: of the masks.
     """
 
-    def __init__(self, share: float, *, seed: int = 1):
+    def __init__(self, rate: float, *, seed: int = 1):
         super().__init__()
-        self.share, self.seed = share, seed
+        self.rate, self.seed = rate, seed
 
     def construct(self, x, sample_id, epoch):
-        if self.share == 0:
+        if self.rate == 0:
             return x
         batch, channels, height, width = x.shape
         noise = hash_uniform(sample_key(self.seed, epoch, sample_id), channels * height * width)
-        keep = (noise >= self.share).astype(x.dtype) * (1.0 / (1.0 - self.share))
+        keep = (noise >= self.rate).astype(x.dtype) * (1.0 / (1.0 - self.rate))
         return x * keep.reshape(x.shape)

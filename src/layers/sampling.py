@@ -7,7 +7,7 @@ from mindspore import ops
 from src.layers.constants import arange
 
 
-def take_rows(values, index):
+def batched_gather(values, index):
     """values (B, N, ...) and index (B, k) int32 -> (B, k, ...): row index[b, i] of values[b]."""
     b, n = values.shape[:2]
     rows = index + arange(0, b * n, n)[:, None]

@@ -21,18 +21,18 @@ class SyncBatchNorm(nn.Cell):
         channels: C.
         eps: added to the variance.
         momentum: share of the old running value that stays in a step.
-        world: number of ranks; 0 for all that communication was initialised with (1 where it was not).
+        world_size: number of ranks; 0 for all that communication was initialised with (1 where it was not).
     """
 
-    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.9, world: int = 0):
+    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.9, world_size: int = 0):
         super().__init__()
         self.eps, self.momentum = eps, momentum
-        self.world = world or (get_group_size() if GlobalComm.INITED else 1)
+        self.world_size = world_size or (get_group_size() if GlobalComm.INITED else 1)
         self.gamma = Parameter(ops.ones(channels), name="gamma")
         self.beta = Parameter(ops.zeros(channels), name="beta")
         self.moving_mean = Parameter(ops.zeros(channels), name="moving_mean", requires_grad=False)
         self.moving_variance = Parameter(ops.ones(channels), name="moving_variance", requires_grad=False)
-        self.add_ranks = ops.AllReduce() if self.world > 1 else nn.Identity()
+        self.add_ranks = ops.AllReduce() if self.world_size > 1 else nn.Identity()
 
     def construct(self, x):
         if not self.training:
@@ -41,11 +41,11 @@ class SyncBatchNorm(nn.Cell):
         running = self.moving_mean.value()
         shifted = x.astype(ms.float32) - _per_channel(running)
         moments = ops.stack((shifted.mean((0, 2, 3)), ops.square(shifted).mean((0, 2, 3))))
-        mean, square = ops.unstack(self.add_ranks(moments) / self.world)
+        mean, square = ops.unstack(self.add_ranks(moments) / self.world_size)
         variance = ops.relu(square - ops.square(mean))
         factor = self.gamma * ops.rsqrt(variance + self.eps)
         y = (shifted - _per_channel(mean)) * _per_channel(factor) + _per_channel(self.beta)
-        count = x.size // x.shape[1] * self.world
+        count = x.size // x.shape[1] * self.world_size
         return ops.depend(y.astype(x.dtype), self.remember(running + mean, variance * (count / max(count - 1, 1))))
 
     def remember(self, mean, unbiased_variance):

@@ -8,8 +8,8 @@ import mindspore.nn as nn
 from mindspore import ops
 from mindspore.common.initializer import Normal, XavierUniform
 
-from src.layers.sampling import balanced_sample, take_rows
-from src.maskrcnn.boxes import covered, diagonal, iou_by_image
+from src.layers.sampling import balanced_sample, batched_gather
+from src.maskrcnn.boxes import diagonal, intersection_over_area, iou_by_image
 from src.maskrcnn.losses import class_loss, delta_loss
 from src.maskrcnn.matching import CROWD_SHARE, match, usable_boxes
 from src.maskrcnn.rpn import box_targets
@@ -74,13 +74,13 @@ class RoISampler(nn.Cell):
         negative = ops.logical_and(ops.logical_and(negative, usable), ops.logical_not(in_crowd))
         index, is_positive, is_chosen = balanced_sample(positive, negative, priority, max_positive=self.max_positive,
                                                         total=self.samples)
-        boxes = take_rows(boxes, index) * is_chosen[..., None].astype(ms.float32)
-        return ops.stop_gradient(boxes), take_rows(matched, index), is_positive, is_chosen
+        boxes = batched_gather(boxes, index) * is_chosen[..., None].astype(ms.float32)
+        return ops.stop_gradient(boxes), batched_gather(matched, index), is_positive, is_chosen
 
     def share_in_crowds(self, boxes, crowds):
         """(B, N, 4), (B, G, 4) -> (B, N): largest share of a box in a crowd region of its own image."""
         b, n = boxes.shape[:2]
-        share = covered(boxes.reshape(b * n, 4), crowds, box_offset=self.box_offset).reshape(b * b, n)
+        share = intersection_over_area(boxes.reshape(b * n, 4), crowds, box_offset=self.box_offset).reshape(b * b, n)
         return diagonal(share, b)
 
 
@@ -106,7 +106,7 @@ class BoxLoss(nn.Cell):
         """
         labels = (gt_labels * is_positive.astype(ms.int32)).reshape(-1)
         n, k = logits.shape
-        own = take_rows(deltas, labels[:, None]).squeeze(1)
+        own = batched_gather(deltas, labels[:, None]).squeeze(1)
         targets = box_targets(boxes, gt_boxes, is_positive, stds=self.stds, box_offset=self.box_offset)
         is_positive, is_chosen = is_positive.reshape(-1), is_chosen.reshape(-1)
         return (class_loss(logits, labels, is_chosen),

@@ -61,7 +61,7 @@ def diagonal(blocks, count: int):
     return ops.gather(blocks, arange(0, count * (count + 1), count + 1), 0)
 
 
-def covered(boxes, regions, *, box_offset: int = 0):
+def intersection_over_area(boxes, regions, *, box_offset: int = 0):
     """Largest share of each box's area that lies in one of the regions: (N, 4) and (B, G, 4) -> (B, N)."""
     b, g = regions.shape[:2]
     flat = _pixel_counting(regions.reshape(b * g, 4), box_offset)
@@ -109,7 +109,7 @@ def large_enough(boxes, min_size: float):
     return ops.logical_and(x2 - x1 >= min_size, y2 - y1 >= min_size)
 
 
-def suppress(boxes, threshold: float):
+def nms(boxes, threshold: float):
     """Greedy non-maximum suppression within each image.
 
     Args:
@@ -123,8 +123,8 @@ def suppress(boxes, threshold: float):
     """
     b, n = boxes.shape[:2]
     ranks = linspace(n, 1, n).reshape((n, 1))
-    nms = ops.NMSWithMask(threshold)
+    nms_with_mask = ops.NMSWithMask(threshold)
     keep = ()
     for image in range(b):
-        keep += (nms(ops.cat((boxes[image], ranks), 1))[2],)
+        keep += (nms_with_mask(ops.cat((boxes[image], ranks), 1))[2],)
     return ops.stack(keep)

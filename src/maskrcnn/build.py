@@ -12,7 +12,7 @@ from src.maskrcnn.box_head import BoxHead, BoxLoss, RoISampler
 from src.maskrcnn.fpn import FPN
 from src.maskrcnn.mask_head import MaskHead
 from src.maskrcnn.network import STRIDES, Anchors, MaskRCNN, MaskRCNNLosses
-from src.maskrcnn.proposals import Detections, Proposals
+from src.maskrcnn.proposals import DetectionPostprocess, ProposalGenerator
 from src.maskrcnn.roi import RoIAlign
 from src.maskrcnn.rpn import RPNHead, RPNLoss
 
@@ -84,8 +84,9 @@ def build_network(conventions: Conventions, *, num_classes: int, depth: int = 50
         num_classes: K, background included; at least 2.
         depth: of the ResNet. norm: of its normalisation, see `conv_norm.norm_factory`.
         widths: see there.
-        proposals: arguments of `Proposals` at inference: before_nms, after_nms, nms_iou; 1000, 1000 and 0.7 if absent.
-        detections: arguments of `Detections`: max_detections, score_threshold, nms_iou, candidates.
+        proposals: arguments of `ProposalGenerator` at inference: before_nms, after_nms, nms_iou; 1000,
+        1000 and 0.7 if absent.
+        detections: arguments of `DetectionPostprocess`: max_detections, score_threshold, nms_iou, candidates.
     """
     if num_classes < 2:
         raise ValueError(f"num_classes={num_classes}: expected at least 2, background is one of them")
@@ -100,7 +101,8 @@ def build_network(conventions: Conventions, *, num_classes: int, depth: int = 50
              BoxHead(widths.fpn, num_classes, size=widths.box_size, hidden=widths.box_hidden)),
         mask=(conventions.align(widths.mask_size, widths.finest_scale),
               MaskHead(widths.fpn, num_classes, channels=widths.mask_channels)),
-        proposals=Proposals(**kept, **conventions.rpn_coder), detections=Detections(**shown, **conventions.box_coder))
+        proposals=ProposalGenerator(**kept, **conventions.rpn_coder),
+        detections=DetectionPostprocess(**shown, **conventions.box_coder))
 
 
 def build_losses(network: MaskRCNN, conventions: Conventions, *, proposals: Mapping[str, Any] | None = None,
@@ -110,13 +112,13 @@ def build_losses(network: MaskRCNN, conventions: Conventions, *, proposals: Mapp
 
     Args:
         conventions: those that the network was built with.
-        proposals: arguments of `Proposals` in training; 2000, 2000 and 0.7 if absent.
+        proposals: arguments of `ProposalGenerator` in training; 2000, 2000 and 0.7 if absent.
         rpn: arguments of `RPNLoss`. rois: arguments of `RoISampler`. box_beta: of `BoxLoss`.
         others: arguments of `MaskRCNNLosses`.
     """
     kept = {"before_nms": 2000, "after_nms": 2000, "min_size": conventions.proposal_min_size} | dict(proposals or {})
     offset = {"box_offset": conventions.box_offset}
-    return MaskRCNNLosses(network, proposals=Proposals(**kept, **conventions.rpn_coder),
+    return MaskRCNNLosses(network, proposals=ProposalGenerator(**kept, **conventions.rpn_coder),
                           rpn_loss=RPNLoss(stds=conventions.rpn_stds, **offset, **dict(rpn or {})),
                           sampler=RoISampler(**offset, **dict(rois or {})),
                           box_loss=BoxLoss(stds=conventions.box_stds, beta=box_beta, **offset), **others)

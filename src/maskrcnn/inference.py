@@ -10,7 +10,7 @@ import numpy as np
 from src.contract import InputError, Instances, Record
 from src.data.decode import decode_image
 from src.maskrcnn.paste import to_instances
-from src.maskrcnn.recipe import InputRecipe
+from src.maskrcnn.preprocess import Preprocess
 
 
 class Predictor:
@@ -19,15 +19,15 @@ class Predictor:
     Args:
         detect: image (B, 3, H, W) float32 and image_size (B, 2) float32 -> the five arrays of `maskrcnn.DETECTIONS`;
             always called with B = batch_size, so that each canvas is compiled once.
-        recipe: of the input.
+        preprocess: of the input.
         batch_size: B; zeros fill up what is missing of a batch.
         workers: threads that decode and resize.
         paste: options of `predict.to_instances`: paste_pad, threshold, with_masks.
     """
 
-    def __init__(self, detect: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], *, recipe: InputRecipe,
+    def __init__(self, detect: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], *, preprocess: Preprocess,
                  batch_size: int, workers: int = 2, **paste):
-        self.detect, self.recipe, self.batch_size = detect, recipe, batch_size
+        self.detect, self.preprocess, self.batch_size = detect, preprocess, batch_size
         self.workers, self.paste = workers, paste
 
     def __call__(self, records: Iterable[Record]) -> Iterator[Instances]:
@@ -47,7 +47,7 @@ class Predictor:
             image = decode_image(record.image)
         except InputError as error:
             raise InputError(f"{record.place}: {record.file_name} {error}") from error
-        return *self.recipe.prepare(image), image.shape[:2]
+        return *self.preprocess.prepare(image), image.shape[:2]
 
     def _batch(self, images: list[tuple]) -> list[Instances]:
         """Instances of images that may be on different canvases."""

@@ -8,12 +8,12 @@ import mindspore.nn as nn
 from mindspore import Tensor, ops
 
 from src.layers.random import hash_uniform, sample_key
-from src.layers.sampling import take_rows
+from src.layers.sampling import batched_gather
 from src.maskrcnn.anchors import pyramid_anchors
 from src.maskrcnn.box_head import BoxLoss, RoISampler
 from src.maskrcnn.losses import mask_loss
 from src.maskrcnn.mask_head import mask_targets
-from src.maskrcnn.proposals import Proposals
+from src.maskrcnn.proposals import ProposalGenerator
 from src.maskrcnn.roi import feature_table
 from src.maskrcnn.rpn import RPNLoss
 
@@ -101,14 +101,14 @@ class MaskRCNNLosses(nn.Cell):
 
     Args:
         network: `MaskRCNN`.
-        proposals: `Proposals` for training. rpn_loss: `RPNLoss`. sampler: `RoISampler`. box_loss: `BoxLoss`.
+        proposals: `ProposalGenerator` for training. rpn_loss: `RPNLoss`. sampler: `RoISampler`. box_loss: `BoxLoss`.
         mask_rois: positives an image that the mask head trains on; chosen at random where there are more.
         weights: of the losses in their sums; {"rpn", "rpn_cls", "rpn_reg", "rcnn_cls", "rcnn_reg", "rcnn_mask"}: 1.0
             where absent. The parts are returned unweighted.
         seed: of the sampling.
     """
 
-    def __init__(self, network: MaskRCNN, *, proposals: Proposals, rpn_loss: RPNLoss, sampler: RoISampler,
+    def __init__(self, network: MaskRCNN, *, proposals: ProposalGenerator, rpn_loss: RPNLoss, sampler: RoISampler,
                  box_loss: BoxLoss, mask_rois: int = 128, weights: Mapping[str, float] | None = None, seed: int = 1):
         super().__init__(auto_prefix=False)
         self.network = network
@@ -143,7 +143,8 @@ class MaskRCNNLosses(nn.Cell):
     def box_branch(self, table, sizes, rois, gt_boxes, gt_labels):
         boxes, matched, is_positive, is_chosen = rois
         logits, deltas = self.network.box_head(self.network.box_align(table, boxes, sizes))
-        return self.box_loss(logits, deltas, boxes, take_rows(gt_boxes, matched), take_rows(gt_labels, matched),
+        return self.box_loss(logits, deltas, boxes, batched_gather(gt_boxes, matched), batched_gather(gt_labels,
+                                                                                                      matched),
                              is_positive, is_chosen)
 
     def mask_branch(self, table, sizes, rois, truth):
@@ -151,12 +152,12 @@ class MaskRCNNLosses(nn.Cell):
         gt_boxes, gt_labels, gt_masks, gt_has_mask = truth
         count = min(self.mask_rois, boxes.shape[1])
         boxes, matched, is_positive = boxes[:, :count], matched[:, :count], is_positive[:, :count]
-        labels = (take_rows(gt_labels, matched) * is_positive.astype(ms.int32)).reshape(-1)
+        labels = (batched_gather(gt_labels, matched) * is_positive.astype(ms.int32)).reshape(-1)
         logits = self.network.mask_head(self.network.mask_align(table, boxes, sizes), labels)
-        crops = take_rows(gt_masks.astype(ms.float32) / 255.0, matched)
-        targets = mask_targets(crops.reshape((-1,) + crops.shape[2:]), take_rows(gt_boxes, matched).reshape(-1, 4),
+        crops = batched_gather(gt_masks.astype(ms.float32) / 255.0, matched)
+        targets = mask_targets(crops.reshape((-1,) + crops.shape[2:]), batched_gather(gt_boxes, matched).reshape(-1, 4),
                                boxes.reshape(-1, 4), logits.shape[-1])
-        counts = ops.logical_and(is_positive, take_rows(gt_has_mask.astype(ms.bool_), matched))
+        counts = ops.logical_and(is_positive, batched_gather(gt_has_mask.astype(ms.bool_), matched))
         return mask_loss(logits, targets, counts.reshape(-1))
 
     def sums(self, rpn_cls, rpn_reg, rcnn_cls, rcnn_reg, rcnn_mask):

@@ -8,8 +8,8 @@ import mindspore as ms
 from mindspore import ops
 
 from src.layers.constants import repeated, tiled
-from src.layers.sampling import take_rows
-from src.maskrcnn.boxes import BoxCell, clip_to_image, decode, large_enough, suppress
+from src.layers.sampling import batched_gather
+from src.maskrcnn.boxes import BoxCell, clip_to_image, decode, large_enough, nms
 
 # Ascend's suppression takes at most this many boxes in one call.
 MAX_NMS_BOXES = 2864
@@ -17,13 +17,13 @@ MAX_NMS_BOXES = 2864
 DROPPED = -1e8
 
 
-class Proposals(BoxCell):
+class ProposalGenerator(BoxCell):
     """Best anchors of each level -> boxes -> suppression in the level -> best of the image (Lin et al. 2017, 4.1).
 
     Args:
         before_nms: boxes a level and image that enter suppression, at most 2864.
         after_nms: proposals an image at most.
-        nms_iou: see `boxes.suppress`.
+        nms_iou: see `boxes.nms`.
         min_size: boxes with a shorter side (pixels) are dropped before suppression.
         stds, delta_clip, box_offset: see `boxes.decode`.
     """
@@ -53,20 +53,20 @@ class Proposals(BoxCell):
             boxes, scores, first = boxes + (level_boxes,), scores + (level_scores,), first + count
         boxes, scores = ops.cat(boxes, 1), ops.cat(scores, 1)
         best, index = ops.topk(scores, min(self.after_nms, scores.shape[1]))
-        return take_rows(boxes, index), best > DROPPED
+        return batched_gather(boxes, index), best > DROPPED
 
     def best_of_level(self, logits, deltas, anchors, image_size):
         """Boxes (B, k, 4) and logits (B, k) of one level, DROPPED where suppressed."""
         scores, index = ops.topk(logits, min(self.before_nms, logits.shape[1]))
-        boxes = decode(take_rows(deltas, index), ops.gather(anchors, index, 0), **self.coder)
+        boxes = decode(batched_gather(deltas, index), ops.gather(anchors, index, 0), **self.coder)
         boxes = clip_to_image(boxes, image_size)
         keep = large_enough(boxes, self.min_size)
         # A dropped box must not suppress others: emptied, it overlaps nothing.
-        keep = ops.logical_and(keep, suppress(boxes * keep[..., None].astype(ms.float32), self.nms_iou))
+        keep = ops.logical_and(keep, nms(boxes * keep[..., None].astype(ms.float32), self.nms_iou))
         return boxes, ops.where(keep, scores, DROPPED)
 
 
-class Detections(BoxCell):
+class DetectionPostprocess(BoxCell):
     """Class scores and deltas of the proposals -> the best detections of each image.
 
     All classes are suppressed in one call: boxes of different classes are moved apart first.
@@ -75,7 +75,7 @@ class Detections(BoxCell):
         max_detections: detections an image (D). candidates: (box, class) pairs that enter suppression, best scores
             first, at most 2864; more would be needed only where fewer than D of these survive.
         score_threshold: pairs that do not exceed it are dropped.
-        nms_iou, min_size, stds, delta_clip, box_offset: as in `Proposals`.
+        nms_iou, min_size, stds, delta_clip, box_offset: as in `ProposalGenerator`.
     """
 
     def __init__(self, *, max_detections: int = 100, candidates: int = 2000, score_threshold: float = 0.05,
@@ -103,16 +103,16 @@ class Detections(BoxCell):
         scores = ops.where(ops.logical_and(take_columns(valid, row), scores > self.score_threshold), scores, DROPPED)
         scores, index = ops.topk(scores, min(self.candidates, p * (k - 1)))
         rows, labels = ops.gather(row, index, 0), ops.gather(label, index, 0)
-        boxes = decode(take_rows(deltas.reshape(b, p * k, 4), rows * k + labels), take_rows(proposals, rows),
+        boxes = decode(batched_gather(deltas.reshape(b, p * k, 4), rows * k + labels), batched_gather(proposals, rows),
                        **self.coder)
         boxes = clip_to_image(boxes, image_size)
         keep = ops.logical_and(scores > DROPPED, large_enough(boxes, self.min_size))
         apart = (boxes + class_offset(labels, k, span)) * keep[..., None].astype(ms.float32)
-        keep = ops.logical_and(keep, suppress(apart, self.nms_iou))
+        keep = ops.logical_and(keep, nms(apart, self.nms_iou))
         scores, index = ops.topk(ops.where(keep, scores, DROPPED), min(self.max_detections, scores.shape[1]))
         valid = scores > DROPPED
         shown = valid.astype(ms.float32)
-        return (take_rows(boxes, index) * shown[..., None], take_rows(labels, index) * valid.astype(ms.int32),
+        return (batched_gather(boxes, index) * shown[..., None], batched_gather(labels, index) * valid.astype(ms.int32),
                 scores * shown, valid)
 
 

@@ -9,8 +9,8 @@ from mindspore import ops
 from mindspore.common.initializer import Normal
 
 from src.layers.constants import constant
-from src.layers.sampling import balanced_sample, take_rows
-from src.maskrcnn.boxes import covered, encode, iou
+from src.layers.sampling import balanced_sample, batched_gather
+from src.maskrcnn.boxes import encode, intersection_over_area, iou
 from src.maskrcnn.losses import delta_loss, objectness_loss
 from src.maskrcnn.matching import CROWD_SHARE, match, usable_boxes
 
@@ -76,14 +76,15 @@ class RPNLoss(nn.Cell):
         crowds = ops.logical_and(gt_valid, gt_ignore)
         overlap = iou(anchors, usable_boxes(gt_boxes, objects), box_offset=self.box_offset)
         matched, positive, negative = match(overlap, **self.rule)
-        in_crowd = covered(anchors, usable_boxes(gt_boxes, crowds), box_offset=self.box_offset) > CROWD_SHARE
+        in_crowd = intersection_over_area(anchors, usable_boxes(gt_boxes, crowds),
+                                          box_offset=self.box_offset) > CROWD_SHARE
         negative = ops.logical_and(negative, ops.logical_not(in_crowd))
         index, is_positive, is_chosen = balanced_sample(positive, negative, priority, max_positive=self.max_positive,
                                                         total=self.samples)
-        targets = box_targets(ops.gather(anchors, index, 0), take_rows(gt_boxes, take_rows(matched, index)),
+        targets = box_targets(ops.gather(anchors, index, 0), batched_gather(gt_boxes, batched_gather(matched, index)),
                               is_positive, stds=self.stds, box_offset=self.box_offset)
-        return (objectness_loss(take_rows(logits, index), is_positive, is_chosen),
-                delta_loss(take_rows(deltas, index), targets, is_positive, is_chosen, beta=self.beta))
+        return (objectness_loss(batched_gather(logits, index), is_positive, is_chosen),
+                delta_loss(batched_gather(deltas, index), targets, is_positive, is_chosen, beta=self.beta))
 
 
 def box_targets(boxes, gt_boxes, is_positive, *, stds: Sequence[float], box_offset: int = 0):

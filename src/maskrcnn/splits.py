@@ -5,18 +5,18 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from src.contract import InputError, Source
+from src.contract import Dataset, InputError
 from src.data.checks import leave_out_bad
-from src.data.instance.coco import CocoSource, coco_layout, image_folder_of
+from src.data.instance.coco import CocoDataset, coco_layout, image_folder_of
 from src.data.instance.coco_check import RecordCheck, class_table, read_annotations
 from src.data.instance.coco_classes import COCO_CATEGORIES, COCO_CLASSES
 from src.data.instance.target import Category, categories_of
-from src.data.instance.txt import TxtSource
+from src.data.instance.txt import TxtDataset
 
 log = logging.getLogger(__name__)
 
 
-def open_split(c: Any, split: str) -> Source:
+def open_split(c: Any, split: str) -> Dataset:
     """The records of "train" or "val" of a `MaskRCNNConfig` whose classes are known (see `categories`).
 
     In this order: records (data_file, val_data_file), a text file (dataset=other), an annotation file (ann_file, for
@@ -27,23 +27,25 @@ def open_split(c: Any, split: str) -> Source:
     """
     records = _records(c, split)
     if records:
-        from src.data.records.mindrecord import RecordSource
+        from src.data.records.mindrecord import RecordDataset
 
-        return RecordSource(records)
+        return RecordDataset(records)
     if c.dataset == "other":
-        source = TxtSource(_text_file(c, split), c.image_dir or ".", class_names=c.names, on_bad=c.on_bad)
+        dataset = TxtDataset(_text_file(c, split), c.image_dir or ".", class_names=c.names, on_bad=c.on_bad)
     else:
         ann_file, image_dir = _annotations(c, split)
-        source = CocoSource(ann_file, image_dir, class_names=c.coco_classes, class_map=c.class_map, on_bad=c.on_bad)
-        _say_unlisted(source)
-    return leave_out_bad(source, RecordCheck(), workers=c.workers, known=source.bad) if c.on_bad == "skip" else source
+        dataset = CocoDataset(ann_file, image_dir, class_names=c.coco_classes, class_map=c.class_map, on_bad=c.on_bad)
+        _say_unlisted(dataset)
+    if c.on_bad == "error":
+        return dataset
+    return leave_out_bad(dataset, RecordCheck(), workers=c.workers, known=dataset.bad)
 
 
-def _say_unlisted(source: CocoSource) -> None:
-    names = source.unlisted()
+def _say_unlisted(dataset: CocoDataset) -> None:
+    names = dataset.unlisted()
     if names:
         log.warning("%s: %d files of %s are in no record: the annotation file does not name them, or left out above "
-                    "(%s%s)", source.name, len(names), source.image_dir, ", ".join(names[:5]),
+                    "(%s%s)", dataset.name, len(names), dataset.image_dir, ", ".join(names[:5]),
                     ", ..." if len(names) > 5 else "")
 
 
@@ -55,9 +57,9 @@ def categories(c: Any, split: str) -> tuple[Category, ...]:
     """
     records = _records(c, split)
     if records:
-        from src.data.records.mindrecord import RecordSource
+        from src.data.records.mindrecord import RecordDataset
 
-        return categories_of(RecordSource(records))
+        return categories_of(RecordDataset(records))
     if c.dataset == "other":
         raise InputError("--num_classes is missing: the text files of dataset=other do not say how many classes there "
                          "are; give it (background included), or --coco_classes=background,NAME,...")

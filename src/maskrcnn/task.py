@@ -8,14 +8,15 @@ import mindspore as ms
 import mindspore.nn as nn
 import numpy as np
 
-from src.contract import Source
-from src.maskrcnn import COLUMNS, LOSS_NAMES, serving
+from src.contract import Dataset
+from src.maskrcnn import COLUMNS, LOSS_NAMES, export
+from src.maskrcnn.augmentation import TrainAugmentation
 from src.maskrcnn.build import Conventions, Widths, build_losses, build_network
 from src.maskrcnn.config import MaskRCNNConfig
 from src.maskrcnn.inference import Predictor
 from src.maskrcnn.memory import activation_bytes
 from src.maskrcnn.network import MaskRCNN, MaskRCNNLosses, freeze
-from src.maskrcnn.recipe import InputRecipe, TrainTransform
+from src.maskrcnn.preprocess import Preprocess
 from src.maskrcnn.splits import open_split
 from src.metrics.coco_map import CocoMAP
 from src.metrics.tables import coco_table
@@ -33,7 +34,7 @@ class MaskRCNNTask:
     def __init__(self, config: MaskRCNNConfig):
         self.config = c = config
         self.class_names = c.names
-        self.recipe = InputRecipe((c.img_height, c.img_width), c.image_mean, c.image_std, c.colour_order,
+        self.preprocess = Preprocess((c.img_height, c.img_width), c.image_mean, c.image_std, c.colour_order,
                                   keep_ratio=c.keep_ratio, rule=c.resize_rule, rounding=c.resize_rounding,
                                   pad_before_normalise=c.pad_before_normalise)
         self.conventions = Conventions(
@@ -43,12 +44,12 @@ class MaskRCNNTask:
             delta_clip=c.delta_clip, roi_level=c.roi_level, proposal_min_size=c.rpn_min_bbox_min_size,
             detection_min_size=c.detection_min_size)
 
-    def source(self, split: str) -> Source:
+    def dataset(self, split: str) -> Dataset:
         return open_split(self.config, split)
 
-    def train_transform(self) -> TrainTransform:
+    def train_augmentation(self) -> TrainAugmentation:
         c = self.config
-        return TrainTransform(self.recipe, c.num_classes, max_instances=c.max_instance_count,
+        return TrainAugmentation(self.preprocess, c.num_classes, max_instances=c.max_instance_count,
                               mask_side=c.mask_crop_size, flip_ratio=c.flip_ratio, photo_ratio=c.photo_ratio,
                               expand_ratio=c.expand_ratio)
 
@@ -88,30 +89,31 @@ class MaskRCNNTask:
         def detect(image: np.ndarray, image_size: np.ndarray) -> tuple[np.ndarray, ...]:
             return tuple(array.asnumpy() for array in network(ms.Tensor(image), ms.Tensor(image_size)))
 
-        return self._predictor(detect, self.recipe, c.test_batch_size)
+        return self._predictor(detect, self.preprocess, c.test_batch_size)
 
-    def served_predictor(self, run: Callable, shape: tuple[int, ...]) -> Predictor:
-        return self._predictor(run, dataclasses.replace(self.serving_recipe, size=shape[2:]), shape[0])
+    def exported_predictor(self, run: Callable, shape: tuple[int, ...]) -> Predictor:
+        return self._predictor(run, dataclasses.replace(self.export_preprocess, size=shape[2:]), shape[0])
 
-    def _predictor(self, detect: Callable, recipe: InputRecipe, batch_size: int) -> Predictor:
+    def _predictor(self, detect: Callable, preprocess: Preprocess, batch_size: int) -> Predictor:
         c = self.config
-        return Predictor(detect, recipe=recipe, batch_size=batch_size, workers=c.workers, paste_pad=c.mask_paste_pad,
+        return Predictor(detect, preprocess=preprocess, batch_size=batch_size, workers=c.workers,
+                         paste_pad=c.mask_paste_pad,
                          threshold=c.mask_thr_binary, with_masks=c.dataset != "other")
 
-    def preprocess(self) -> dict:
-        return serving.preprocess(self.config, self.serving_recipe)
+    def preprocess_spec(self) -> dict:
+        return export.preprocess_spec(self.config, self.export_preprocess)
 
-    def serving_cell(self, network: MaskRCNN) -> nn.Cell:
-        return serving.Detector(network, getattr(ms, self.config.precision))
+    def export_cell(self, network: MaskRCNN) -> nn.Cell:
+        return export.Detector(network, getattr(ms, self.config.precision))
 
-    def serving_inputs(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
-        pixels, size = self.serving_recipe.prepare(image)
+    def export_inputs(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
+        pixels, size = self.export_preprocess.prepare(image)
         return pixels, np.array(size, np.float32)
 
     @property
-    def serving_recipe(self) -> InputRecipe:
+    def export_preprocess(self) -> Preprocess:
         """An exported model has one canvas, a landscape one; portrait images are scaled down until they fit."""
-        return dataclasses.replace(self.recipe, rule="canvas")
+        return dataclasses.replace(self.preprocess, rule="canvas")
 
     def evaluator(self) -> CocoMAP:
         return CocoMAP(self.config.eval_max_detections)

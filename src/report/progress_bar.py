@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from src.data.checks import Progress
+from src.data.checks import ProgressCallback
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ _SECONDS = 10.0
 
 
 @contextmanager
-def progress_display() -> Iterator[Progress]:
+def progress_display() -> Iterator[ProgressCallback]:
     """Yield a function (phase, done, total) that shows how far each phase is."""
     if not sys.stdout.isatty():
         yield _LogLines()

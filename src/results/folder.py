@@ -22,7 +22,7 @@ from src.files import replacing, sha256, write_file
 from src.inference.collecting import frames
 from src.results.files import read_json, write_json
 
-Progress = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 RUN = "run.json"  # in the output folder, from the start on: whose results it holds
 _RESULTS = ("index.json", "overlays", "labels", "detections")
 
@@ -50,16 +50,16 @@ def claim(folder: Path, model: Path) -> None:
 class PredictionFolder:
     """Predicts with `model` (a `src.inference.model.Model`) and writes into `path`."""
 
-    def __init__(self, path: Path, model: Any, *, least_score: float = 0.5,
-                 progress: Progress = lambda phase, done, total: None):
+    def __init__(self, path: Path, model: Any, *, score_threshold: float = 0.5,
+                 progress: ProgressCallback = lambda phase, done, total: None):
         if path.exists() and not path.is_dir():
             raise InputError(f"--output_dir={path}: a file; name a folder")
-        self.path, self.model, self.least_score, self.progress = path, model, least_score, progress
+        self.path, self.model, self.score_threshold, self.progress = path, model, score_threshold, progress
         self.index: list[dict[str, Any]] = []
 
     def add_images(self, images: dict[str, Path]) -> None:
         for done, (name, prediction) in enumerate(zip(images, self.model.predict(images.values())), 1):
-            picture = self.model.draw(prediction, least_score=self.least_score)
+            picture = self.model.draw(prediction, score_threshold=self.score_threshold)
             self._write(f"overlays/{name}.jpg", cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes())
             self.index.append({"input": str(images[name]), "result": self._result(name, prediction.found)})
             self.progress("images", done, len(images))
@@ -72,7 +72,7 @@ class PredictionFolder:
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as unfinished:
             for done, prediction in enumerate(self.model.predict(frames(capture)), 1):
-                picture = self.model.draw(prediction, least_score=self.least_score)
+                picture = self.model.draw(prediction, score_threshold=self.score_threshold)
                 if writer is None:
                     size = picture.shape[1::-1]
                     writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter_fourcc(*"mp4v"), rate, size)

@@ -12,10 +12,10 @@ from typing import Literal
 from src.contract import InputError
 from src.data.checks import describe_bad
 from src.data.decode import decode_label, header_size
-from src.data.instance.coco import CocoSource
+from src.data.instance.coco import CocoDataset
 from src.data.instance.coco_check import read_annotations
 from src.data.instance.target import categories_of
-from src.data.semantic.voc import ListSource
+from src.data.semantic.voc import ListDataset
 from src.deeplabv3.config import VOC_CLASSES
 from src.metrics.coco_map import CocoMAP
 from src.metrics.miou import MeanIoU
@@ -32,12 +32,12 @@ def score_list(result_path: str, data_root: str, data_lst: str, *, num_classes: 
 
     Args:
         result_path: folder of results; of raw tensors, num_classes and crop_size say the shape.
-        data_root, data_lst, on_bad: see `ListSource`.
+        data_root, data_lst, on_bad: see `ListDataset`.
     """
-    source = _usable(ListSource(data_root, data_lst, on_bad=on_bad))
+    dataset = _usable(ListDataset(data_root, data_lst, on_bad=on_bad))
     names, predict = _semantic(result_path, num_classes, crop_size)
     evaluator, missing = MeanIoU(names, decode_label), []
-    for record in source.rows(range(len(source))):
+    for record in dataset.rows(range(len(dataset))):
         prediction = predict(record)
         if prediction is None:
             missing.append(record.file_name)
@@ -46,7 +46,7 @@ def score_list(result_path: str, data_root: str, data_lst: str, *, num_classes: 
             evaluator.update(prediction, record.target)
         except InputError as error:
             raise InputError(f"{record.place}: {record.file_name}: {error}") from error
-    _expect_some(result_path, len(missing) < len(source), f"{data_lst}, such as {record.file_name}")
+    _expect_some(result_path, len(missing) < len(dataset), f"{data_lst}, such as {record.file_name}")
     return evaluator.compute() | {"images_without_result": missing}
 
 
@@ -56,12 +56,12 @@ def score_coco(result_path: str, ann_file: str, img_path: str, *, max_detections
 
     Args:
         result_path: folder of results.
-        ann_file, img_path, on_bad: see `CocoSource`.
+        ann_file, img_path, on_bad: see `CocoDataset`.
         max_detections: see `CocoMAP`.
     """
-    source, predict = _instance(result_path, ann_file, img_path, on_bad)
+    dataset, predict = _instance(result_path, ann_file, img_path, on_bad)
     evaluator, found = CocoMAP(max_detections), 0
-    for record in source.rows(range(len(source))):
+    for record in dataset.rows(range(len(dataset))):
         prediction = predict(record)
         if prediction is None:
             evaluator.update_missing(record.target)
@@ -84,42 +84,42 @@ def _semantic(result_path: str, num_classes: int, crop_size: int) -> tuple[tuple
         image_size=header_size(r.image))
 
 
-def _instance(result_path: str, ann_file: str, img_path: str, on_bad: OnBad) -> tuple[CocoSource, Callable]:
+def _instance(result_path: str, ann_file: str, img_path: str, on_bad: OnBad) -> tuple[CocoDataset, Callable]:
     """The truth, and record -> instances or None."""
     if is_result_folder(result_path):
         results = _index(result_path, "instance")
-        source, labels = _same_classes(results, ann_file, img_path, on_bad)
-        return source, lambda r: results.instances(r.file_name, r.image_id, labels)
+        dataset, labels = _same_classes(results, ann_file, img_path, on_bad)
+        return dataset, lambda r: results.instances(r.file_name, r.image_id, labels)
     _expect_raw(result_path)
     return _coco(ann_file, img_path, on_bad), lambda r: zoo_raw.instances(
         result_path, r.file_name, r.image_id, image_size=header_size(r.image))
 
 
 def _same_classes(results: ResultFiles, ann_file: str, img_path: str,
-                  on_bad: OnBad) -> tuple[CocoSource, dict[int, int]]:
+                  on_bad: OnBad) -> tuple[CocoDataset, dict[int, int]]:
     """The truth of the classes that the model has, by name, and class index of the model -> of the truth."""
     names = {category.get("name") for category in read_annotations(ann_file)["categories"]}
     chosen = tuple(name for name in results.class_names[1:] if name in names)
     if not chosen:
         raise InputError(f"{ann_file}: has none of the classes {', '.join(results.class_names[1:6])}, ...; give "
                          "annotations with the names that the model was trained with")
-    source = _coco(ann_file, img_path, on_bad, (results.class_names[0], *chosen))
-    truth = {category.name: category.label for category in categories_of(source)}
-    return source, {k: truth[name] for k, name in enumerate(results.class_names) if name in truth}
+    dataset = _coco(ann_file, img_path, on_bad, (results.class_names[0], *chosen))
+    truth = {category.name: category.label for category in categories_of(dataset)}
+    return dataset, {k: truth[name] for k, name in enumerate(results.class_names) if name in truth}
 
 
-def _coco(ann_file: str, img_path: str, on_bad: OnBad, class_names: tuple[str, ...] = ()) -> CocoSource:
+def _coco(ann_file: str, img_path: str, on_bad: OnBad, class_names: tuple[str, ...] = ()) -> CocoDataset:
     try:
-        return _usable(CocoSource(ann_file, img_path, class_names=class_names, on_bad=on_bad))
+        return _usable(CocoDataset(ann_file, img_path, class_names=class_names, on_bad=on_bad))
     except InputError as error:
         raise InputError(f"--ann_file={ann_file} with --img_path={img_path}: {error}") from error
 
 
-def _usable(source: ListSource | CocoSource) -> ListSource | CocoSource:
+def _usable(dataset: ListDataset | CocoDataset) -> ListDataset | CocoDataset:
     """The source; says what `on_bad="skip"` left out of it."""
-    if source.bad:
-        log.warning("left out, %s", describe_bad(source.bad, "entries"))
-    return source
+    if dataset.bad:
+        log.warning("left out, %s", describe_bad(dataset.bad, "entries"))
+    return dataset
 
 
 def _index(result_path: str, task: str) -> ResultFiles:

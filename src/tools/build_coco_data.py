@@ -13,10 +13,10 @@ if __name__ == "__main__":  # works from any folder, as a file too
 from src.config import Parser, add_flag, entry_point, number_in
 from src.contract import InputError
 from src.data.checks import describe_bad
-from src.data.instance.coco import CocoSource, coco_layout, image_folder_of
+from src.data.instance.coco import CocoDataset, coco_layout, image_folder_of
 from src.data.instance.coco_check import RecordCheck
 from src.data.instance.target import MAX_CLASSES
-from src.data.instance.txt import TxtSource
+from src.data.instance.txt import TxtDataset
 from src.data.records import mindrecord
 from src.data.records.manifest import Manifest, manifest_path
 from src.report.progress_bar import progress_display
@@ -65,14 +65,14 @@ def has_data(args: argparse.Namespace) -> bool:
     return bool(args.coco_root or args.ann_file or args.anno_path)
 
 
-def open_source(args: argparse.Namespace) -> CocoSource | TxtSource:
+def open_dataset(args: argparse.Namespace) -> CocoDataset | TxtDataset:
     """The data that the flags name.
 
     Raises:
         InputError: flags are missing, do not go together, or name unusable data.
     """
     if args.dataset == "other":
-        return _text_source(args)
+        return _text_dataset(args)
     if args.anno_path:
         raise InputError("--anno_path belongs to --dataset=other; set that, or give --coco_root or --ann_file")
     if bool(args.coco_root) == bool(args.ann_file):
@@ -82,11 +82,11 @@ def open_source(args: argparse.Namespace) -> CocoSource | TxtSource:
         ann_file, image_dir = coco_layout(args.coco_root, args.data_type, args.instance_set)
     else:
         ann_file, image_dir = Path(args.ann_file), image_folder_of(args.ann_file)
-    return CocoSource(ann_file, args.image_dir or image_dir, class_names=args.coco_classes, class_map=args.class_map,
+    return CocoDataset(ann_file, args.image_dir or image_dir, class_names=args.coco_classes, class_map=args.class_map,
                       on_bad=args.on_bad)
 
 
-def _text_source(args: argparse.Namespace) -> TxtSource:
+def _text_dataset(args: argparse.Namespace) -> TxtDataset:
     if not (args.anno_path and args.image_dir):
         raise InputError(f"--{'image_dir' if args.anno_path else 'anno_path'} is missing; --dataset=other takes a text "
                          "file and the folder that its paths start from")
@@ -96,19 +96,19 @@ def _text_source(args: argparse.Namespace) -> TxtSource:
     if len(names) < 2 or names[0] != "background" or args.num_classes not in (0, len(names)):
         raise InputError(f"--num_classes={args.num_classes}, --coco_classes={','.join(args.coco_classes)}: give the "
                          "number of classes with background, or their names, background first")
-    return TxtSource(args.anno_path, args.image_dir, class_names=names, on_bad=args.on_bad)
+    return TxtDataset(args.anno_path, args.image_dir, class_names=names, on_bad=args.on_bad)
 
 
 def build(args: argparse.Namespace) -> Manifest:
-    source = open_source(args)
+    dataset = open_dataset(args)
     options = mindrecord.BuildOptions(
         num_shards=args.num_shards, shuffle=args.seed if args.shuffle else None, on_bad=args.on_bad,
         workers=args.workers, overwrite=args.overwrite, wait_seconds=args.wait_seconds)
-    log.info("%s: %d images, classes: %s", source.name, len(source), ", ".join(source.class_names))
+    log.info("%s: %d images, classes: %s", dataset.name, len(dataset), ", ".join(dataset.class_names))
     with progress_display() as progress:
-        manifest = mindrecord.build(source, args.dst_path, options,
+        manifest = mindrecord.build(dataset, args.dst_path, options,
                                     check=None if args.check == "none" else RecordCheck(args.check),
-                                    left_out=source.bad, progress=progress)
+                                    left_out=dataset.bad, progress=progress)
     if manifest.bad:
         log.warning("%s\nleft out %d bad entries, %d images remain; all of them are in %s", describe_bad(manifest.bad),
                     len(manifest.bad), manifest.records, manifest_path(Path(args.dst_path)))

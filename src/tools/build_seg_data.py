@@ -14,7 +14,7 @@ from src.contract import InputError
 from src.data.checks import describe_bad
 from src.data.records import mindrecord
 from src.data.records.manifest import Manifest, manifest_path
-from src.data.semantic.voc import ListSource, RecordCheck
+from src.data.semantic.voc import ListDataset, RecordCheck
 from src.report.progress_bar import progress_display
 
 log = logging.getLogger(__name__)
@@ -52,13 +52,14 @@ def parse_args() -> argparse.Namespace:
 
 
 def build(args: argparse.Namespace) -> Manifest:
-    source = ListSource(args.data_root, args.data_lst, on_bad=args.on_bad)
+    dataset = ListDataset(args.data_root, args.data_lst, on_bad=args.on_bad)
     check = None if args.check == "none" else RecordCheck(args.num_classes, args.ignore_label, args.check)
     options = mindrecord.BuildOptions(
         num_shards=args.num_shards, shuffle=args.seed if args.shuffle else None, on_bad=args.on_bad,
         workers=args.workers, overwrite=args.overwrite, wait_seconds=args.wait_seconds)
     with progress_display() as progress:
-        manifest = mindrecord.build(source, args.dst_path, options, check=check, left_out=source.bad, progress=progress)
+        manifest = mindrecord.build(dataset, args.dst_path, options, check=check, left_out=dataset.bad,
+                                    progress=progress)
     if manifest.bad:
         log.warning("%s\nleft out %d of %d records; all of them are in %s", describe_bad(manifest.bad),
                     len(manifest.bad), len(manifest.bad) + manifest.records, manifest_path(Path(args.dst_path)))

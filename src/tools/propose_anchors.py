@@ -23,7 +23,7 @@ from src.data.instance.coco_check import image_entries, is_id, no_such_image, re
 from src.data.instance.target import Category
 from src.maskrcnn.anchors import base_anchors
 from src.maskrcnn.options import STRIDES
-from src.maskrcnn.recipe import InputRecipe
+from src.maskrcnn.preprocess import Preprocess
 
 LEAST = 1.5  # smallest anchor side, in strides
 ANY = Category(1, 1, "any")  # boxes are measured whatever their class
@@ -37,10 +37,10 @@ def box_sizes(ann_file: str, input_size: tuple[int, int]) -> np.ndarray:
     """
     content = read_annotations(ann_file)
     image_sizes = _image_sizes(content["images"], ann_file)
-    recipe = InputRecipe(input_size, (0.0,) * 3, (1.0,) * 3)
+    preprocess = Preprocess(input_size, (0.0,) * 3, (1.0,) * 3)
     scales = {}
     for image_id, (height, width) in image_sizes.items():
-        fitted = recipe.fitted((height, width))
+        fitted = preprocess.fitted((height, width))
         scales[image_id] = fitted[1] / width, fitted[0] / height
     boxes = _boxes(content["annotations"], image_sizes, ann_file)
     sizes = np.array([np.multiply(box[2:], scales[image_id]) for image_id, box in boxes]).reshape(-1, 2)

@@ -30,8 +30,8 @@ class Examined:
         scores: of each image in the split's order, None where the metric says nothing of it.
     """
 
-    def __init__(self, task, source, predictor):
-        self.task, self.source, self.predictor = task, source, predictor
+    def __init__(self, task, dataset, predictor):
+        self.task, self.dataset, self.predictor = task, dataset, predictor
         self.whole = task.evaluator()
         self.scores: list[float | None] = []
 
@@ -44,8 +44,8 @@ class Examined:
 
     def spread(self, count: int) -> list[int]:
         """Sample ids from all over the split."""
-        count = min(count, len(self.source))
-        return [round(k * (len(self.source) - 1) / max(count - 1, 1)) for k in range(count)]
+        count = min(count, len(self.dataset))
+        return [round(k * (len(self.dataset) - 1) / max(count - 1, 1)) for k in range(count)]
 
     def worst(self, count: int) -> list[int]:
         """Sample ids of the lowest scores, the lowest first."""
@@ -54,7 +54,7 @@ class Examined:
 
     def picture(self, sample_ids: list[int]) -> bytes:
         """JPEG of some images: each a row of image, truth and prediction. They are predicted anew."""
-        task, records = self.task, list(self.source.rows(sample_ids))
+        task, records = self.task, list(self.dataset.rows(sample_ids))
         predictions = list(self.predictor(records))
         pictures = [rows.row(*pair, task.class_names, SIDE) for pair in zip(records, predictions)]
         scores = ["-" if self.scores[k] is None else f"{self.scores[k]:.3f}" for k in sample_ids]
@@ -132,8 +132,8 @@ def examine(settings) -> Examined:
     task = tasks.create(settings)
     network = task.network().set_train(False)
     load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing)
-    found = Examined(task, task.source("val"), task.predictor(network))
-    return evaluate(found.predictor, found.source, found)
+    found = Examined(task, task.dataset("val"), task.predictor(network))
+    return evaluate(found.predictor, found.dataset, found)
 
 
 def write_report(folder: Path, found: Examined, settings, count: int) -> None:
@@ -145,7 +145,7 @@ def write_report(folder: Path, found: Examined, settings, count: int) -> None:
         "predictions.jpg": page.Picture("Predictions", found.picture(found.spread(count)), "From all over the split."),
         "worst.jpg": page.Picture("Worst images", found.picture(found.worst(count)), "The lowest scores first.")}
     colours = dict(zip(task.class_names, draw.palette(task.class_names).tolist()))
-    facts = {"model": settings.model, "checkpoint": settings.checkpoint, "split": found.source.name}
+    facts = {"model": settings.model, "checkpoint": settings.checkpoint, "split": found.dataset.name}
     whole = page.Page(f"{settings.model}: {folder.name}", task.metric, numbers, colours, facts, list(pictures.values()))
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / "metrics.json", json.dumps(numbers | {"checkpoint": settings.checkpoint}, indent=2) + "\n")

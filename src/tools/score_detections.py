@@ -21,7 +21,7 @@ import numpy as np
 
 from src.config import Parser, add_flag, entry_point, number_in
 from src.contract import InputError, Instances
-from src.data.instance.coco import CocoSource, image_folder_of
+from src.data.instance.coco import CocoDataset, image_folder_of
 from src.data.instance.coco_check import is_id
 from src.data.instance.target import Target, decode_target, to_rle
 from src.metrics.coco_map import CocoMAP
@@ -124,14 +124,14 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args(sys.argv[1:])
-    source = CocoSource(args.ann_file, args.image_dir or image_folder_of(args.ann_file))
-    targets = [record.target for record in source.rows(range(len(source)))]
+    dataset = CocoDataset(args.ann_file, args.image_dir or image_folder_of(args.ann_file))
+    targets = [record.target for record in dataset.rows(range(len(dataset)))]
     truths = list(map(decode_target, targets))
     if args.truth:
         print(score(map(objects, truths), targets, kinds=("bbox", "segm"), max_detections=args.max_detections))
     sizes = {truth.image_id: truth.size for truth in truths}
     for path in filter(None, args.results.split(",")):
-        found = read_results(path, {c.category_id: c.label for c in source.categories}, sizes)
+        found = read_results(path, {c.category_id: c.label for c in dataset.categories}, sizes)
         kind = "segm" if any(instances.rles for instances in found) else "bbox"
         print(f"{path}\n" + score(found, targets, kinds=(kind,), max_detections=args.max_detections))
     return 0

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from src.data.decode import decode_image
-from src.deeplabv3.recipe import InputRecipe as SemanticRecipe
-from src.maskrcnn.recipe import InputRecipe as InstanceRecipe
+from src.deeplabv3.preprocess import Preprocess as SemanticPreprocess
+from src.maskrcnn.preprocess import Preprocess as InstancePreprocess
 from tests.ascend310_infer.tiny_models import SPEC, changed, instance_model, instance_spec, run, save, semantic_model
 
 pytestmark = pytest.mark.slow
@@ -67,8 +67,8 @@ def images(tmp_path_factory) -> Path:
 
 
 SEMANTIC = {
-    "rgb": (SPEC, SemanticRecipe("RGB", MEAN, STD)),
-    "bgr": (changed(SPEC, decode__colour_order="BGR"), SemanticRecipe("BGR", MEAN, STD)),
+    "rgb": (SPEC, SemanticPreprocess("RGB", MEAN, STD)),
+    "bgr": (changed(SPEC, decode__colour_order="BGR"), SemanticPreprocess("BGR", MEAN, STD)),
 }
 INSTANCE = {
     "canvas": ({}, {}),
@@ -96,8 +96,8 @@ def compare(program, model, images, folder, prepare, shape) -> None:
 
 @pytest.mark.parametrize("name", SEMANTIC)
 def test_inputs_of_deeplab(name, program, images, tmp_path):
-    spec, recipe = SEMANTIC[name]
-    compare(program, semantic_model(tmp_path, spec), images, tmp_path, lambda i: recipe.fit(i, 65)[0], (3, 65, 65))
+    spec, preprocess = SEMANTIC[name]
+    compare(program, semantic_model(tmp_path, spec), images, tmp_path, lambda i: preprocess.fit(i, 65)[0], (3, 65, 65))
 
 
 @pytest.mark.parametrize("name", INSTANCE)
@@ -107,9 +107,9 @@ def test_inputs_of_mask_rcnn(name, program, images, tmp_path):
               "scores": np.zeros((1, 2), np.float32), "valid": np.zeros((1, 2), bool),
               "masks": np.zeros((1, 2, 28, 28), np.float32)}
     spec = changed(instance_spec(arrays, height=64, width=96), **changes)
-    recipe = InstanceRecipe((64, 96), MEAN, STD, **options)
+    preprocess = InstancePreprocess((64, 96), MEAN, STD, **options)
     model = instance_model(tmp_path, spec, arrays)
-    compare(program, model, images, tmp_path, lambda i: recipe.prepare(i)[0], (3, 64, 96))
+    compare(program, model, images, tmp_path, lambda i: preprocess.prepare(i)[0], (3, 64, 96))
 
 
 @pytest.mark.parametrize("pad, padding", [("black_before_normalisation", 0), ("mean", np.array(MEAN).round())])

@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 from src.data import image_ops
 from src.deeplabv3.inference import to_image_frame
 from src.maskrcnn.paste import to_instances
-from src.maskrcnn.recipe import InputRecipe
+from src.maskrcnn.preprocess import Preprocess
 from tests.ascend310_infer.tiny_models import (
     SPEC,
     changed,
@@ -75,13 +75,13 @@ def test_detections_are_those_of_python(build, paste_pad, request, images, tmp_p
     spec = instance_spec(arrays, height=64, width=96, paste_pad=paste_pad)
     ran = run(request.getfixturevalue(build), instance_model(tmp_path / "m", spec, arrays), images, tmp_path / "r")
     assert ran.returncode == 0, ran.stderr
-    recipe = InputRecipe((64, 96), (0,) * 3, (1,) * 3)
+    preprocess = Preprocess((64, 96), (0,) * 3, (1,) * 3)
     inside = 0
     for name, size in SIZES.items():
         content = json.loads((tmp_path / f"r/detections/{name}.json").read_text())
         found = content["detections"]
         assert (content["file_name"], content["height"], content["width"]) == (f"{name}.png", *size)
-        expected = to_instances(1, tuple(a[0] for a in arrays.values()), image_size=recipe.fitted(size),
+        expected = to_instances(1, tuple(a[0] for a in arrays.values()), image_size=preprocess.fitted(size),
                                 original_size=size, paste_pad=paste_pad)
         assert len(found) == 10 == len(expected.scores)
         assert [d["label"] for d in found] == expected.labels.tolist()

@@ -31,15 +31,15 @@ def as_number(image: bytes, target: bytes, rng: np.random.Generator) -> tuple[np
 
 
 def run(**options) -> list[tuple[np.ndarray, ...]]:
-    data = training_batches(Numbers(SAMPLES), transform=as_number, columns=("image", "draw", "sample_id", "epoch"),
-                            seed=7, epochs=EPOCHS, batch_size=BATCH, world=WORLD, **options)
+    data = training_batches(Numbers(SAMPLES), augmentation=as_number, columns=("image", "draw", "sample_id", "epoch"),
+                            seed=7, epochs=EPOCHS, batch_size=BATCH, world_size=WORLD, **options)
     return list(data.create_tuple_iterator(num_epochs=1, output_numpy=True))
 
 
 @pytest.fixture(scope="module")
 def everybody() -> np.ndarray:
     """(EPOCHS, WORLD, samples of a rank) sample ids, from the function that the pipeline calls."""
-    return np.array([[order.plan(SAMPLES, seed=7, epoch=epoch, batch_size=BATCH, world=WORLD, rank=rank)
+    return np.array([[order.rank_order(SAMPLES, seed=7, epoch=epoch, batch_size=BATCH, world_size=WORLD, rank=rank)
                       for rank in range(WORLD)] for epoch in range(EPOCHS)])
 
 
@@ -75,7 +75,8 @@ class Seen(list):
 
 @pytest.mark.parametrize("count", [1449, 5000])
 def test_evaluations_of_all_ranks_take_every_image_once(count):
-    parts = [evaluate(lambda records: (r.image_id for r in records), Numbers(count), Seen(), world=WORLD, rank=rank)
+    parts = [evaluate(lambda records: (r.image_id for r in records), Numbers(count), Seen(), world_size=WORLD,
+                      rank=rank)
              for rank in range(WORLD)]
     assert [image for part in parts for image in part] == list(range(count))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1

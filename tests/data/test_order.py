@@ -17,22 +17,24 @@ def test_steps_are_full_batches_of_all_ranks():
 
 def test_order_of_a_seed_and_epoch_stays_the_same_in_later_versions():
     """A changed order would make every run that is resumed after an update another run."""
-    assert order.plan(8, seed=1, epoch=0, batch_size=2).tolist() == FIRST
-    assert order.plan(8, seed=1, epoch=1, batch_size=2).tolist() == SECOND
-    assert order.plan(8, seed=2, epoch=0, batch_size=2).tolist() == OTHER_SEED
+    assert order.rank_order(8, seed=1, epoch=0, batch_size=2).tolist() == FIRST
+    assert order.rank_order(8, seed=1, epoch=1, batch_size=2).tolist() == SECOND
+    assert order.rank_order(8, seed=2, epoch=0, batch_size=2).tolist() == OTHER_SEED
 
 
-@pytest.mark.parametrize("world", [2, 3, 8])
-def test_ranks_together_see_the_batches_of_one_process(world):
-    whole = order.plan(103, seed=5, epoch=3, batch_size=2 * world).reshape(-1, 2 * world)
-    parts = [order.plan(103, seed=5, epoch=3, batch_size=2, world=world, rank=r).reshape(-1, 2) for r in range(world)]
+@pytest.mark.parametrize("world_size", [2, 3, 8])
+def test_ranks_together_see_the_batches_of_one_process(world_size):
+    whole = order.rank_order(103, seed=5, epoch=3, batch_size=2 * world_size).reshape(-1, 2 * world_size)
+    parts = [order.rank_order(103, seed=5, epoch=3, batch_size=2, world_size=world_size,
+                              rank=r).reshape(-1, 2) for r in range(world_size)]
     np.testing.assert_array_equal(np.concatenate(parts, 1), whole)
 
 
 def test_an_epoch_leaves_out_less_than_a_global_batch_and_others_each_time():
     left_out = []
     for epoch in range(20):
-        seen = np.concatenate([order.plan(11, seed=1, epoch=epoch, batch_size=2, world=2, rank=r) for r in (0, 1)])
+        seen = np.concatenate([order.rank_order(11, seed=1, epoch=epoch, batch_size=2, world_size=2,
+                                                rank=r) for r in (0, 1)])
         assert len(seen) == len(set(seen.tolist())) == 8
         left_out.append(frozenset(range(11)) - set(seen.tolist()))
     assert len(set(left_out)) > 10
@@ -40,14 +42,14 @@ def test_an_epoch_leaves_out_less_than_a_global_batch_and_others_each_time():
 
 
 def test_4096_ranks_share_an_epoch_without_a_sample_twice():
-    parts = [order.plan(20000, seed=7, epoch=2, batch_size=2, world=4096, rank=r) for r in range(4096)]
+    parts = [order.rank_order(20000, seed=7, epoch=2, batch_size=2, world_size=4096, rank=r) for r in range(4096)]
     assert {len(part) for part in parts} == {4}
     assert len(set(np.concatenate(parts).tolist())) == 4096 * 4
 
 
-@pytest.mark.parametrize("count, world", [(1449, 4096), (1449, 8), (10, 3), (0, 2)])
-def test_evaluation_shares_hold_every_sample_once_and_differ_by_one(count, world):
-    shares = [order.share(count, world=world, rank=r) for r in range(world)]
+@pytest.mark.parametrize("count, world_size", [(1449, 4096), (1449, 8), (10, 3), (0, 2)])
+def test_evaluation_shares_hold_every_sample_once_and_differ_by_one(count, world_size):
+    shares = [order.share(count, world_size=world_size, rank=r) for r in range(world_size)]
     assert [i for part in shares for i in part] == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 

@@ -5,7 +5,7 @@ import pytest
 
 from src.contract import InputError, Record
 from src.deeplabv3.inference import Predictor, scaled_side
-from src.deeplabv3.recipe import InputRecipe
+from src.deeplabv3.preprocess import Preprocess
 from tests.conftest import running_mode
 from tests.deeplabv3.conftest import statistics, tiny_task
 from tests.tiny_seg import jpeg, label, png
@@ -33,7 +33,7 @@ RECORDS = [Record(100 + i, f"{i}.png", png(smooth(i, *size)), b"", f"list:{i}") 
 
 
 def predictor(scales=(1.0,), flip=False, batch_size=2, probabilities=network) -> Predictor:
-    return Predictor(probabilities, recipe=InputRecipe("BGR", MEAN, STD), crop_size=49, scales=scales, flip=flip,
+    return Predictor(probabilities, preprocess=Preprocess("BGR", MEAN, STD), crop_size=49, scales=scales, flip=flip,
                      batch_size=batch_size)
 
 

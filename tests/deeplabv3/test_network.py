@@ -90,7 +90,7 @@ def mask(network, samples, epochs) -> np.ndarray:
     """True where features are kept: (B, 256, 9, 9)."""
     ones = Tensor(np.ones((len(samples), 256, 9, 9), np.float32))
     dropped = network.dropout(ones, Tensor(np.array(samples, np.int32)), Tensor(np.array(epochs, np.int32))).asnumpy()
-    assert set(np.unique(dropped)) == {0.0, np.float32(1 / (1 - network.dropout.share))}
+    assert set(np.unique(dropped)) == {0.0, np.float32(1 / (1 - network.dropout.rate))}
     return dropped > 0
 
 

@@ -10,8 +10,8 @@ from mindspore import Tensor
 
 from src import tasks
 from src.contract import InputError
-from src.data.records.mindrecord import RecordSource, build
-from src.data.semantic.voc import ListSource
+from src.data.records.mindrecord import RecordDataset, build
+from src.data.semantic.voc import ListDataset
 from src.deeplabv3.config import DeepLabV3Config
 from src.deeplabv3.memory import activation_bytes
 from src.engine import checkpoint, loop
@@ -129,23 +129,23 @@ def test_a_crop_size_that_the_user_gives_is_the_evaluation_s_too():
 def test_splits_come_from_a_list_or_from_records(tmp_path):
     path = write_data(tmp_path, 5)
     (tmp_path / "val.txt").write_text("images/3.jpg labels/3.png\n")
-    source = ListSource(tmp_path, path)
-    build(source, tmp_path / "records")
+    dataset = ListDataset(tmp_path, path)
+    build(dataset, tmp_path / "records")
     common = {"data_root": str(tmp_path)}
     task = tiny_task(**common, data_lst=str(path), val_data_lst=str(tmp_path / "val.txt"))
-    assert (len(task.source("train")), len(task.source("val"))) == (5, 1)
-    assert len(tiny_task(**common, data_lst=str(path)).source("val")) == 5  # what eval.py is given
-    records = tiny_task(data_file=str(tmp_path / "records")).source("train")
-    assert isinstance(records, RecordSource) and len(records) == 5
+    assert (len(task.dataset("train")), len(task.dataset("val"))) == (5, 1)
+    assert len(tiny_task(**common, data_lst=str(path)).dataset("val")) == 5  # what eval.py is given
+    records = tiny_task(data_file=str(tmp_path / "records")).dataset("train")
+    assert isinstance(records, RecordDataset) and len(records) == 5
 
 
 def test_no_data_and_twofold_data_are_named(tmp_path):
     with pytest.raises(InputError, match="train data: neither is given; give --data_file .* or --data_root"):
-        tiny_task().source("train")
+        tiny_task().dataset("train")
     with pytest.raises(InputError, match="val data: both are given"):
-        tiny_task(data_file="a", data_lst="b").source("val")
+        tiny_task(data_file="a", data_lst="b").dataset("val")
     with pytest.raises(InputError, match="--eval_interval=2: evaluation during training needs data of its own"):
-        tiny_task(data_lst="b", eval_interval=2).source("val")
+        tiny_task(data_lst="b", eval_interval=2).dataset("val")
 
 
 # --- classes and table ------------------------------------------------------------------------------------------------
@@ -199,8 +199,8 @@ def test_damaged_images_of_a_list_stop_a_run_or_are_left_out_and_listed(tmp_path
     image.write_bytes(image.read_bytes()[:100])
     (tmp_path / "labels/2.png").unlink()
     with pytest.raises(InputError, match="list.txt:3: label .* does not exist"):
-        tiny_task(data_root=str(tmp_path), data_lst=str(path)).source("train")
-    source = tiny_task(data_root=str(tmp_path), data_lst=str(path), on_bad="skip").source("train")
-    assert [record.image_id for record in source.rows([1, 0])] == [4, 1] and len(source) == 2
+        tiny_task(data_root=str(tmp_path), data_lst=str(path)).dataset("train")
+    dataset = tiny_task(data_root=str(tmp_path), data_lst=str(path), on_bad="skip").dataset("train")
+    assert [record.image_id for record in dataset.rows([1, 0])] == [4, 1] and len(dataset) == 2
     assert "2 of 4 records are left out" in caplog.text
     assert "list.txt:3: label" in caplog.text and "list.txt:2: images/1.jpg: image is a damaged" in caplog.text

@@ -9,38 +9,38 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from src.contract import InputError
 from src.engine.callbacks import StepRecorder
 from src.engine.metrics_log import MetricsLog, read
-from src.engine.progress import Progress, clock
+from src.engine.position import Position, clock
 
 
-def at(step: int) -> Progress:
+def at(step: int) -> Position:
     """Three epochs of four steps, just after a step."""
-    progress = Progress(4, 12, step - 1)
-    progress.advance(1)
-    return progress
+    position = Position(4, 12, step - 1)
+    position.advance(1)
+    return position
 
 
 @pytest.mark.parametrize("step, epoch, within, ends", [(1, 1, 1, False), (4, 1, 4, True), (5, 2, 1, False),
                                                        (8, 2, 4, True), (9, 3, 1, False)])
 def test_steps_are_counted_from_1_in_epochs_from_1(step, epoch, within, ends):
-    progress = at(step)
-    assert (progress.epoch, progress.step_in_epoch, progress.epoch_ends) == (epoch, within, ends)
+    position = at(step)
+    assert (position.epoch, position.step_in_epoch, position.epoch_ends) == (epoch, within, ends)
 
 
 def test_what_is_due_inside_a_chunk_is_done_at_its_end():
-    progress = Progress(4, 12, 2)
-    progress.advance(3)  # steps 3 to 5
-    assert [every for every in range(1, 8) if progress.crossed(every)] == [1, 2, 3, 4, 5]
+    position = Position(4, 12, 2)
+    position.advance(3)  # steps 3 to 5
+    assert [every for every in range(1, 8) if position.crossed(every)] == [1, 2, 3, 4, 5]
 
 
 def test_a_run_is_finished_after_its_last_step():
-    assert not Progress(4, 12, 11).finished and Progress(4, 12, 12).finished
+    assert not Position(4, 12, 11).finished and Position(4, 12, 12).finished
 
 
 def test_remaining_time_goes_by_the_speed_of_this_process():
-    progress = Progress(10, 100, 40)
-    progress.started -= 20
-    progress.step = 50  # ten steps in 20 s
-    assert progress.remaining() == pytest.approx(100, rel=0.01)
+    position = Position(10, 100, 40)
+    position.started -= 20
+    position.step = 50  # ten steps in 20 s
+    assert position.remaining() == pytest.approx(100, rel=0.01)
 
 
 @pytest.mark.parametrize("seconds, text", [(0, "0:00"), (12.9, "0:12"), (75, "1:15"), (4000, "1:06:40")])
@@ -51,9 +51,9 @@ def test_clock(seconds, text):
 def test_numbers_are_json_lines_that_a_resumed_run_continues(tmp_path):
     metrics = MetricsLog(tmp_path)
     for step in (1, 2, 3, 4):
-        metrics.write("train", Progress(2, 8, step), {"loss": 1.0 / step})
+        metrics.write("train", Position(2, 8, step), {"loss": 1.0 / step})
         if step % 2 == 0:
-            metrics.write("eval", Progress(2, 8, step), {"miou": step / 10})
+            metrics.write("eval", Position(2, 8, step), {"miou": step / 10})
     assert metrics.best("eval", "miou") == 0.4
     metrics.close()
     resumed = MetricsLog(tmp_path, first_step=3)
@@ -76,12 +76,12 @@ def events(folder) -> list[Event]:
 def test_tensorboard_gets_the_finite_numbers_and_after_a_kill_all_that_stays(tmp_path):
     metrics = MetricsLog(tmp_path)
     for step in (3, 4):
-        metrics.write("train", Progress(2, 8, step), {"loss": step / 2, "skipped_steps": step - 2})
+        metrics.write("train", Position(2, 8, step), {"loss": step / 2, "skipped_steps": step - 2})
     for file in (tmp_path / "tensorboard").iterdir():
         file.unlink()  # what a kill may take
     metrics = MetricsLog(tmp_path, first_step=3)
     assert metrics.skipped_steps == 1
-    metrics.write("train", Progress(2, 8, 4), {"loss": 0.5, "rate": float("nan"), "norm": 2.0})
+    metrics.write("train", Position(2, 8, 4), {"loss": 0.5, "rate": float("nan"), "norm": 2.0})
     metrics.close()
     version, start, kept, line = events(tmp_path)
     assert version.file_version == "brain.Event:2" and start.step == 1 and start.session_log.status == SessionLog.START
@@ -98,7 +98,7 @@ def test_a_full_disk_is_an_error_at_once(tmp_path):
     try:
         with pytest.raises(InputError, match=f"{tmp_path}: the logs could not be written .*make room"):
             for step in range(1, 100):
-                metrics.write("train", Progress(2, 800, step), {"loss": 0.5})
+                metrics.write("train", Position(2, 800, step), {"loss": 0.5})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [line["step"] for line in read(tmp_path / "metrics.jsonl")] == list(range(1, step))
@@ -119,10 +119,10 @@ def test_a_line_that_a_killed_process_left_incomplete_is_passed_over(tmp_path):
 @pytest.mark.parametrize("epoch_end, wait, warned", [(8, 3.0, True), (8, 0.1, False), (4, 3.0, False)])
 def test_waiting_for_data_is_warned_about_after_the_first_epoch(tmp_path, caplog, epoch_end, wait, warned):
     metrics = MetricsLog(tmp_path)
-    progress = at(epoch_end)
-    recorder = StepRecorder(progress, loss_names=("loss",), learning_rate=lambda: 0.1, metrics=metrics, log_steps=0)
+    position = at(epoch_end)
+    recorder = StepRecorder(position, loss_names=("loss",), learning_rate=lambda: 0.1, metrics=metrics, log_steps=0)
     recorder.last = {"loss": 2.5}
-    recorder.wait, recorder.busy, progress.first_step = wait, 3.0, epoch_end - 4
+    recorder.wait, recorder.busy, position.first_step = wait, 3.0, epoch_end - 4
     with caplog.at_level(logging.INFO):
         recorder._say()
     metrics.close()

@@ -73,7 +73,7 @@ def test_every_step_has_a_line_of_numbers(finished):
 def test_loss_of_the_first_step_is_that_of_the_first_samples(finished):
     folder, *_ = finished
     from src.data import order
-    ids = order.plan(10, seed=1, epoch=0, batch_size=2)[:2]
+    ids = order.rank_order(10, seed=1, epoch=0, batch_size=2)[:2]
     rows = [jitter(r.image, r.target, order.sample_rng(1, 0, i)) for i, r in zip(ids, Points().rows(ids))]
     errors = [0.5 * x.sum() - y for x, y in rows]
     assert lines(folder)[0]["squared"] == pytest.approx(np.mean(np.square(errors)), rel=1e-5)
@@ -223,7 +223,7 @@ def test_accumulation_updates_every_k_steps_with_the_rates_of_the_updates(tmp_pa
 def test_the_learning_rate_decays_over_its_own_epochs_after_warm_up(tmp_path):
     """The model zoo's: base * (1 + cos(pi * (i - warm-up) / total)) / 2, total of more epochs than are run."""
     options = settings(tmp_path, epochs=3, lr_epochs=4, warmup_steps=2, base_lr=0.02)
-    rates = loop.update_rates(options, per_epoch=5, world=1)
+    rates = loop.update_rates(options, per_epoch=5, world_size=1)
     assert rates.shape == (15,)
     np.testing.assert_allclose(rates[:2], [0.02 / 3, 0.02 * 2 / 3], rtol=1e-6)
     np.testing.assert_allclose(rates[2:], 0.01 * (1 + np.cos(np.pi * np.arange(13) / 20)), rtol=1e-6)

@@ -86,10 +86,10 @@ class TinyTask:
     def __init__(self, train: Points | None = None):
         self.train = train or Points()
 
-    def source(self, split):
+    def dataset(self, split):
         return self.train
 
-    def train_transform(self):
+    def train_augmentation(self):
         return jitter
 
     def network(self):

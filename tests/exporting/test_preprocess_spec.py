@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from src.contract import InputError
-from src.deeplabv3 import recipe as deeplabv3_recipe
+from src.deeplabv3 import preprocess as deeplabv3_preprocess
 from src.exporting import preprocess_spec as spec_file
 
 RECIPE = {"task": "semantic", "class_names": ["background", "disc"], "inputs": [], "outputs": []}
@@ -87,17 +87,17 @@ SIZES = [(480, 640), (640, 480), (333, 1000), (1000, 333), (5, 900), (64, 64), (
 
 
 def test_the_recipes_follow_the_rules_as_written():
-    from src.maskrcnn.recipe import InputRecipe
+    from src.maskrcnn.preprocess import Preprocess
 
-    recipe = deeplabv3_recipe.InputRecipe("RGB", (1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    preprocess = deeplabv3_preprocess.Preprocess("RGB", (1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
     spec = {"resize": {"rule": "long_side", "size": [65, 65], "rounding": "floor"}}
     for size in SIZES:
-        assert recipe.fit(np.zeros((*size, 3), np.uint8), 65)[1] == fit(spec, size)
+        assert preprocess.fit(np.zeros((*size, 3), np.uint8), 65)[1] == fit(spec, size)
     for rounding in ("round", "floor"):
         for keep_ratio, rule in ((True, "canvas"), (False, "stretch")):
-            recipe = InputRecipe((800, 1333), (0,) * 3, (1,) * 3, rounding=rounding, keep_ratio=keep_ratio)
+            preprocess = Preprocess((800, 1333), (0,) * 3, (1,) * 3, rounding=rounding, keep_ratio=keep_ratio)
             spec = {"resize": {"rule": rule, "size": [800, 1333], "rounding": rounding}}
-            assert [recipe.fitted(size) for size in SIZES] == [fit(spec, size) for size in SIZES]
+            assert [preprocess.fitted(size) for size in SIZES] == [fit(spec, size) for size in SIZES]
 
 
 def test_both_models_describe_themselves():

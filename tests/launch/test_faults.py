@@ -122,7 +122,7 @@ def test_an_overflow_on_one_rank_skips_the_step_on_all(ranks):
     assert [line["loss_scale"] for line in steps[0]] == [line["loss_scale"] for line in steps[1]]
     for line in steps[0]:
         epoch, position = divmod(line["step"] - 1, 5)
-        plans = [order.plan(20, seed=1, epoch=epoch, batch_size=2, world=2, rank=rank) for rank in (0, 1)]
+        plans = [order.rank_order(20, seed=1, epoch=epoch, batch_size=2, world_size=2, rank=rank) for rank in (0, 1)]
         held = sum(7 in plan[2 * position:2 * position + 2] for plan in plans)
         assert bool(line["finite"]) == (held == 0), line
 

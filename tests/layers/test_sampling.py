@@ -3,7 +3,7 @@ import src  # noqa: F401  isort: skip
 import numpy as np
 from mindspore import Tensor
 
-from src.layers.sampling import balanced_sample, take_rows
+from src.layers.sampling import balanced_sample, batched_gather
 
 PRIORITY = Tensor(np.array([[0.1, 0.9, 0.5, 0.3, 0.7, 0.2]], np.float32))
 
@@ -39,7 +39,7 @@ def test_more_slots_than_rows():
 
 def test_take_rows_takes_from_the_own_image():
     values = Tensor(np.arange(12, dtype=np.float32).reshape(2, 3, 2))
-    rows = take_rows(values, Tensor(np.array([[2, 0], [1, 1]], np.int32)))
+    rows = batched_gather(values, Tensor(np.array([[2, 0], [1, 1]], np.int32)))
     assert rows.asnumpy().tolist() == [[[4, 5], [0, 1]], [[8, 9], [8, 9]]]
-    flat = take_rows(values[..., 0], Tensor(np.array([[2], [0]], np.int32)))
+    flat = batched_gather(values[..., 0], Tensor(np.array([[2], [0]], np.int32)))
     assert flat.asnumpy().tolist() == [[4], [6]]

@@ -33,7 +33,7 @@ def assert_close(ours, theirs):
 
 def test_on_one_rank_it_is_batch_normalisation(reference):
     norm = SyncBatchNorm(3)
-    assert norm.world == 1
+    assert norm.world_size == 1
     assert_close(run(norm), reference)
 
 

@@ -37,7 +37,7 @@ def test_iou_by_image_never_compares_across_images():
 def test_covered_is_a_share_of_the_box_not_of_the_region():
     regions = tensor([[[0, 0, 100, 8], [0, 0, 1, 1]], [[25, 0, 100, 100], [25, 30, 30, 40]]])
     expected = [[0.8, 0.3, 0, 0], [0, 0, 0.5, 0]]
-    np.testing.assert_allclose(box_ops.covered(BOXES, regions).asnumpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(box_ops.intersection_over_area(BOXES, regions).asnumpy(), expected, atol=1e-6)
 
 
 def test_encode():
@@ -81,15 +81,15 @@ def test_large_enough_needs_both_sides():
 def test_suppression_keeps_the_first_of_an_overlapping_group_in_each_image():
     a, near_a, far = [0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60]
     boxes = tensor([[a, near_a, far, far], [far, a, far, near_a]])
-    keep = box_ops.suppress(boxes, 0.5)
+    keep = box_ops.nms(boxes, 0.5)
     assert keep.asnumpy().tolist() == [[True, False, True, False], [True, True, False, False]]
 
 
 def test_suppression_is_strict():
     """A box that overlaps by exactly the threshold stays; a suppressed box suppresses nobody."""
     boxes = tensor([[[0, 0, 10, 10], [0, 0, 5, 10], [0, 0, 2, 10]]])
-    assert box_ops.suppress(boxes, 0.5).asnumpy().tolist() == [[True, True, True]]
-    assert box_ops.suppress(boxes, 0.45).asnumpy().tolist() == [[True, False, True]]
+    assert box_ops.nms(boxes, 0.5).asnumpy().tolist() == [[True, True, True]]
+    assert box_ops.nms(boxes, 0.45).asnumpy().tolist() == [[True, False, True]]
 
 
 def test_area():

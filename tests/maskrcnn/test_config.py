@@ -111,10 +111,10 @@ def observe(what: str, values: dict):
         return predictor.batch_size, predictor.paste
     if what.endswith("source"):
         with pytest.raises(InputError) as error:
-            task.source(what.split()[0])
+            task.dataset(what.split()[0])
         return str(error.value)
-    return {"recipe": lambda: task.recipe, "transform": task.train_transform,
-            "rates": lambda: loop.update_rates(c, per_epoch=300, world=1).tolist(),
+    return {"recipe": lambda: task.preprocess, "transform": task.train_augmentation,
+            "rates": lambda: loop.update_rates(c, per_epoch=300, world_size=1).tolist(),
             "checkpoints": lambda: c.steps_between_checkpoints(100), "memory": task.activation_bytes,
             "classes": lambda: c.names}[what]()
 

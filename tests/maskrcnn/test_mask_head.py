@@ -19,8 +19,8 @@ def overlap(edges, count):
 def share(mask, box, side):
     """(side, side): share of each cell of a grid over `box` that a full-size mask covers, by integration."""
     rows, columns = np.linspace(box[1], box[3], side + 1), np.linspace(box[0], box[2], side + 1)
-    covered = overlap(rows, mask.shape[0]) @ mask.astype(float) @ overlap(columns, mask.shape[1]).T
-    return covered / ((rows[1] - rows[0]) * (columns[1] - columns[0]))
+    intersection_over_area = overlap(rows, mask.shape[0]) @ mask.astype(float) @ overlap(columns, mask.shape[1]).T
+    return intersection_over_area / ((rows[1] - rows[0]) * (columns[1] - columns[0]))
 
 
 def targets(crop, gt_box, box, size=28):

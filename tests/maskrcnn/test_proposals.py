@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from src.maskrcnn.proposals import Detections, Proposals, class_offset
+from src.maskrcnn.proposals import DetectionPostprocess, ProposalGenerator, class_offset
 
 ANCHORS = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30], [50, 50, 90, 90], [0, 0, 10, 10]], np.float32)
 SIZE = np.array([[60, 80]], np.float32)
@@ -15,7 +15,7 @@ def propose(logits, deltas=None, **options):
     deltas = np.zeros((1, 5, 4), np.float32) if deltas is None else deltas
     logits = np.array([logits], np.float32)
     options = {"before_nms": 4, "after_nms": 4} | options
-    boxes, valid = Proposals(**options)((Tensor(logits[:, :4]), Tensor(logits[:, 4:])),
+    boxes, valid = ProposalGenerator(**options)((Tensor(logits[:, :4]), Tensor(logits[:, 4:])),
                                         (Tensor(deltas[:, :4]), Tensor(deltas[:, 4:])), Tensor(ANCHORS), Tensor(SIZE))
     return boxes.asnumpy()[0][valid.asnumpy()[0]].tolist()
 
@@ -39,7 +39,7 @@ def test_a_box_that_is_too_small_is_dropped_before_it_suppresses():
 
 def test_no_more_boxes_than_the_primitive_takes():
     with pytest.raises(ValueError, match="2864"):
-        Proposals(before_nms=3000, after_nms=10)
+        ProposalGenerator(before_nms=3000, after_nms=10)
 
 
 def detect(probabilities, deltas=None, valid=None, **options):
@@ -48,7 +48,7 @@ def detect(probabilities, deltas=None, valid=None, **options):
     deltas = np.zeros((b, p, k, 4), np.float32) if deltas is None else deltas
     valid = np.ones((b, p), bool) if valid is None else np.array([valid])
     options = {"max_detections": 5, "candidates": 6, "stds": (1, 1, 1, 1)} | options
-    out = Detections(**options)(Tensor(np.log(probabilities)), Tensor(deltas), Tensor(ANCHORS[None, :p]),
+    out = DetectionPostprocess(**options)(Tensor(np.log(probabilities)), Tensor(deltas), Tensor(ANCHORS[None, :p]),
                                 Tensor(valid), Tensor(SIZE), 81)
     boxes, labels, scores, shown = (array.asnumpy()[0] for array in out)
     assert not boxes[~shown].any() and not labels[~shown].any() and not scores[~shown].any()

@@ -14,7 +14,7 @@ from src.engine.runtime import Runtime
 from src.maskrcnn import COLUMNS, LOSS_NAMES
 from src.maskrcnn.config import MaskRCNNConfig
 from src.maskrcnn.inference import Predictor
-from src.maskrcnn.recipe import InputRecipe
+from src.maskrcnn.preprocess import Preprocess
 from src.maskrcnn.task import MaskRCNNTask
 from tests.tiny_seg import png
 
@@ -45,7 +45,7 @@ def task(**values) -> MaskRCNNTask:
 def test_classes_come_from_the_data_or_are_chosen(data):
     assert config(coco_root=str(data)).coco_classes == SHAPES and config(coco_root=str(data)).num_classes == 6
     chosen = task(coco_root=str(data), coco_classes=("background", "star"))
-    assert chosen.source("train").class_names == ("background", "star") and chosen.config.num_classes == 2
+    assert chosen.dataset("train").class_names == ("background", "star") and chosen.config.num_classes == 2
     with pytest.raises(InputError, match="num_classes=9, but the data has 6 classes with background .background, disc"):
         config(coco_root=str(data), num_classes=9)
     with pytest.raises(InputError, match="train data: none is given; give --coco_root=DIR"):
@@ -56,12 +56,12 @@ def test_classes_come_from_the_data_or_are_chosen(data):
 
 def test_splits_of_a_coco_layout(data):
     both = task(coco_root=str(data))
-    assert (len(both.source("train")), len(both.source("val"))) == (4, 3)
+    assert (len(both.dataset("train")), len(both.dataset("val"))) == (4, 3)
     ann_file = data / "annotations/instances_val2017.json"
     alone = task(checkpoint="a.ckpt", ann_file=str(ann_file))
-    assert len(alone.source("val")) == 3 and alone.class_names == SHAPES
+    assert len(alone.dataset("val")) == 3 and alone.class_names == SHAPES
     elsewhere = task(checkpoint="a.ckpt", ann_file=str(ann_file), image_dir=str(data / "JPEGImages"))
-    assert elsewhere.source("val").image_dir == str(data / "JPEGImages")
+    assert elsewhere.dataset("val").image_dir == str(data / "JPEGImages")
 
 
 def test_splits_of_text_files(tmp_path):
@@ -70,17 +70,17 @@ def test_splits_of_text_files(tmp_path):
         (tmp_path / name).write_text(line)
     both = task(dataset="other", image_dir=str(tmp_path), anno_path=str(tmp_path / "train.txt"),
                 val_anno_path=str(tmp_path / "val.txt"), num_classes=3)
-    labels = [decode_target(next(both.source(split).rows([0])).target).labels.tolist() for split in ("train", "val")]
+    labels = [decode_target(next(both.dataset(split).rows([0])).target).labels.tolist() for split in ("train", "val")]
     assert labels == [[1], [2]] and both.class_names == ("background", "class_1", "class_2")
     assert both.predictor(both.network()).paste["with_masks"] is False
     with pytest.raises(InputError, match="val data: dataset=other needs --anno_path=FILE"):
-        task(dataset="other", num_classes=3).source("val")
+        task(dataset="other", num_classes=3).dataset("val")
 
 
 def test_the_training_columns_are_those_of_the_contract(data):
     small = task(coco_root=str(data))
-    record = next(small.source("train").rows([0]))
-    arrays = small.train_transform()(record.image, record.target, np.random.default_rng(0))
+    record = next(small.dataset("train").rows([0]))
+    arrays = small.train_augmentation()(record.image, record.target, np.random.default_rng(0))
     assert len(arrays) == len(COLUMNS) - 2 == len(small.columns) - 2 and small.loss_names == LOSS_NAMES
     assert [a.shape for a in arrays] == [(3, 64, 64), (2,), (6, 4), (6,), (6,), (6,), (6, 14, 14), (6,)]
 
@@ -99,8 +99,8 @@ def test_predictions_come_in_order_in_their_images_frame(rule):
     sizes = [(20, 40), (40, 20), (30, 30), (50, 25), (10, 40)]
     records = [Record(10 + k, f"{k}.png", png(np.full((*size, 3), 40 * k + 9, np.uint8)), b"")
                for k, size in enumerate(sizes)]
-    recipe = InputRecipe((64, 96), (0.0,) * 3, (1.0,) * 3, rule=rule)
-    found = list(Predictor(detect, recipe=recipe, batch_size=2, paste_pad=None, threshold=0.5)(iter(records)))
+    preprocess = Preprocess((64, 96), (0.0,) * 3, (1.0,) * 3, rule=rule)
+    found = list(Predictor(detect, preprocess=preprocess, batch_size=2, paste_pad=None, threshold=0.5)(iter(records)))
     assert [f.image_id for f in found] == [10, 11, 12, 13, 14]
     for size, one in zip(sizes, found):
         np.testing.assert_allclose(one.boxes_image, [[0, 0, size[1], size[0]]], atol=0.01)
@@ -111,7 +111,7 @@ def test_predictions_come_in_order_in_their_images_frame(rule):
 def test_an_unreadable_image_is_named():
     broken = Record(3, "b.jpg", b"no image", b"", "val.json: image 3")
     with pytest.raises(InputError, match="val.json: image 3: b.jpg"):
-        list(Predictor(detect, recipe=InputRecipe((64, 96), (0.0,) * 3, (1.0,) * 3), batch_size=2)([broken]))
+        list(Predictor(detect, preprocess=Preprocess((64, 96), (0.0,) * 3, (1.0,) * 3), batch_size=2)([broken]))
 
 
 def test_memory_grows_with_what_it_is_made_of():
@@ -148,7 +148,7 @@ def test_a_run_from_training_to_numbers(data, tmp_path):
     assert {name.rsplit(".", 1)[0] for name in fresh} <= {"box_head.cls", "box_head.reg", "mask_head.predict"}
     assert {"box_head.cls.weight", "box_head.reg.weight", "mask_head.predict.weight"} <= fresh
 
-    numbers = loop.evaluate_split(first, first.network(), first.source("val"), Runtime("CPU"))
+    numbers = loop.evaluate_split(first, first.network(), first.dataset("val"), Runtime("CPU"))
     text = first.describe(numbers.compute())
     assert "Evaluate annotation type *bbox*" in text and "Evaluate annotation type *segm*" in text and "star" in text
     boxes, masks = (first.results(numbers)[kind] for kind in ("bbox", "segm"))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from src.contract import InputError, Instances
-from src.data.instance.coco import CocoSource, coco_layout
+from src.data.instance.coco import CocoDataset, coco_layout
 from src.data.instance.target import Category, decode_target, encode_categories, encode_instances, encode_target, to_rle
 from src.metrics.coco_map import CocoMAP, summary
 
@@ -167,10 +167,10 @@ def noisy(truth: bytes, rng: np.random.Generator) -> Instances:
 
 @pytest.fixture(scope="module")
 def real(shared):
-    source = CocoSource(*coco_layout(shared / "data/coco_open", "val2017", "annotations/instances_{}.json"))
+    dataset = CocoDataset(*coco_layout(shared / "data/coco_open", "val2017", "annotations/instances_{}.json"))
     rng = np.random.default_rng(3)
-    targets = [record.target for record in source.rows(range(len(source)))]
-    return source.name, targets, [noisy(t, rng) for t in targets]
+    targets = [record.target for record in dataset.rows(range(len(dataset)))]
+    return dataset.name, targets, [noisy(t, rng) for t in targets]
 
 
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
@@ -218,9 +218,9 @@ def test_parts_of_several_processes_give_the_same_numbers(real):
 
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
 def test_ground_truth_as_detections_is_perfect(shared, split):
-    source = CocoSource(*coco_layout(shared / "data/coco_open", split, "annotations/instances_{}.json"))
+    dataset = CocoDataset(*coco_layout(shared / "data/coco_open", split, "annotations/instances_{}.json"))
     evaluator = CocoMAP()
-    for record in source.rows(range(len(source))):
+    for record in dataset.rows(range(len(dataset))):
         t = decode_target(record.target)
         own = [i for i in t.instances if not i["iscrowd"]]
         evaluator.update(Instances(record.image_id, t.boxes_image[~t.crowds], t.labels[~t.crowds], np.ones(len(own)),

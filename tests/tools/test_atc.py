@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from src.deeplabv3.config import DeepLabV3Config
-from src.deeplabv3.recipe import InputRecipe
+from src.deeplabv3.preprocess import Preprocess
 from src.tools.atc import aipp_config, atc_command, om_spec
 
 ROOT = Path(__file__).parents[2]
@@ -34,9 +34,9 @@ def test_the_command_has_the_shapes_of_preprocess_json():
 def test_aipp_normalises_as_the_recipe_does():
     text = aipp_config(SPEC)
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
-    recipe = InputRecipe("RGB", SPEC["normalise"]["mean"], SPEC["normalise"]["std"])
+    preprocess = Preprocess("RGB", SPEC["normalise"]["mean"], SPEC["normalise"]["std"])
     ours = (pixels - values(text, "min")) * values(text, "var_reci")
-    np.testing.assert_allclose(ours.transpose(2, 0, 1), recipe.normalise(pixels, (5, 7)), atol=1e-5)
+    np.testing.assert_allclose(ours.transpose(2, 0, 1), preprocess.normalise(pixels, (5, 7)), atol=1e-5)
 
 
 def test_the_file_in_the_tree_is_that_of_the_default_recipe():

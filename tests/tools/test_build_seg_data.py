@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from src.data.records.mindrecord import BuildOptions, RecordSource, build
-from src.data.semantic.voc import ListSource, RecordCheck
+from src.data.records.mindrecord import BuildOptions, RecordDataset, build
+from src.data.semantic.voc import ListDataset, RecordCheck
 from tests.tiny_seg import write_data
 
 TOOL = Path("src/tools/build_seg_data.py").resolve()
@@ -46,13 +46,13 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path):
     done = {name: os.stat(dst.parent / name) for name in finished(manifest)}
     assert 5 <= len(done) < 60
 
-    source = ListSource(tmp_path / "data", tmp_path / "data/list.txt")
+    dataset = ListDataset(tmp_path / "data", tmp_path / "data/list.txt")
     options, check = BuildOptions(num_shards=60), RecordCheck(3, 255)
-    build(source, dst, options, check=check)
+    build(dataset, dst, options, check=check)
     for name, before in done.items():
         after = os.stat(dst.parent / name)
         assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    build(source, tmp_path / "undisturbed/r", options, check=check)
+    build(dataset, tmp_path / "undisturbed/r", options, check=check)
     assert files(tmp_path / "killed") == files(tmp_path / "undisturbed")
 
 
@@ -68,7 +68,7 @@ def test_flags_skip_shuffle_and_verify(tmp_path):
     for line in (4, 5, 7, 8):
         assert f"list.txt:{line}: " in done.stdout
     assert "r: 4 records are as they were written" in done.stdout
-    records = list(RecordSource(tmp_path / "r").rows(range(4)))
+    records = list(RecordDataset(tmp_path / "r").rows(range(4)))
     assert sorted(r.image_id for r in records) == [1, 2, 3, 6]
     assert len(json.loads((tmp_path / "r.manifest.json").read_text())["bad"]) == 4
 
@@ -90,7 +90,7 @@ def test_several_processes_at_once(tmp_path):
     outputs = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], outputs
     assert sum("write: " in output for output in outputs) == 1
-    assert len(RecordSource(tmp_path / "out/r")) == 10
+    assert len(RecordDataset(tmp_path / "out/r")) == 10
 
 
 @pytest.mark.parametrize("shell", [["sh"], ["bash"], []])

@@ -54,7 +54,7 @@ class _Image:
     instances: str
 
 
-class CocoSource:
+class CocoDataset:
     """The images of an annotation file, in its order (a `src.contract.Source`).
 
     Attributes:
@@ -134,9 +134,9 @@ class CocoSource:
 class _Reader:
     """Turns the entries of an annotation file into images, and what is wrong with them into messages."""
 
-    def __init__(self, source: CocoSource, known: set[int]):
-        self.source, self.known = source, known
-        self.by_category = {category.category_id: category for category in source.categories}
+    def __init__(self, dataset: CocoDataset, known: set[int]):
+        self.dataset, self.known = dataset, known
+        self.by_category = {category.category_id: category for category in dataset.categories}
         self.seen_annotations: set[int] = set()
         self.seen_images: set[int] = set()
         self.without_image = 0
@@ -150,11 +150,12 @@ class _Reader:
             size = (entry["height"], entry["width"])
             instances, problems = self._instances(grouped.pop(image_id, ()), size)
             if problems:
-                self.source.bad += problems
+                self.dataset.bad += problems
             else:
                 images.append(_Image(image_id, entry["file_name"], size, encode_instances(instances)))
         if self.other_categories:
-            log.warning("%s: %d annotations of categories outside coco_classes are left out (ids %s)", self.source.name,
+            log.warning("%s: %d annotations of categories outside coco_classes are left out (ids %s)",
+                        self.dataset.name,
                         self.other_categories.total(), sorted(self.other_categories))
         return images
 
@@ -200,7 +201,7 @@ class _Reader:
                 if category:
                     instances.append(coco_check.to_instance(annotation, size, category))
             except InputError as error:
-                problems.append(f"{self.source.name}: annotation {annotation.get('id')!r} "
+                problems.append(f"{self.dataset.name}: annotation {annotation.get('id')!r} "
                                 f"(image {annotation['image_id']}): {error}")
         return instances, problems
 
@@ -219,20 +220,20 @@ class _Reader:
         return self.by_category.get(category_id)
 
     def _missing(self, file_name: str) -> str | None:
-        folder, name = os.path.split(os.path.join(self.source.image_dir, file_name))
+        folder, name = os.path.split(os.path.join(self.dataset.image_dir, file_name))
         if folder not in self.folders:  # one listing is faster than asking for every file
             try:
                 self.folders[folder] = {entry.name for entry in os.scandir(folder) if _is_file(entry)}
             except (OSError, ValueError) as error:
-                if isinstance(error, OSError) and folder == self.source.image_dir.rstrip("/"):
+                if isinstance(error, OSError) and folder == self.dataset.image_dir.rstrip("/"):
                     raise InputError(f"{folder}: {error.strerror}; it must be the folder that the file names of "
-                                     f"{self.source.name} start from") from error
+                                     f"{self.dataset.name} start from") from error
                 self.folders[folder] = set()
         return None if name in self.folders[folder] else \
             f"{os.path.join(folder, name)} does not exist or is no file; restore it, or check the image folder"
 
     def _bad(self, what: str, problem: str) -> None:
-        self.source.bad.append(f"{self.source.name}: {what}: {problem}")
+        self.dataset.bad.append(f"{self.dataset.name}: {what}: {problem}")
 
 
 def _is_file(entry: os.DirEntry) -> bool:

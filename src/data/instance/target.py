@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from src.contract import InputError, Source
+from src.contract import Dataset, InputError
 
 MAX_CLASSES = 10_000  # background included: tables and layers grow with the number of classes
 _JSON = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
@@ -93,9 +93,9 @@ def decode_target(data: bytes) -> Target:
                          ) from error
 
 
-def categories_of(source: Source) -> tuple[Category, ...]:
+def categories_of(dataset: Dataset) -> tuple[Category, ...]:
     """The classes of a split, from its first record: of annotation files and of MindRecords alike."""
-    return decode_target(next(iter(source.rows([0]))).target).categories
+    return decode_target(next(iter(dataset.rows([0]))).target).categories
 
 
 def class_names(categories: Sequence[Category]) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ class _Line:
     boxes: tuple[tuple[float, ...], ...]
 
 
-class TxtSource:
+class TxtDataset:
     """The images of a text file, in its order (a `src.contract.Source`).
 
     Attributes:

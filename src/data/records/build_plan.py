@@ -68,7 +68,7 @@ def plan_shards(inspector: Inspector, dst: Path, options: BuildOptions, plan: Ma
         raise InputError(f"{describe_bad(bad)}\nNothing was written. Repair the files, or leave such records out with "
                          "--on_bad=skip")
     if not plan.records:
-        raise InputError(f"{inspector.source.name}: no good record is left\n{describe_bad(bad)}")
+        raise InputError(f"{inspector.dataset.name}: no good record is left\n{describe_bad(bad)}")
     plan.page_size, plan.header_size = _page_and_header(plan)
     _keep_finished(dst, plan, old)
     if not options.overwrite:
@@ -76,7 +76,7 @@ def plan_shards(inspector: Inspector, dst: Path, options: BuildOptions, plan: Ma
     return plan
 
 
-def check_target(dst: Path, source_name: str, samples: int, num_shards: int) -> None:
+def check_target(dst: Path, dataset_name: str, samples: int, num_shards: int) -> None:
     """InputError where `dst` cannot be a record file, or `num_shards` (0: free) is impossible for `samples` records."""
     if dst.is_dir():
         raise InputError(f"dst_path {dst} is a folder; give the record file's path, e.g. {dst / 'train'}")
@@ -85,7 +85,7 @@ def check_target(dst: Path, source_name: str, samples: int, num_shards: int) -> 
         raise InputError(f"dst_path {str(dst)!r}: a record file's name holds none of {''.join(sorted(_FORBIDDEN))} and "
                          "has no blank at its ends; choose another name")
     if not 0 <= num_shards <= min(samples, MAX_SHARDS):
-        raise InputError(f"num_shards={num_shards}: {source_name} has {samples} records, and a build at most "
+        raise InputError(f"num_shards={num_shards}: {dataset_name} has {samples} records, and a build at most "
                          f"{MAX_SHARDS} shards; lower it, or set it to 0")
 
 

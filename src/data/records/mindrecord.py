@@ -1,6 +1,6 @@
 """The one writer and reader of MindRecord files, for both models: compressed bytes in, the same bytes out.
 
-`build` turns any `Source` into shards, `RecordSource` is the source that reads them (and the model zoo's records),
+`build` turns any `Dataset` into shards, `RecordDataset` is the source that reads them (and the model zoo's records),
 `verify` compares shards with their manifest. A build reads its source twice: first every record is hashed and checked
 by a pool of threads, so that bad input is told before anything is written; then the shards are written one after
 another. FileWriter takes a third of a millisecond a record and holds Python's lock: a second writer would gain nothing.
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from src.contract import RECORD_COLUMNS, InputError, Record, Source
-from src.data.checks import Check, Inspector, Progress
+from src.contract import RECORD_COLUMNS, Dataset, InputError, Record
+from src.data.checks import Check, Inspector, ProgressCallback
 from src.data.records import manifest as manifests
 from src.data.records import shard_header
 from src.data.records.build_plan import BuildOptions, check_target, plan_shards
@@ -33,15 +33,15 @@ _REBUILD = "Remove these files and run the same build again; it keeps the others
 _READERS = min(2, os.cpu_count() or 1)  # threads of MindDataset
 
 
-def build(source: Source, dst_path: str | Path, options: BuildOptions = BuildOptions(), *, check: Check | None = None,
-          left_out: Sequence[str] = (), progress: Progress = lambda phase, done, total: None) -> Manifest:
-    """Write `source` as MindRecord shards at `dst_path` and return the manifest.
+def build(dataset: Dataset, dst_path: str | Path, options: BuildOptions = BuildOptions(), *, check: Check | None = None,
+          left_out: Sequence[str] = (), progress: ProgressCallback = lambda phase, done, total: None) -> Manifest:
+    """Write `dataset` as MindRecord shards at `dst_path` and return the manifest.
 
     May be repeated after any interruption: finished shards whose records are unchanged stay as they are. Several
     processes may call it at once: one builds, the others wait and return its manifest.
 
     Args:
-        source: `rows` is called from several threads at once.
+        dataset: `rows` is called from several threads at once.
         dst_path: path of the record file, `folder/name` or `name`; shards append their number.
         check: raises InputError for a bad record, else returns {label value: pixels} for the manifest's histogram. Its
             `repr` tells builds with different checks apart.
@@ -52,13 +52,13 @@ def build(source: Source, dst_path: str | Path, options: BuildOptions = BuildOpt
         InputError: bad records, impossible options, not enough disk space, other records at `dst_path`.
     """
     dst = Path(os.path.abspath(dst_path))
-    check_target(dst, source.name, len(source), options.num_shards)
+    check_target(dst, dataset.name, len(dataset), options.num_shards)
     dst.parent.mkdir(parents=True, exist_ok=True)
-    request = {"source": source.name, "samples": len(source), "num_shards": options.num_shards,
+    request = {"source": dataset.name, "samples": len(dataset), "num_shards": options.num_shards,
                "shuffle": options.shuffle, "on_bad": options.on_bad, "check": repr(check)}
-    order = np.arange(len(source)) if options.shuffle is None else \
-        np.random.default_rng(options.shuffle).permutation(len(source))
-    inspector = Inspector(source, order, check=check, workers=options.workers or len(os.sched_getaffinity(0)),
+    order = np.arange(len(dataset)) if options.shuffle is None else \
+        np.random.default_rng(options.shuffle).permutation(len(dataset))
+    inspector = Inspector(dataset, order, check=check, workers=options.workers or len(os.sched_getaffinity(0)),
                           progress=progress)
     with manifests.exclusive(dst, options.wait_seconds) as waited:
         path = manifests.manifest_path(dst)
@@ -126,7 +126,7 @@ def _write_shard(inspector: Inspector, plan: Manifest, shard: Shard, folder: Pat
     except (RuntimeError, MindRecordException) as error:
         raise InputError(f"{path}: could not be written: {_reason(error)}") from error
     if manifests.combined(digests) != shard.content_hash:
-        raise InputError(f"{inspector.source.name}: records of {shard.file} changed while they were read; build again "
+        raise InputError(f"{inspector.dataset.name}: records of {shard.file} changed while they were read; build again "
                          "when nobody writes to the data")
     shard_header.set_addresses(path, [s.file for s in plan.shards], plan.shards.index(shard))
     inspector.progress("write", shard.last, len(inspector.order))
@@ -141,7 +141,7 @@ def _reason(error: Exception) -> str:
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
-class RecordSource:
+class RecordDataset:
     """Records of MindRecord files (a `src.contract.Source`): ours, and the model zoo's (`file_name`, `data`, `label`).
 
     Zoo records have no image id; it is the row's number, from 1.
@@ -235,27 +235,28 @@ def _foreign_files(path: Path) -> list[Path]:
     return [first.with_name(Path(name).name) for name in shard_header.read_header(first)["shard_addresses"]]
 
 
-def verify(dst_path: str | Path, *, progress: Progress = lambda phase, done, total: None) -> Manifest:
+def verify(dst_path: str | Path, *, progress: ProgressCallback = lambda phase, done, total: None) -> Manifest:
     """Compare every byte of a build's files, then every record, with the manifest and return that.
 
     Raises:
         InputError: no manifest, shards missing or damaged; names all of them.
     """
-    source = RecordSource(dst_path)
-    if source.manifest is None:
+    dataset = RecordDataset(dst_path)
+    if dataset.manifest is None:
         raise InputError(f"{dst_path}: has no manifest to compare with; only records of this program's builds have one")
-    damaged = [f"{path}: is not the file that was written" for shard, file in zip(source.manifest.shards, source.files)
+    damaged = [f"{path}: is not the file that was written" for shard, file in zip(dataset.manifest.shards,
+                                                                                  dataset.files)
                for path, written in ((file, shard.file_hash), (file.with_name(f"{file.name}.db"), shard.index_hash))
                if written and sha256(path) != written]
     if damaged:  # not read: MindSpore may end the process
         raise InputError("\n".join([*damaged, _REBUILD]))
     first = 0
-    for shard, file in zip(source.manifest.shards, source.files):
+    for shard, file in zip(dataset.manifest.shards, dataset.files):
         digests = []
         try:
-            for record in source.rows(range(first, first + shard.records)):
+            for record in dataset.rows(range(first, first + shard.records)):
                 digests.append(manifests.record_digest(record))
-                progress("verify", first + len(digests), source.manifest.records)
+                progress("verify", first + len(digests), dataset.manifest.records)
         except InputError as error:
             damaged.append(f"{file}: {error}")
         else:
@@ -264,4 +265,4 @@ def verify(dst_path: str | Path, *, progress: Progress = lambda phase, done, tot
         first += shard.records
     if damaged:
         raise InputError("\n".join([*damaged, _REBUILD]))
-    return source.manifest
+    return dataset.manifest

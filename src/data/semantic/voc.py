@@ -69,7 +69,7 @@ def _line_problem(words: list[str], seen: Mapping[str, int], number: int) -> str
     return f"image {words[0]!r} is listed twice (first in line {first}); remove one of the lines" if first else None
 
 
-class ListSource:
+class ListDataset:
     """The records of a list file, in its order (a `src.contract.Source`).
 
     Attributes:

@@ -143,10 +143,10 @@ def _gray_label(name: str, folders: Folders) -> Path:
     for folder in (folders.gray, folders.made):
         if (folder / f"{name}.png").is_file():
             return folder / f"{name}.png"
-    source = next((p for end in (".png", ".mat") if (p := folders.labels / f"{name}{end}").is_file()), None)
-    if source is None:
+    dataset = next((p for end in (".png", ".mat") if (p := folders.labels / f"{name}{end}").is_file()), None)
+    if dataset is None:
         raise InputError(f"{folders.labels / name}.*: no such label; restore it, or remove it from the split")
-    label = read_sbd_label(source) if source.suffix == ".mat" else read_voc_label(source)
+    label = read_sbd_label(dataset) if dataset.suffix == ".mat" else read_voc_label(dataset)
     target = folders.made / f"{name}.png"
     target.parent.mkdir(parents=True, exist_ok=True)
     write_file(target, cv2.imencode(".png", label)[1].tobytes())

@@ -6,20 +6,20 @@ import pytest
 
 from src.contract import InputError
 from src.data.checks import leave_out_bad
-from src.data.instance.coco import CocoSource, coco_layout, image_folder_of
+from src.data.instance.coco import CocoDataset, coco_layout, image_folder_of
 from src.data.instance.coco_check import RecordCheck
 from src.data.instance.target import categories_of, decode_target
 from tests.tiny_coco import POLYGON, RUNS, annotation, content, write_coco
 
 
-def source_of(root: Path, data=None, **options) -> CocoSource:
-    return CocoSource(write_coco(root, data), root / "val", **options)
+def source_of(root: Path, data=None, **options) -> CocoDataset:
+    return CocoDataset(write_coco(root, data), root / "val", **options)
 
 
 def test_records_hold_all_that_an_evaluation_needs(tmp_path):
-    source = source_of(tmp_path)
-    assert len(source) == 3 and source.image_ids == [10, 20, 30]
-    record = next(source.rows([1]))
+    dataset = source_of(tmp_path)
+    assert len(dataset) == 3 and dataset.image_ids == [10, 20, 30]
+    record = next(dataset.rows([1]))
     assert (record.image_id, record.file_name) == (20, "2.jpg")
     assert record.image == (tmp_path / "val/2.jpg").read_bytes()
     target = decode_target(record.target)
@@ -32,8 +32,8 @@ def test_records_hold_all_that_an_evaluation_needs(tmp_path):
 
 
 def test_an_image_without_objects_is_a_record(tmp_path):
-    source = source_of(tmp_path)
-    assert decode_target(next(source.rows([2])).target).instances == []
+    dataset = source_of(tmp_path)
+    assert decode_target(next(dataset.rows([2])).target).instances == []
 
 
 def test_rows_repeat_and_keep_the_order_asked_for(tmp_path):
@@ -41,21 +41,21 @@ def test_rows_repeat_and_keep_the_order_asked_for(tmp_path):
 
 
 def test_classes_come_from_the_file_in_the_order_of_their_ids(tmp_path):
-    source = source_of(tmp_path)
-    assert source.class_names == ("background", "dog", "cat", "fish")
-    assert categories_of(source) == source.categories
+    dataset = source_of(tmp_path)
+    assert dataset.class_names == ("background", "dog", "cat", "fish")
+    assert categories_of(dataset) == dataset.categories
 
 
 def test_class_index_may_be_the_category_id(tmp_path):
-    source = source_of(tmp_path, class_map="id")
-    assert [category.label for category in source.categories] == [3, 7, 12]
-    assert source.class_names[7] == "cat" and len(source.class_names) == 13
-    assert decode_target(next(source.rows([0])).target).labels.tolist() == [3, 7]
+    dataset = source_of(tmp_path, class_map="id")
+    assert [category.label for category in dataset.categories] == [3, 7, 12]
+    assert dataset.class_names[7] == "cat" and len(dataset.class_names) == 13
+    assert decode_target(next(dataset.rows([0])).target).labels.tolist() == [3, 7]
 
 
 def test_chosen_classes_leave_the_others_out_and_say_so(tmp_path, caplog):
-    source = source_of(tmp_path, class_names=("background", "cat"))
-    assert decode_target(next(source.rows([0])).target).labels.tolist() == [1]
+    dataset = source_of(tmp_path, class_names=("background", "cat"))
+    assert decode_target(next(dataset.rows([0])).target).labels.tolist() == [1]
     assert "2 annotations of categories outside coco_classes are left out (ids [3])" in caplog.text
 
 
@@ -63,7 +63,7 @@ def test_chosen_classes_must_be_in_the_file(tmp_path):
     with pytest.raises(InputError, match="'dogs' is no category .* did you mean 'dog'. it has cat, dog, fish"):
         source_of(tmp_path, class_names=("background", "dogs"))
     with pytest.raises(InputError, match="expected background"):
-        CocoSource(tmp_path / "annotations/instances_val.json", tmp_path / "val", class_names=("dog", "cat"))
+        CocoDataset(tmp_path / "annotations/instances_val.json", tmp_path / "val", class_names=("dog", "cat"))
 
 
 @pytest.mark.parametrize("kind", ["plain", "none", "empty"])
@@ -98,32 +98,32 @@ def test_skip_leaves_out_whole_images_and_lists_why(tmp_path):
     path = write_coco(tmp_path, data)
     (tmp_path / "val/4.jpg").unlink()
     with pytest.raises(InputError, match="4 bad entries"):
-        CocoSource(path, tmp_path / "val")
-    source = CocoSource(path, tmp_path / "val", on_bad="skip")
-    assert source.image_ids == [30, 50]
-    assert [message.removeprefix(f"{path}: ").split(":")[0] for message in source.bad] == [
+        CocoDataset(path, tmp_path / "val")
+    dataset = CocoDataset(path, tmp_path / "val", on_bad="skip")
+    assert dataset.image_ids == [30, 50]
+    assert [message.removeprefix(f"{path}: ").split(":")[0] for message in dataset.bad] == [
         "image 40", "annotation 3", "annotation 1 (image 10)", "annotation 2 (image 20)"]
 
 
 def test_what_is_left_out_is_counted_in_images_and_annotations_of_none(tmp_path, caplog):
     data = content()
     data["annotations"].append(annotation(1, 77))
-    source = source_of(tmp_path, data, on_bad="skip")
-    assert leave_out_bad(source, RecordCheck(), workers=1, known=source.bad) is source
+    dataset = source_of(tmp_path, data, on_bad="skip")
+    assert leave_out_bad(dataset, RecordCheck(), workers=1, known=dataset.bad) is dataset
     assert "0 of 3 records and 1 annotations of no image are left out\n" in caplog.text
     data["annotations"] += [annotation(2, 10, 99), annotation(3, 10, 99)]
-    source = source_of(tmp_path / "b", data, on_bad="skip")
+    dataset = source_of(tmp_path / "b", data, on_bad="skip")
     (tmp_path / "b/val/2.jpg").write_bytes(b"x")
-    rest = leave_out_bad(source, RecordCheck(), workers=1, known=source.bad)
+    rest = leave_out_bad(dataset, RecordCheck(), workers=1, known=dataset.bad)
     assert [record.image_id for record in rest.rows(range(len(rest)))] == [30]
     assert "2 of 3 records and 1 annotations of no image are left out\n4 bad entries:" in caplog.text
 
 
 def test_files_that_no_record_uses(tmp_path):
-    source = source_of(tmp_path)
-    assert source.unlisted() == []
+    dataset = source_of(tmp_path)
+    assert dataset.unlisted() == []
     (tmp_path / "val/extra.jpg").write_bytes(b"x")
-    assert source.unlisted() == ["extra.jpg"]
+    assert dataset.unlisted() == ["extra.jpg"]
 
 
 def test_layout(tmp_path):
@@ -141,7 +141,7 @@ def test_check_of_a_record_compares_the_sizes_and_counts_the_classes(tmp_path):
     data = json.loads((tmp_path / "annotations/instances_val.json").read_text())
     data["images"][0]["height"] = 30
     (tmp_path / "annotations/instances_val.json").write_text(json.dumps(data))
-    record = next(CocoSource(tmp_path / "annotations/instances_val.json", tmp_path / "val").rows([0]))
+    record = next(CocoDataset(tmp_path / "annotations/instances_val.json", tmp_path / "val").rows([0]))
     for level in ("full", "size"):
         with pytest.raises(InputError, match="image 10: 1.jpg: the image is 24x32 .H x W., its annotation says 30x32"):
             RecordCheck(level)(record)
@@ -150,9 +150,9 @@ def test_check_of_a_record_compares_the_sizes_and_counts_the_classes(tmp_path):
 @pytest.mark.parametrize("name, split, images, instances", [
     ("coco_open", "val2017", 66, 560), ("coco_open", "train2017", 92, 829), ("nuclei", "val2018", 109, 4363)])
 def test_real_files(shared, name, split, images, instances):
-    source = CocoSource(*coco_layout(shared / "data" / name, split, "annotations/instances_{}.json"))
-    assert (len(source), len(source.unlisted())) == (images, 0)
-    assert sum(len(decode_target(record.target).instances) for record in source.rows(range(images))) == instances
+    dataset = CocoDataset(*coco_layout(shared / "data" / name, split, "annotations/instances_{}.json"))
+    assert (len(dataset), len(dataset.unlisted())) == (images, 0)
+    assert sum(len(decode_target(record.target).instances) for record in dataset.rows(range(images))) == instances
 
 
 @pytest.mark.parametrize("part, entry, words", [
@@ -178,5 +178,5 @@ def test_entries_without_a_place_of_their_own(tmp_path, part, entry, words):
     path.write_text(json.dumps(data))
     (tmp_path / "val/loop.jpg").symlink_to("loop.jpg")
     with pytest.raises(InputError, match=words):
-        CocoSource(path, tmp_path / "val")
-    assert len(CocoSource(path, tmp_path / "val", on_bad="skip").bad) == 1
+        CocoDataset(path, tmp_path / "val")
+    assert len(CocoDataset(path, tmp_path / "val", on_bad="skip").bad) == 1

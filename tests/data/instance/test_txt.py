@@ -3,15 +3,15 @@ import pytest
 
 from src.contract import InputError
 from src.data.instance.target import decode_target
-from src.data.instance.txt import TxtSource
+from src.data.instance.txt import TxtDataset
 from tests.tiny_coco import write_txt
 
 NAMES = ("background", "cat", "dog")
 
 
 def test_lines_become_boxes_without_masks(tmp_path):
-    source = TxtSource(write_txt(tmp_path), tmp_path / "images", class_names=NAMES)
-    records = list(source.rows(range(len(source))))
+    dataset = TxtDataset(write_txt(tmp_path), tmp_path / "images", class_names=NAMES)
+    records = list(dataset.rows(range(len(dataset))))
     assert [(record.image_id, record.file_name) for record in records] == [(1, "1.jpg"), (2, "2.jpg"), (3, "3.jpg")]
     first, second, third = (decode_target(record.target) for record in records)
     assert first.categories == ((1, 1, "cat"), (2, 2, "dog")) and first.size == (24, 32)
@@ -24,8 +24,8 @@ def test_lines_become_boxes_without_masks(tmp_path):
 def test_line_ends_blank_lines_and_a_byte_order_mark(tmp_path):
     path = write_txt(tmp_path)
     path.write_bytes(b"\xef\xbb\xbf1.jpg 4,6,12,11,1\r\n\r\n2.jpg  0,0,5,5,2")
-    source = TxtSource(path, tmp_path / "images", class_names=NAMES)
-    assert [record.image_id for record in source.rows([0, 1])] == [1, 3]
+    dataset = TxtDataset(path, tmp_path / "images", class_names=NAMES)
+    assert [record.image_id for record in dataset.rows([0, 1])] == [1, 3]
 
 
 @pytest.mark.parametrize("line, words", [
@@ -37,29 +37,29 @@ def test_line_ends_blank_lines_and_a_byte_order_mark(tmp_path):
 def test_malformed_lines_are_named(tmp_path, line, words):
     path = write_txt(tmp_path, ["1.jpg", line, "3.jpg"])
     with pytest.raises(InputError, match=f"list.txt:2: .*{words}"):
-        TxtSource(path, tmp_path / "images", class_names=NAMES)
-    source = TxtSource(path, tmp_path / "images", class_names=NAMES, on_bad="skip")
-    assert [record.image_id for record in source.rows(range(len(source)))] == [1, 3] and len(source.bad) == 1
+        TxtDataset(path, tmp_path / "images", class_names=NAMES)
+    dataset = TxtDataset(path, tmp_path / "images", class_names=NAMES, on_bad="skip")
+    assert [record.image_id for record in dataset.rows(range(len(dataset)))] == [1, 3] and len(dataset.bad) == 1
 
 
 def test_the_number_of_classes_is_limited(tmp_path):
     with pytest.raises(InputError, match="--num_classes=10001: there are at most 10000"):
-        TxtSource(write_txt(tmp_path), tmp_path / "images", class_names=("background", *map(str, range(10_000))))
+        TxtDataset(write_txt(tmp_path), tmp_path / "images", class_names=("background", *map(str, range(10_000))))
 
 
 @pytest.mark.parametrize("name, words", [("cat", "'cat' of class 2 is there twice"), ("background", "no object"),
                                          ("", "'' of class 2 is empty"), ("a\nb", "control"), ("\ud800", "surrogate")])
 def test_every_class_needs_a_name_of_its_own(tmp_path, name, words):
     with pytest.raises(InputError, match=f"--coco_classes: the name .*{words}.*a name of its own"):
-        TxtSource(write_txt(tmp_path), tmp_path / "images", class_names=("background", "cat", name, "dog"))
+        TxtDataset(write_txt(tmp_path), tmp_path / "images", class_names=("background", "cat", name, "dog"))
 
 
 def test_a_list_below_a_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="list.txt/x: not a directory; --anno_path is a text file"):
-        TxtSource(write_txt(tmp_path) / "x", tmp_path / "images", class_names=NAMES)
+        TxtDataset(write_txt(tmp_path) / "x", tmp_path / "images", class_names=NAMES)
 
 
 def test_a_box_outside_its_image_is_found_when_it_is_read(tmp_path):
-    source = TxtSource(write_txt(tmp_path, ["1.jpg 0,0,33.5,5,1"]), tmp_path / "images", class_names=NAMES)
+    dataset = TxtDataset(write_txt(tmp_path, ["1.jpg 0,0,33.5,5,1"]), tmp_path / "images", class_names=NAMES)
     with pytest.raises(InputError, match="list.txt:1: 1.jpg: box 0,0,33.5,5 lies outside its image of 32x24"):
-        next(source.rows([0]))
+        next(dataset.rows([0]))

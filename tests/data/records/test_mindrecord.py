@@ -7,28 +7,28 @@ import numpy as np
 import pytest
 
 from src.contract import InputError
-from src.data.records.mindrecord import BuildOptions, RecordSource, build, verify
-from src.data.semantic.voc import ListSource, RecordCheck
+from src.data.records.mindrecord import BuildOptions, RecordDataset, build, verify
+from src.data.semantic.voc import ListDataset, RecordCheck
 from tests.tiny_seg import Memory, content, jpeg, png, record, write_data
 
 CHECK = RecordCheck(3, 255)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> ListSource:
+def data(tmp_path_factory) -> ListDataset:
     root = tmp_path_factory.mktemp("data")
-    return ListSource(root, write_data(root, 12))
+    return ListDataset(root, write_data(root, 12))
 
 
 @pytest.mark.parametrize("num_shards, names", [(1, ["r"]), (3, ["r0", "r1", "r2"]),
                                                (12, [f"r{n:02d}" for n in range(12)])])
 def test_records_come_back_as_they_are(tmp_path, data, num_shards, names):
     manifest = build(data, tmp_path / "r", BuildOptions(num_shards=num_shards), check=CHECK)
-    source = RecordSource(tmp_path / "r")
-    assert [file.name for file in source.files] == names
-    assert content(source.rows(range(12))) == content(data.rows(range(12)))
-    assert content(source.rows([11, 0, 5, 5])) == content(data.rows([11, 0, 5, 5]))
-    assert manifest.records == len(source) == 12
+    dataset = RecordDataset(tmp_path / "r")
+    assert [file.name for file in dataset.files] == names
+    assert content(dataset.rows(range(12))) == content(data.rows(range(12)))
+    assert content(dataset.rows([11, 0, 5, 5])) == content(data.rows([11, 0, 5, 5]))
+    assert manifest.records == len(dataset) == 12
     assert sum(manifest.histogram.values()) == 12 * 12 * 16
     assert manifest.histogram[255] == 12 * 16
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
@@ -36,30 +36,30 @@ def test_records_come_back_as_they_are(tmp_path, data, num_shards, names):
 
 
 def test_bytes_that_strings_would_lose(tmp_path):
-    source = Memory([record(1, b"\0\0", b"\0"), record(2, b"a\0b\0\0\0", b" \n"), record(2 ** 40, b"\xff" * 70000)])
-    build(source, tmp_path / "r")
-    assert content(RecordSource(tmp_path / "r").rows([0, 1, 2])) == content(source.records)
+    dataset = Memory([record(1, b"\0\0", b"\0"), record(2, b"a\0b\0\0\0", b" \n"), record(2 ** 40, b"\xff" * 70000)])
+    build(dataset, tmp_path / "r")
+    assert content(RecordDataset(tmp_path / "r").rows([0, 1, 2])) == content(dataset.records)
 
 
 def test_more_ids_than_records_and_ids_outside(tmp_path):
     build(Memory([record(n) for n in range(3)]), tmp_path / "r", BuildOptions(num_shards=2))
-    source = RecordSource(tmp_path / "r")
-    assert [r.image_id for r in source.rows([2, 1, 0, 2, 2, 2, 0, 1])] == [2, 1, 0, 2, 2, 2, 0, 1]
-    places = [r.place.split(" (")[0].rsplit("/", 1)[1] for r in source.rows([0, 1, 2])]
+    dataset = RecordDataset(tmp_path / "r")
+    assert [r.image_id for r in dataset.rows([2, 1, 0, 2, 2, 2, 0, 1])] == [2, 1, 0, 2, 2, 2, 0, 1]
+    places = [r.place.split(" (")[0].rsplit("/", 1)[1] for r in dataset.rows([0, 1, 2])]
     assert places == ["r0:row 0", "r1:row 0", "r1:row 1"]
     for sample_id in (3, -1):
         with pytest.raises(IndexError, match=f"sample id {sample_id} "):
-            list(source.rows([sample_id]))
+            list(dataset.rows([sample_id]))
 
 
 def test_names_of_the_same_records(tmp_path, data, monkeypatch):
     build(data, tmp_path / "r", BuildOptions(num_shards=2))
     monkeypatch.chdir(tmp_path)
     for path in ("r", "./r", "r0", "r1", "r.manifest.json", tmp_path / "r"):
-        assert len(RecordSource(path)) == 12
+        assert len(RecordDataset(path)) == 12
     os.remove("r.manifest.json")
     for path in ("r", "r0", "r1"):
-        assert len(RecordSource(path)) == 12
+        assert len(RecordDataset(path)) == 12
 
 
 def test_first_shard_opens_all_in_plain_mindspore(tmp_path, data):
@@ -80,7 +80,7 @@ def test_shards_are_as_readable_as_other_files(tmp_path, data):
 def test_shuffle_is_a_fixed_permutation(tmp_path, data):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         build(data, tmp_path / name, BuildOptions(num_shards=2, shuffle=seed))
-    order = {name: [r.image_id for r in RecordSource(tmp_path / name).rows(range(12))] for name in "abc"}
+    order = {name: [r.image_id for r in RecordDataset(tmp_path / name).rows(range(12))] for name in "abc"}
     assert order["a"] == order["b"] != order["c"]
     assert sorted(order["a"]) == sorted(order["c"]) == list(range(1, 13))
 
@@ -134,7 +134,7 @@ def test_manifest_that_is_none(tmp_path):
     for text, words in (("{", "damaged manifest"), ("{}", "damaged manifest"), ('{"version": 99}', "version 99")):
         (tmp_path / "r.manifest.json").write_text(text)
         with pytest.raises(InputError, match=words):
-            RecordSource(tmp_path / "r")
+            RecordDataset(tmp_path / "r")
 
 
 @pytest.mark.parametrize("damage, words", [
@@ -151,14 +151,14 @@ def test_foreign_or_damaged_files(tmp_path, damage, words):
     os.remove(tmp_path / "r.manifest.json")
     damage(tmp_path)
     with pytest.raises(InputError, match=words):
-        RecordSource(tmp_path / "r")
+        RecordDataset(tmp_path / "r")
 
 
 def test_damaged_index_is_reported_when_it_is_read(tmp_path):
     build(Memory([record(n) for n in range(3)]), tmp_path / "r")
     (tmp_path / "r.db").write_text("no database")
     with pytest.raises(InputError, match="cannot be read .*one of r or their .db files is damaged"):
-        list(RecordSource(tmp_path / "r").rows([0]))
+        list(RecordDataset(tmp_path / "r").rows([0]))
 
 
 # --- records of others ------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ def test_zoo_records_are_read(tmp_path, num_shards, first):
     write_others(tmp_path / "zoo", schema, [{"file_name": f"{n}.jpg", "label": label, "data": image + bytes(n)}
                                             for n in range(22)], num_shards)
     for path in (tmp_path / first, tmp_path / "zoo"):
-        records = list(RecordSource(path).rows(range(22)))
+        records = list(RecordDataset(path).rows(range(22)))
         assert [r.image_id for r in records] == list(range(1, 23))
         assert sorted(int(r.file_name[:-4]) for r in records) == list(range(22))
         assert all(r.target == label and r.image == image + bytes(int(r.file_name[:-4])) for r in records)
@@ -190,10 +190,10 @@ def test_one_missing_shard_of_others_is_named(tmp_path):
     write_others(tmp_path / "zoo", schema, [{"file_name": "a", "label": b"b", "data": b"c"}] * 6, 3)
     os.remove(tmp_path / "zoo2")
     with pytest.raises(InputError, match="zoo2: no such record file"):
-        RecordSource(tmp_path / "zoo0")
+        RecordDataset(tmp_path / "zoo0")
 
 
 def test_foreign_columns_are_named(tmp_path):
     write_others(tmp_path / "r", {"words": {"type": "string"}}, [{"words": "a"}], 1)
     with pytest.raises(InputError, match="columns .'words'., expected .'image_id'"):
-        RecordSource(tmp_path / "r")
+        RecordDataset(tmp_path / "r")

@@ -10,8 +10,8 @@ import pytest
 
 from src.contract import InputError
 from src.data.records import manifest as manifests
-from src.data.records.mindrecord import BuildOptions, RecordSource, build, verify
-from src.data.semantic.voc import ListSource, RecordCheck
+from src.data.records.mindrecord import BuildOptions, RecordDataset, build, verify
+from src.data.semantic.voc import ListDataset, RecordCheck
 from tests.tiny_seg import Memory, png, record, write_data
 
 CHECK = RecordCheck(3, 255)
@@ -22,9 +22,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> ListSource:
+def data(tmp_path_factory) -> ListDataset:
     root = tmp_path_factory.mktemp("data")
-    return ListSource(root, write_data(root, 12))
+    return ListDataset(root, write_data(root, 12))
 
 
 def test_builds_are_byte_identical(tmp_path, data):
@@ -35,11 +35,11 @@ def test_builds_are_byte_identical(tmp_path, data):
 
 # --- bad records ------------------------------------------------------------------------------------------------------
 
-def with_bad(tmp_path) -> ListSource:
+def with_bad(tmp_path) -> ListDataset:
     path = write_data(tmp_path, 8)
     (tmp_path / "labels/2.png").write_bytes(png(np.full((12, 16), 9, np.uint8)))
     (tmp_path / "images/5.jpg").write_bytes(b"text")
-    return ListSource(tmp_path, path)
+    return ListDataset(tmp_path, path)
 
 
 def test_bad_records_stop_a_build_before_anything_is_written(tmp_path):
@@ -51,7 +51,7 @@ def test_bad_records_stop_a_build_before_anything_is_written(tmp_path):
 def test_bad_records_are_left_out_counted_and_listed(tmp_path):
     manifest = build(with_bad(tmp_path), tmp_path / "r", BuildOptions(num_shards=8, on_bad="skip"), check=CHECK,
                      left_out=["list.txt:9: one column"])
-    assert [r.image_id for r in RecordSource(tmp_path / "r").rows(range(6))] == [1, 2, 4, 5, 7, 8]
+    assert [r.image_id for r in RecordDataset(tmp_path / "r").rows(range(6))] == [1, 2, 4, 5, 7, 8]
     stored = json.loads((tmp_path / "r.manifest.json").read_text())
     assert stored["records"] == 6 and stored["bad"] == manifest.bad and len(manifest.bad) == 3
     assert verify(tmp_path / "r").records == 6
@@ -73,10 +73,10 @@ def test_impossible_options(tmp_path, dst, num_shards, words):
 
 # --- building again ---------------------------------------------------------------------------------------------------
 
-def written(source, dst, *args, **kwargs) -> set[str]:
+def written(dataset, dst, *args, **kwargs) -> set[str]:
     """Build and return the names of the shards that were written anew."""
     before = {path.name: path.stat().st_ino for path in dst.parent.iterdir()}
-    manifest = build(source, dst, *args, **kwargs)
+    manifest = build(dataset, dst, *args, **kwargs)
     return {s.file for s in manifest.shards if before.get(s.file) != (dst.parent / s.file).stat().st_ino}
 
 
@@ -94,7 +94,7 @@ def test_missing_and_cut_shards_alone_are_repaired(tmp_path, data):
     os.remove(tmp_path / "r2.db")
     os.truncate(tmp_path / "r3", 1000)
     with pytest.raises(InputError, match="3 of 4 shards missing or of another size: r1, r2, r3.*run the same build"):
-        RecordSource(tmp_path / "r")
+        RecordDataset(tmp_path / "r")
     assert written(data, tmp_path / "r", BuildOptions(num_shards=4)) == {"r1", "r2", "r3"}
     assert files(tmp_path) == good
 
@@ -127,7 +127,7 @@ def test_an_interrupted_build_goes_on(tmp_path, data):
     with pytest.raises(KeyboardInterrupt):
         build(data, tmp_path / "a" / "r", options, check=CHECK, progress=interrupt)
     with pytest.raises(InputError, match="unfinished.*r2, r3, r4, r5"):
-        RecordSource(tmp_path / "a" / "r")
+        RecordDataset(tmp_path / "a" / "r")
     assert written(data, tmp_path / "a" / "r", options, check=CHECK) == {"r2", "r3", "r4", "r5"}
     build(data, tmp_path / "b" / "r", options, check=CHECK)
     assert files(tmp_path / "a") == files(tmp_path / "b")
@@ -208,7 +208,7 @@ def test_allocated_size_of_real_images(tmp_path):
     (tmp_path / "list.txt").write_text("".join(f"JPEGImages/{n}.jpg SegmentationClassGray/{n}.png\n" for n in names))
     for num_shards in (0, 8):
         dst = tmp_path / f"shards{num_shards}" / "r"
-        manifest = build(ListSource(CAMVID, tmp_path / "list.txt"), dst, BuildOptions(num_shards=num_shards))
+        manifest = build(ListDataset(CAMVID, tmp_path / "list.txt"), dst, BuildOptions(num_shards=num_shards))
         allocated = sum(path.stat().st_blocks * 512 for path in dst.parent.iterdir())
         assert manifest.bytes < allocated < 1.05 * manifest.bytes
         shutil.rmtree(dst.parent)
@@ -218,4 +218,4 @@ def test_number_of_shards_follows_the_size(tmp_path, monkeypatch):
     monkeypatch.setattr("src.data.records.build_plan._SHARD_BYTES", 1000)
     manifest = build(Memory([record(n, b"x" * 400) for n in range(10)]), tmp_path / "r")
     assert [s.file for s in manifest.shards] == ["r0", "r1", "r2", "r3", "r4"]
-    assert RecordSource(tmp_path / "r").manifest == manifest
+    assert RecordDataset(tmp_path / "r").manifest == manifest

@@ -6,7 +6,7 @@ import pytest
 
 from src.contract import InputError, Record
 from src.data.semantic.voc import (
-    ListSource,
+    ListDataset,
     RecordCheck,
     check_record,
     check_record_size,
@@ -18,9 +18,9 @@ from tests.tiny_seg import image, jpeg, label, png, write_data
 
 
 def test_records_of_a_list(tmp_path):
-    source = ListSource(tmp_path, write_data(tmp_path, 3))
-    records = list(source.rows([2, 0, 2]))
-    assert len(source) == 3
+    dataset = ListDataset(tmp_path, write_data(tmp_path, 3))
+    records = list(dataset.rows([2, 0, 2]))
+    assert len(dataset) == 3
     assert [r.image_id for r in records] == [3, 1, 3]
     assert [r.file_name for r in records] == ["images/2.jpg", "images/0.jpg", "images/2.jpg"]
     assert records[0].image == (tmp_path / "images/2.jpg").read_bytes()
@@ -50,7 +50,7 @@ def test_line_numbers_count_blank_lines(tmp_path):
 def test_absolute_paths_become_relative_names(tmp_path):
     write_data(tmp_path, 1)
     (tmp_path / "list.txt").write_text(f"{tmp_path}/images/0.jpg {tmp_path}/labels/0.png")
-    record = next(ListSource(tmp_path, tmp_path / "list.txt").rows([0]))
+    record = next(ListDataset(tmp_path, tmp_path / "list.txt").rows([0]))
     assert record.file_name == "images/0.jpg"
     assert record.image == (tmp_path / "images/0.jpg").read_bytes()
 
@@ -59,7 +59,7 @@ def test_absolute_paths_outside_the_root_stay(tmp_path):
     write_data(tmp_path / "data", 1)
     (tmp_path / "other").mkdir()
     (tmp_path / "list.txt").write_text(f"{tmp_path}/data/images/0.jpg {tmp_path}/data/labels/0.png")
-    record = next(ListSource(tmp_path / "other", tmp_path / "list.txt").rows([0]))
+    record = next(ListDataset(tmp_path / "other", tmp_path / "list.txt").rows([0]))
     assert record.file_name == f"{tmp_path}/data/images/0.jpg"
 
 
@@ -78,7 +78,7 @@ def test_bad_lines_are_named(tmp_path, text, words):
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "list.txt").write_text(text)
     with pytest.raises(InputError, match=words):
-        ListSource(tmp_path, tmp_path / "list.txt")
+        ListDataset(tmp_path, tmp_path / "list.txt")
 
 
 def test_path_that_exists_without_the_root_is_explained(tmp_path, monkeypatch):
@@ -86,34 +86,34 @@ def test_path_that_exists_without_the_root_is_explained(tmp_path, monkeypatch):
     (tmp_path / "list.txt").write_text("data/images/0.jpg data/labels/0.png")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="use --data_root=[.]"):
-        ListSource("data", "list.txt")
+        ListDataset("data", "list.txt")
 
 
 def test_skipped_lines_are_kept_as_messages(tmp_path):
     path = write_data(tmp_path, 3)
     path.write_text("images/0.jpg labels/0.png\nimages/1.jpg\nimages/7.jpg labels/7.png\nimages/2.jpg labels/2.png\n")
-    source = ListSource(tmp_path, path, on_bad="skip")
-    assert [r.image_id for r in source.rows(range(2))] == [1, 4]
-    assert [message.split(": ")[0] for message in source.bad] == [f"{path}:2", f"{path}:3"]
+    dataset = ListDataset(tmp_path, path, on_bad="skip")
+    assert [r.image_id for r in dataset.rows(range(2))] == [1, 4]
+    assert [message.split(": ")[0] for message in dataset.bad] == [f"{path}:2", f"{path}:3"]
 
 
 def test_skipping_everything_is_an_error(tmp_path):
     (tmp_path / "list.txt").write_text("images/0.jpg\n")
     with pytest.raises(InputError, match="no usable line.*\n.*list.txt:1"):
-        ListSource(tmp_path, tmp_path / "list.txt", on_bad="skip")
+        ListDataset(tmp_path, tmp_path / "list.txt", on_bad="skip")
 
 
 def test_many_bad_lines_are_counted(tmp_path):
     (tmp_path / "list.txt").write_text("x.jpg x.png\n" + "".join(f"{n}.jpg\n" for n in range(30)))
     with pytest.raises(InputError, match="(?s)31 bad records:.*and 11 more"):
-        ListSource(tmp_path, tmp_path / "list.txt")
+        ListDataset(tmp_path, tmp_path / "list.txt")
 
 
 def test_file_that_vanishes_later_is_named(tmp_path):
-    source = ListSource(tmp_path, write_data(tmp_path, 2))
+    dataset = ListDataset(tmp_path, write_data(tmp_path, 2))
     os.remove(tmp_path / "labels/1.png")
     with pytest.raises(InputError, match="list.txt:2: .*labels/1.png: No such file"):
-        list(source.rows([0, 1]))
+        list(dataset.rows([0, 1]))
 
 
 @pytest.mark.parametrize("name, words", [("nothing.txt", "no such list.*get_dataset_lst"), (".", "is a directory"),
@@ -121,12 +121,12 @@ def test_file_that_vanishes_later_is_named(tmp_path):
 def test_no_list(tmp_path, name, words):
     (tmp_path / "binary").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(InputError, match=words):
-        ListSource(tmp_path, tmp_path / name)
+        ListDataset(tmp_path, tmp_path / name)
 
 
 def test_no_root(tmp_path):
     with pytest.raises(InputError, match="--data_root=.*nowhere: no such folder"):
-        ListSource(tmp_path / "nowhere", tmp_path / "list.txt")
+        ListDataset(tmp_path / "nowhere", tmp_path / "list.txt")
 
 
 # --- one record -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from src.launch import hosts
+from src.launch import control_channel
 from src.launch.rank_table import Device, RankTable, Server
 
 A, B = "127.0.0.2", "127.0.0.3"
@@ -87,7 +87,7 @@ def test_a_silent_host_ends_the_job_and_is_named(launchers, pair):
     popens[1].send_signal(signal.SIGSTOP)
     begun = time.monotonic()
     status, output = ends(popens[:1], timeout=60)[0]
-    assert time.monotonic() - begun < hosts.SILENCE + 10
+    assert time.monotonic() - begun < control_channel.SILENCE + 10
     assert status == 1
     assert "host 127.0.0.3 (ranks 0) is lost: nothing was heard for 20 s" in output
 
@@ -146,7 +146,7 @@ def test_hosts_with_different_tables_do_not_start(launchers, table_file, port):
     b"[" * 60000])
 def test_what_is_no_message(line):
     with pytest.raises(ConnectionError, match="what came is no message"):
-        hosts.parse_message(line)
+        control_channel.parse_message(line)
 
 
 def test_a_stranger_at_the_port_is_sent_away(launchers, table_file, port):
@@ -168,9 +168,9 @@ def test_a_stranger_at_the_port_is_sent_away(launchers, table_file, port):
 
 
 def test_the_wait_for_a_late_host_is_no_silence_of_the_early_one(monkeypatch, port):
-    monkeypatch.setattr(hosts, "SILENCE", 0.5)
+    monkeypatch.setattr(control_channel, "SILENCE", 0.5)
     table = RankTable(tuple(Server(name, (Device(rank, 0),)) for rank, name in enumerate((A, B, "127.0.0.4"))))
-    lines = [hosts.Line(table, server, port=int(port) + 1, digest="") for server in table.servers]
+    lines = [control_channel.ControlChannel(table, server, port=int(port) + 1, digest="") for server in table.servers]
     waiting = [threading.Thread(target=line.gather, args=(1,), kwargs={"timeout": 10, "stopped": lambda: False})
                for line in lines]
     for thread in waiting[:2]:
@@ -203,9 +203,9 @@ def test_a_taken_port_of_the_scheduler_is_explained(launchers):
 
 
 def test_a_port_with_connections_that_time_out_is_free():
-    with hosts.listen(A, 0) as server:
+    with control_channel.listen(A, 0) as server:
         port = server.getsockname()[1]
         with socket.create_connection((A, port)) as client:
             server.accept()[0].close()  # the side that closes first keeps the port in TIME_WAIT
             assert client.recv(1) == b""
-    hosts.listen(A, port).close()
+    control_channel.listen(A, port).close()

@@ -6,7 +6,7 @@ import pytest
 
 from src import tasks
 from src.contract import InputError
-from src.exporting import preprocess_spec, served
+from src.exporting import exported_model, preprocess_spec
 from src.inference import model as prediction
 from tests.maskrcnn.test_task import TINY
 
@@ -21,7 +21,7 @@ def exported(request, tmp_path) -> Path:
     """A model file, empty, beside the preprocess.json that export would write."""
     task = tasks.create(tasks.config_class(request.param)(model=request.param, **MODELS[request.param]).completed())
     (tmp_path / "a.ckpt").touch()
-    spec = preprocess_spec.complete(task.preprocess(), model=request.param, family="mindseg",
+    spec = preprocess_spec.complete(task.preprocess_spec(), model=request.param, family="mindseg",
                                     checkpoint=tmp_path / "a.ckpt", conventions=task.config.conventions())
     preprocess_spec.write(spec | {"files": {"ONNX": "m.onnx"}}, tmp_path / "preprocess.json")
     return tmp_path / "m.onnx"
@@ -39,15 +39,15 @@ def edit(model: Path, /, **changes) -> None:
 
 
 def create(model: Path, **settings):
-    return prediction.exported_task(model, served.read(model), settings)
+    return prediction.exported_task(model, exported_model.read(model), settings)
 
 
 def test_the_task_has_the_recipe_of_the_file(exported):
     spec = json.loads(exported.with_name("preprocess.json").read_text())
     task = create(exported, workers=1)
     assert task.config.workers == 1 and tuple(spec["class_names"]) == task.class_names
-    recipe = json.loads(json.dumps(task.preprocess()))
-    assert recipe["class_names"] and recipe == {key: spec[key] for key in recipe}
+    preprocess = json.loads(json.dumps(task.preprocess_spec()))
+    assert preprocess["class_names"] and preprocess == {key: spec[key] for key in preprocess}
 
 
 @pytest.mark.parametrize("changes, message", [
@@ -80,10 +80,10 @@ def test_settings_that_are_built_in_are_refused(exported, name, value):
 
 
 def test_a_file_with_other_tensors_is_refused(exported):
-    spec = served.read(exported)
+    spec = exported_model.read(exported)
     inputs, outputs = ([tuple(entry["shape"]) for entry in spec[key]] for key in ("inputs", "outputs"))
-    served.refuse_other_model(exported, spec, inputs, outputs)
+    exported_model.refuse_other_model(exported, spec, inputs, outputs)
     for changed in ((inputs[1:], outputs), ([(None, 3, 65, 65), *inputs[1:]], outputs), (inputs, [*outputs, (1,)])):
         with pytest.raises(InputError, match=r"m.onnx: does not fit the preprocess.json beside it: (in|out)puts of .*"
                                              r" expected, \[.*\] found"):
-            served.refuse_other_model(exported, spec, *changed)
+            exported_model.refuse_other_model(exported, spec, *changed)

@@ -7,18 +7,11 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.contract import InputError
-from src.data.instance.coco import CocoSource, coco_layout
+from src.data.instance.coco import CocoDataset, coco_layout
 from src.data.instance.target import Category, decode_target, encode_categories, encode_instances, encode_target, to_rle
 from src.maskrcnn import COLUMNS
-from src.maskrcnn.recipe import (
-    DEGENERATE,
-    NO_MASK,
-    TOO_MANY,
-    InputRecipe,
-    Placement,
-    TrainTransform,
-    distorted,
-)
+from src.maskrcnn.augmentation import DEGENERATE, NO_MASK, TOO_MANY, Placement, TrainAugmentation, distorted
+from src.maskrcnn.preprocess import Preprocess
 from tests.tiny_seg import image, png
 
 MEAN, STD = (100.0, 110.0, 120.0), (50.0, 60.0, 70.0)
@@ -26,8 +19,8 @@ PLAIN = {"flip_ratio": 0.0, "photo_ratio": 0.0, "expand_ratio": 0.0}
 CLASSES = encode_categories((Category(1, 5, "a"), Category(2, 9, "b")))
 
 
-def recipe(*size: int, **options) -> InputRecipe:
-    return InputRecipe(size or (64, 96), MEAN, STD, **options)
+def preprocess(*size: int, **options) -> Preprocess:
+    return Preprocess(size or (64, 96), MEAN, STD, **options)
 
 
 def instance(box: list[float], label: int = 1, **changes) -> dict:
@@ -36,9 +29,10 @@ def instance(box: list[float], label: int = 1, **changes) -> dict:
             "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]} | changes
 
 
-def columns(transform: TrainTransform, size: tuple[int, int], *instances: dict, seed: int = 0) -> dict[str, np.ndarray]:
+def columns(augmentation: TrainAugmentation, size: tuple[int, int], *instances: dict,
+            seed: int = 0) -> dict[str, np.ndarray]:
     target = encode_target(1, size, CLASSES, encode_instances(instances))
-    values = transform(png(image(3, *size)), target, np.random.default_rng(seed))
+    values = augmentation(png(image(3, *size)), target, np.random.default_rng(seed))
     return dict(zip(COLUMNS[:-2], values, strict=True))
 
 
@@ -48,8 +42,8 @@ def columns(transform: TrainTransform, size: tuple[int, int], *instances: dict, 
     ((500, 500), (768, 768)), ((1, 3000), (1, 1280))])
 def test_sizes_on_the_published_canvas(size, expected):
     """Portrait images: 1280 / 640, then 768 / 1280, each rounded half up."""
-    assert recipe(768, 1280).fitted(size) == expected
-    assert recipe(768, 1280).canvas(size) == (768, 1280)
+    assert preprocess(768, 1280).fitted(size) == expected
+    assert preprocess(768, 1280).canvas(size) == (768, 1280)
 
 
 @pytest.mark.parametrize("size, expected, canvas", [
@@ -57,34 +51,34 @@ def test_sizes_on_the_published_canvas(size, expected):
     ((640, 427), (1199, 800), (1344, 800)), ((200, 1000), (266, 1333), (800, 1344)),
     ((500, 500), (800, 800), (800, 1344))])
 def test_sizes_by_the_short_side(size, expected, canvas):
-    rule = recipe(800, 1333, rule="short_side", rounding="floor")
+    rule = preprocess(800, 1333, rule="short_side", rounding="floor")
     assert rule.fitted(size) == expected and rule.canvas(size) == canvas
 
 
 def test_without_keeping_the_ratio_the_canvas_is_filled():
-    pixels, size = recipe(keep_ratio=False).prepare(np.full((20, 20, 3), 7, np.uint8))
+    pixels, size = preprocess(keep_ratio=False).prepare(np.full((20, 20, 3), 7, np.uint8))
     assert size == (64, 96) and pixels.shape == (3, 64, 96) and (pixels != 0).all()
 
 
 def test_prepared_input_literal():
     """A uniform image of 2 x 2 on a canvas of 64 x 96: 64 x 64 of image, the rest padding."""
-    pixels, size = recipe().prepare(np.full((2, 2, 3), (150, 50, 190), np.uint8))
+    pixels, size = preprocess().prepare(np.full((2, 2, 3), (150, 50, 190), np.uint8))
     assert size == (64, 64) and pixels.dtype == np.float32
     np.testing.assert_allclose(pixels[:, :, :64], np.broadcast_to([[[1.0]], [[-1.0]], [[1.0]]], (3, 64, 64)))
     assert (pixels[:, :, 64:] == 0).all()
 
 
 def test_channel_order_and_black_padding():
-    swapped, _ = recipe(colour_order="BGR", pad_before_normalise=True).prepare(np.full((2, 2, 3), (150, 50, 190),
+    swapped, _ = preprocess(colour_order="BGR", pad_before_normalise=True).prepare(np.full((2, 2, 3), (150, 50, 190),
                                                                                       np.uint8))
     np.testing.assert_allclose(swapped[:, 5, 5], [90 / 50, -1.0, 30 / 70], rtol=1e-6)
     np.testing.assert_allclose(swapped[:, 5, 80], [-2, -110 / 60, -120 / 70], rtol=1e-6)
 
 
 def test_columns_without_augmentation_are_the_prepared_input():
-    got = columns(TrainTransform(recipe(), 3, max_instances=3, mask_side=4, **PLAIN), (32, 40),
+    got = columns(TrainAugmentation(preprocess(), 3, max_instances=3, mask_side=4, **PLAIN), (32, 40),
                   instance([4, 6, 8, 10], 2), instance([0, 0, 40, 32]))
-    expected, size = recipe().prepare(image(3, 32, 40))
+    expected, size = preprocess().prepare(image(3, 32, 40))
     np.testing.assert_array_equal(got["image"], expected)
     assert got["image_size"].tolist() == list(size) == [64, 80] and got["image_size"].dtype == np.float32
     assert got["gt_boxes"].tolist() == [[8, 12, 24, 32], [0, 0, 80, 64], [0, 0, 0, 0]]
@@ -97,7 +91,8 @@ def test_columns_without_augmentation_are_the_prepared_input():
 
 def test_mirroring_keeps_the_image_at_the_left_border():
     triangle = instance([4, 6, 8, 8], segmentation=[[4, 6, 12, 6, 4, 14]])
-    plain, mirrored = (columns(TrainTransform(recipe(), 3, max_instances=2, mask_side=8, **PLAIN | {"flip_ratio": f}),
+    plain, mirrored = (columns(TrainAugmentation(preprocess(), 3, max_instances=2, mask_side=8,
+                                                 **PLAIN | {"flip_ratio": f}),
                                (32, 40), triangle) for f in (0.0, 1.0))
     np.testing.assert_array_equal(mirrored["image"][:, :, :80], plain["image"][:, :, :80][:, :, ::-1])
     assert (mirrored["image"][:, :, 80:] == 0).all()
@@ -111,11 +106,11 @@ def test_expanded_images_carry_their_boxes_along():
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[10:30, 20:50] = 255
     target = encode_target(1, (40, 60), CLASSES, encode_instances([instance([20, 10, 30, 20])]))
-    transform = TrainTransform(recipe(128, 192, pad_before_normalise=True), 3, max_instances=1, mask_side=4,
+    augmentation = TrainAugmentation(preprocess(128, 192, pad_before_normalise=True), 3, max_instances=1, mask_side=4,
                                photo_ratio=0)
     areas = []
     for seed in range(20):
-        got = dict(zip(COLUMNS, transform(png(pixels), target, np.random.default_rng(seed))))
+        got = dict(zip(COLUMNS, augmentation(png(pixels), target, np.random.default_rng(seed))))
         ys, xs = np.nonzero(got["image"][0] > 0.5)
         np.testing.assert_allclose(got["gt_boxes"][0], [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], atol=1.01)
         assert (got["image_size"] <= [128, 192]).all()
@@ -124,8 +119,8 @@ def test_expanded_images_carry_their_boxes_along():
 
 
 def test_expansion_happens_to_every_second_image_of_its_share():
-    transform = TrainTransform(recipe(), 3, expand_ratio=1.0, flip_ratio=0.25)
-    placements = [transform.placement((64, 96), np.random.default_rng(k)) for k in range(2000)]
+    augmentation = TrainAugmentation(preprocess(), 3, expand_ratio=1.0, flip_ratio=0.25)
+    placements = [augmentation.placement((64, 96), np.random.default_rng(k)) for k in range(2000)]
     expanded = [p for p in placements if p.size != (64, 96)]
     assert 900 < len(expanded) < 1100 and 400 < sum(p.flip for p in placements) < 600
     assert min(p.size[0] for p in expanded) in (16, 17) and max(p.top for p in expanded) > 40
@@ -134,60 +129,60 @@ def test_expansion_happens_to_every_second_image_of_its_share():
 
 def test_portrait_image_in_training_by_the_short_side():
     """It has to share the landscape canvas: 1199 x 800 becomes 800 x 534."""
-    transform = TrainTransform(recipe(800, 1333, rule="short_side", rounding="floor"), 3, **PLAIN)
-    assert transform.placement((640, 427), np.random.default_rng(0)).region == (800, 534)
+    augmentation = TrainAugmentation(preprocess(800, 1333, rule="short_side", rounding="floor"), 3, **PLAIN)
+    assert augmentation.placement((640, 427), np.random.default_rng(0)).region == (800, 534)
 
 
 def test_no_objects():
-    got = columns(TrainTransform(recipe(), 3, max_instances=4, mask_side=4), (50, 30))
+    got = columns(TrainAugmentation(preprocess(), 3, max_instances=4, mask_side=4), (50, 30))
     assert not got["gt_valid"].any() and not got["gt_boxes"].any() and got["gt_masks"].shape == (4, 4, 4)
 
 
 def test_crowds_are_ignored_regions_without_masks():
-    got = columns(TrainTransform(recipe(), 3, max_instances=3, mask_side=4, **PLAIN), (32, 40),
+    got = columns(TrainAugmentation(preprocess(), 3, max_instances=3, mask_side=4, **PLAIN), (32, 40),
                   instance([4, 6, 8, 10], 2, iscrowd=1), instance([1, 1, 9, 9]))
     assert got["gt_valid"].tolist() == [True, True, False] and got["gt_ignore"].tolist() == [True, False, False]
     assert got["gt_has_mask"].tolist() == [False, True, False] and got["gt_labels"].tolist() == [2, 1, 0]
 
 
 def test_too_many_objects_keep_the_largest_and_crowds_last(caplog):
-    transform = TrainTransform(recipe(), 3, max_instances=2, mask_side=4, **PLAIN)
-    got = columns(transform, (32, 40), instance([0, 0, 40, 32], iscrowd=1), instance([0, 0, 3, 3]),
+    augmentation = TrainAugmentation(preprocess(), 3, max_instances=2, mask_side=4, **PLAIN)
+    got = columns(augmentation, (32, 40), instance([0, 0, 40, 32], iscrowd=1), instance([0, 0, 3, 3]),
                   instance([0, 0, 9, 9]), instance([0, 0, 5, 5], 2))
     assert got["gt_labels"].tolist() == [1, 2] and got["gt_boxes"][:, 2].tolist() == [18, 10]
-    assert transform.dropped.counts == {TOO_MANY: 2}
+    assert augmentation.dropped.counts == {TOO_MANY: 2}
     assert "2 instances so far dropped: their images have more than max_instance_count" in caplog.text
 
 
 def test_degenerate_boxes_are_dropped_and_counted(caplog):
     caplog.set_level(logging.WARNING)
-    transform = TrainTransform(recipe(), 3, max_instances=4, mask_side=4, **PLAIN)
-    got = columns(transform, (32, 40), instance([5, 5, 0, 9]), instance([5, 5, 9, 0.4]), instance([1, 1, 0.5, 0.5]))
+    augmentation = TrainAugmentation(preprocess(), 3, max_instances=4, mask_side=4, **PLAIN)
+    got = columns(augmentation, (32, 40), instance([5, 5, 0, 9]), instance([5, 5, 9, 0.4]), instance([1, 1, 0.5, 0.5]))
     assert got["gt_valid"].tolist() == [True, False, False, False] and got["gt_boxes"][0].tolist() == [2, 2, 3, 3]
-    assert transform.dropped.counts == {DEGENERATE: 2}
+    assert augmentation.dropped.counts == {DEGENERATE: 2}
     for _ in range(3):
-        columns(transform, (32, 40), instance([5, 5, 0, 9]))
-    assert transform.dropped.counts == {DEGENERATE: 5} and caplog.text.count("input pixel") == 1
-    columns(transform, (32, 40), *[instance([5, 5, 0, 9])] * 5)
+        columns(augmentation, (32, 40), instance([5, 5, 0, 9]))
+    assert augmentation.dropped.counts == {DEGENERATE: 5} and caplog.text.count("input pixel") == 1
+    columns(augmentation, (32, 40), *[instance([5, 5, 0, 9])] * 5)
     assert caplog.text.count("input pixel") == 2  # at the first and at the tenth
 
 
 def test_instances_without_masks_train_the_boxes():
     bare = {key: value for key, value in instance([4, 6, 8, 10]).items() if key != "segmentation"}
-    got = columns(TrainTransform(recipe(), 3, max_instances=2, mask_side=4, **PLAIN), (32, 40), bare)
+    got = columns(TrainAugmentation(preprocess(), 3, max_instances=2, mask_side=4, **PLAIN), (32, 40), bare)
     assert got["gt_valid"].tolist() == [True, False] and not got["gt_has_mask"].any()
 
 
 def test_a_mask_that_misses_its_box_is_no_mask():
-    transform = TrainTransform(recipe(), 3, max_instances=2, mask_side=4, **PLAIN)
-    got = columns(transform, (32, 40), instance([4, 6, 8, 10], segmentation=[[30, 20, 39, 20, 39, 30, 30, 30]]))
+    augmentation = TrainAugmentation(preprocess(), 3, max_instances=2, mask_side=4, **PLAIN)
+    got = columns(augmentation, (32, 40), instance([4, 6, 8, 10], segmentation=[[30, 20, 39, 20, 39, 30, 30, 30]]))
     assert got["gt_valid"].tolist() == [True, False] and not got["gt_has_mask"].any()
-    assert transform.dropped.counts == {NO_MASK: 1}
+    assert augmentation.dropped.counts == {NO_MASK: 1}
 
 
 def test_augmentation_follows_the_generator_alone():
-    transform = TrainTransform(recipe(), 3, max_instances=2, mask_side=4)
-    first, again, other = (columns(transform, (32, 40), instance([4, 6, 8, 10]), seed=s) for s in (5, 5, 6))
+    augmentation = TrainAugmentation(preprocess(), 3, max_instances=2, mask_side=4)
+    first, again, other = (columns(augmentation, (32, 40), instance([4, 6, 8, 10]), seed=s) for s in (5, 5, 6))
     for name in first:
         np.testing.assert_array_equal(first[name], again[name])
     assert (first["image"] != other["image"]).any()
@@ -195,10 +190,10 @@ def test_augmentation_follows_the_generator_alone():
 
 def test_data_that_does_not_fit_is_named():
     with pytest.raises(InputError, match="3 classes with background, num_classes=81; set --num_classes=3"):
-        columns(TrainTransform(recipe(), 81), (32, 40))
+        columns(TrainAugmentation(preprocess(), 81), (32, 40))
     target = encode_target(1, (32, 41), CLASSES, "[]")
     with pytest.raises(InputError, match=r"the image is \(32, 40\), its annotation says \(32, 41\)"):
-        TrainTransform(recipe(), 3)(png(image(3, 32, 40)), target, np.random.default_rng(0))
+        TrainAugmentation(preprocess(), 3)(png(image(3, 32, 40)), target, np.random.default_rng(0))
 
 
 def test_photometric_distortion():
@@ -245,14 +240,14 @@ def test_mask_targets_from_crops_equal_those_from_the_full_masks(shared):
 
     from src.maskrcnn.mask_head import mask_targets
 
-    source = CocoSource(*coco_layout(shared / "data/coco_open", "val2017", "annotations/instances_{}.json"))
-    transform, rng = TrainTransform(recipe(384, 640), 81, max_instances=1), np.random.default_rng(4)
+    dataset = CocoDataset(*coco_layout(shared / "data/coco_open", "val2017", "annotations/instances_{}.json"))
+    augmentation, rng = TrainAugmentation(preprocess(384, 640), 81, max_instances=1), np.random.default_rng(4)
     crops, boxes, rois, expected, kinds = [], [], [], [], []
-    for record in source.rows(range(0, 66, 6)):
+    for record in dataset.rows(range(0, 66, 6)):
         target = decode_target(record.target)
-        placement = transform.placement(target.size, rng)
+        placement = augmentation.placement(target.size, rng)
         for one, own in zip(target.instances, target.boxes_image):
-            gt_boxes, _, _, _, gt_masks, has_mask = transform.truth(replace(target, instances=[one]), placement)
+            gt_boxes, _, _, _, gt_masks, has_mask = augmentation.truth(replace(target, instances=[one]), placement)
             if not has_mask[0]:
                 continue
             roi = gt_boxes[0] + rng.uniform(-0.15, 0.15, 4) * np.tile(gt_boxes[0, 2:] - gt_boxes[0, :2], 2)

@@ -96,7 +96,7 @@ class Peer:
         return [parse_message(line) for line in lines]
 
 
-class Line:
+class ControlChannel:
     """This launcher's end. On the master `peers` are all other hosts, elsewhere the master alone."""
 
     def __init__(self, table: RankTable, server: Server, *, port: int, digest: str):

@@ -1,4 +1,4 @@
-"""From bytes to network input: the deterministic input of evaluation and serving, and the training augmentation.
+"""The training augmentation: from the bytes of a record to the columns of a training batch.
 
 Frames: `image` is the original image; `region` is what of the input is image (and its expansion), from the top left
 corner on; the rest of the canvas is padding. `image_size` is the region's (height, width). No MindSpore here.
@@ -6,7 +6,6 @@ corner on; the rest of the canvas is padding. `image_size` is the region's (heig
 from __future__ import annotations
 
 import logging
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from threading import Lock
@@ -19,72 +18,11 @@ from src.contract import InputError
 from src.data import image_ops
 from src.data.decode import decode_image
 from src.data.instance.target import Target, decode_target, mask_crop
+from src.maskrcnn.preprocess import Preprocess
 
 log = logging.getLogger(__name__)
 
-STRIDE = 32  # of the coarsest feature map that has to fit: sides of the canvas are multiples of it
 MIN_SIDE = 1.0  # input pixels: boxes with a shorter side are degenerate
-
-
-@dataclass(frozen=True)
-class InputRecipe:
-    """How an image becomes the network's input.
-
-    Attributes:
-        size: (height, width) of the canvas under the rule "canvas"; (short side, longest long side) under "short_side".
-        mean, std: in `colour_order`, on the 0..255 scale.
-        colour_order: of the input's channels, "RGB" or "BGR".
-        keep_ratio: False stretches the image over the canvas.
-        rule: "canvas" scales the image until its long and short side reach the canvas's, and what still overhangs, a
-            portrait image on a landscape canvas, down until it fits; "short_side" scales it until its short side is
-            `size[0]` or its long side `size[1]` (torchvision).
-        rounding: of the scaled sides, "round" (half up) or "floor".
-        pad_before_normalise: padding is black instead of 0 after normalisation.
-    """
-
-    size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    colour_order: str = "RGB"
-    keep_ratio: bool = True
-    rule: str = "canvas"
-    rounding: str = "round"
-    pad_before_normalise: bool = False
-
-    def fitted(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(H, W) that an image of `size` is resized to."""
-        if not self.keep_ratio:
-            return self.size
-        short, long = min(self.size), max(self.size)
-        scaled = self._scaled(size, min(short / min(size), long / max(size)))
-        if self.rule == "canvas" and (scaled[0] > self.size[0] or scaled[1] > self.size[1]):
-            # The published two steps, each with its rounding. The image itself is resampled once.
-            scaled = self._scaled(scaled, min(self.size[0] / scaled[0], self.size[1] / scaled[1]))
-        return scaled
-
-    def canvas(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(H, W) of the input for an image of `size`: one under "canvas"; a landscape and a portrait one otherwise."""
-        height, width = (math.ceil(side / STRIDE) * STRIDE for side in self.size)
-        return (width, height) if self.rule == "short_side" and size[0] > size[1] else (height, width)
-
-    def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-        """(h, w, 3) uint8 RGB -> input (3, H, W) float32 and the image's (height, width) in it."""
-        size = self.fitted(image.shape[:2])
-        return self.place(image_ops.resize(image, size, "bilinear"), self.canvas(image.shape[:2])), size
-
-    def place(self, pixels: np.ndarray, canvas: tuple[int, int], *, top: int = 0, left: int = 0) -> np.ndarray:
-        """Normalise (h, w, 3) uint8 RGB pixels onto a canvas: (3, H, W) float32."""
-        if self.pad_before_normalise:
-            black = np.zeros((*canvas, 3), np.uint8)
-            black[top:top + pixels.shape[0], left:left + pixels.shape[1]] = pixels
-            return image_ops.normalise(black, self.mean, self.std, canvas, colour_order=self.colour_order)
-        below = image_ops.normalise(pixels, self.mean, self.std, (canvas[0] - top, canvas[1]),
-                                    colour_order=self.colour_order, left=left)
-        return np.concatenate([np.zeros((3, top, canvas[1]), np.float32), below], 1) if top else below
-
-    def _scaled(self, size: tuple[int, int], factor: float) -> tuple[int, int]:
-        half = 0.5 if self.rounding == "round" else 0.0
-        return max(int(size[0] * factor + half), 1), max(int(size[1] * factor + half), 1)
 
 
 class Placement(NamedTuple):
@@ -126,14 +64,14 @@ NO_MASK = "without a mask in their box: they train the boxes, not the masks"
 
 
 @dataclass(frozen=True)
-class TrainTransform:
+class TrainAugmentation:
     """(image bytes, target bytes, rng) -> the columns of `maskrcnn.COLUMNS` before `sample_id`.
 
     Photometric distortion, expansion (the image in a larger empty region, so its objects become smaller), resize and
     mirroring. Instances are padded to `max_instances` slots: boxes, labels and masks are 0 where `gt_valid` is False.
 
     Attributes:
-        recipe: of the input; every image goes on the canvas of a landscape one.
+        preprocess: of the input; every image goes on the canvas of a landscape one.
         num_classes: K that the targets must have.
         max_instances: G; images with more keep their largest, objects before crowds.
         mask_side: M of the mask crops.
@@ -143,7 +81,7 @@ class TrainTransform:
         dropped: what was left out.
     """
 
-    recipe: InputRecipe
+    preprocess: Preprocess
     num_classes: int
     max_instances: int = 128
     mask_side: int = 112
@@ -163,8 +101,8 @@ class TrainTransform:
         left = placement.left
         if placement.flip:
             pixels, left = image_ops.mirrored(pixels), placement.region[1] - left - placement.size[1]
-        canvas = self.recipe.canvas((1, 1))
-        return (self.recipe.place(pixels, canvas, top=placement.top, left=left),
+        canvas = self.preprocess.canvas((1, 1))
+        return (self.preprocess.place(pixels, canvas, top=placement.top, left=left),
                 np.array(placement.region, np.float32), *self.truth(target, placement))
 
     def _check(self, image: np.ndarray, target: Target) -> None:
@@ -188,8 +126,8 @@ class TrainTransform:
 
     def _fitted(self, size: tuple[int, int]) -> tuple[int, int]:
         """As at inference, but portrait images go on the landscape canvas: batches have one shape."""
-        height, width = self.recipe.fitted(size)
-        canvas = self.recipe.canvas((1, 1))
+        height, width = self.preprocess.fitted(size)
+        canvas = self.preprocess.canvas((1, 1))
         factor = min(canvas[0] / height, canvas[1] / width, 1.0)
         return max(round(height * factor), 1), max(round(width * factor), 1)
 

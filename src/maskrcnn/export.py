@@ -10,7 +10,7 @@ import mindspore.nn as nn
 from src.exporting.preprocess_spec import DECODE, tensor
 from src.maskrcnn.config import MaskRCNNConfig
 from src.maskrcnn.network import MaskRCNN
-from src.maskrcnn.recipe import InputRecipe
+from src.maskrcnn.preprocess import Preprocess
 from src.maskrcnn.splits import category_ids
 
 log = logging.getLogger(__name__)
@@ -28,14 +28,14 @@ class Detector(nn.Cell):
         return boxes, labels, scores.astype(self.dtype), valid, masks.astype(self.dtype)
 
 
-def preprocess(config: MaskRCNNConfig, recipe: InputRecipe) -> dict[str, Any]:
-    """See `src/exporting/preprocess_spec.py`. `recipe` has one canvas for all images."""
+def preprocess_spec(config: MaskRCNNConfig, preprocess: Preprocess) -> dict[str, Any]:
+    """See `src/exporting/preprocess_spec.py`. `preprocess` has one canvas for all images."""
     c, batch = config, config.exported_batch
     side, detections = 2 * c.roi_layer.mask_out_size, c.test_max_per_img
     padding = "black_before_normalisation" if c.pad_before_normalise else "zero_after_normalisation"
     return {
         "task": "instance", "class_names": list(c.names), "category_ids": category_ids(c),
-        "inputs": [tensor("image", (batch, 3, *recipe.canvas((1, 1))), "float32",
+        "inputs": [tensor("image", (batch, 3, *preprocess.canvas((1, 1))), "float32",
                           "normalised image, top left on the canvas", layout="NCHW"),
                    tensor("image_size", (batch, 2), "float32", "height and width of what of the input is image")],
         "outputs": [
@@ -46,7 +46,7 @@ def preprocess(config: MaskRCNNConfig, recipe: InputRecipe) -> dict[str, Any]:
             tensor("valid", (batch, detections), "bool", "which slots hold a detection"),
             tensor("masks", (batch, detections, side, side), c.precision, "probabilities in the frame of the box")],
         "decode": {"colour_order": c.colour_order, **DECODE},
-        "resize": {"rule": "canvas" if c.keep_ratio else "stretch", "size": list(recipe.size),
+        "resize": {"rule": "canvas" if c.keep_ratio else "stretch", "size": list(preprocess.size),
                    "rounding": c.resize_rounding, "interpolation": "bilinear"},
         "pad": {"position": "bottom_right", "value": padding},
         "normalise": {"mean": list(c.image_mean), "std": list(c.image_std), "in_model": False},

@@ -35,14 +35,14 @@ class Labels(nn.Cell):
         return self.best(self.network(image))
 
 
-def serving_cell(config: DeepLabV3Config, network: DeepLabV3) -> nn.Cell:
+def export_cell(config: DeepLabV3Config, network: DeepLabV3) -> nn.Cell:
     """The cell that export freezes."""
     if config.output == "labels":
         return Labels(network)
     return Scores(network, getattr(ms, config.precision))
 
 
-def preprocess(config: DeepLabV3Config) -> dict[str, Any]:
+def preprocess_spec(config: DeepLabV3Config) -> dict[str, Any]:
     """See `src/exporting/preprocess_spec.py`."""
     c, batch, side = config, config.exported_batch, config.exported_side
     if c.output == "labels":

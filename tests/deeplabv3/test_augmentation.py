@@ -3,15 +3,16 @@ import numpy as np
 import pytest
 
 from src.contract import InputError
-from src.deeplabv3.recipe import InputRecipe, TrainTransform
+from src.deeplabv3.augmentation import TrainAugmentation
+from src.deeplabv3.preprocess import Preprocess
 from tests.tiny_seg import image, png
 
 MEAN, STD = (123.0, 116.0, 103.0), (58.0, 57.0, 55.0)
 
 
-def transform(**values) -> TrainTransform:
-    recipe = InputRecipe(values.pop("colour_order", "RGB"), MEAN, STD)
-    return TrainTransform(recipe, **{"crop_size": 24, "min_scale": 1.0, "max_scale": 1.0, "num_classes": 255,
+def augmentation(**values) -> TrainAugmentation:
+    preprocess = Preprocess(values.pop("colour_order", "RGB"), MEAN, STD)
+    return TrainAugmentation(preprocess, **{"crop_size": 24, "min_scale": 1.0, "max_scale": 1.0, "num_classes": 255,
                                      "ignore_label": 255} | values)
 
 
@@ -45,7 +46,7 @@ def published(pixels, label, crop, rng, scales) -> tuple[np.ndarray, np.ndarray]
 def test_it_is_the_published_augmentation(height, width, seed):
     pixels, label = image(seed, height, width), image(seed + 9, height, width)[..., 0] % 200
     scales = (1.0, 2.0)
-    ours = transform(min_scale=1.0, max_scale=2.0)(png(pixels), png(label), np.random.default_rng(seed))
+    ours = augmentation(min_scale=1.0, max_scale=2.0)(png(pixels), png(label), np.random.default_rng(seed))
     theirs = published(pixels, label, 24, np.random.default_rng(seed), scales)
     np.testing.assert_allclose(ours[0], theirs[0], atol=1e-6)
     np.testing.assert_array_equal(ours[1], theirs[1])
@@ -56,7 +57,8 @@ def test_it_is_the_published_augmentation(height, width, seed):
 @pytest.mark.parametrize("seed", range(6))
 def test_image_and_label_stay_aligned_through_scale_crop_and_flip(seed):
     pixels, label = aligned(30, 20)
-    x, y = transform(min_scale=0.5, max_scale=2.0, crop_size=16)(png(pixels), png(label), np.random.default_rng(seed))
+    x, y = augmentation(min_scale=0.5, max_scale=2.0, crop_size=16)(png(pixels), png(label),
+                                                                    np.random.default_rng(seed))
     red = x[0] * STD[0] + MEAN[0]
     inside = y != 255
     assert inside.any() and np.abs(red - y)[inside].max() < 12  # two rows and columns of interpolation at most
@@ -65,19 +67,19 @@ def test_image_and_label_stay_aligned_through_scale_crop_and_flip(seed):
 
 def test_half_of_the_samples_are_mirrored_and_scales_are_spread():
     pixels, label = aligned(24, 24)
-    ramps = [transform()(png(pixels), png(label), np.random.default_rng(s))[1][0] for s in range(200)]
+    ramps = [augmentation()(png(pixels), png(label), np.random.default_rng(s))[1][0] for s in range(200)]
     assert 80 < sum(row[0] > row[-1] for row in ramps) < 120
 
 
 def test_bgr_weights_get_bgr_with_their_own_mean():
     pixels = np.full((24, 24, 3), (10, 20, 30), np.uint8)
-    x, _ = transform(colour_order="BGR")(png(pixels), png(pixels[..., 0]), np.random.default_rng(0))
+    x, _ = augmentation(colour_order="BGR")(png(pixels), png(pixels[..., 0]), np.random.default_rng(0))
     np.testing.assert_allclose(x[:, 3, 3], [(30 - 123) / 58, (20 - 116) / 57, (10 - 103) / 55], rtol=1e-6)
 
 
 def test_serving_fits_the_long_side_and_pads_at_the_bottom_and_right():
-    recipe = InputRecipe("RGB", (0, 0, 0), (1, 1, 1))
-    x, size = recipe.fit(np.full((10, 20, 3), 7, np.uint8), 40)
+    preprocess = Preprocess("RGB", (0, 0, 0), (1, 1, 1))
+    x, size = preprocess.fit(np.full((10, 20, 3), 7, np.uint8), 40)
     assert (x.shape, size) == ((3, 40, 40), (20, 40))
     assert (x[:, :20] == 7).all() and (x[:, 20:] == 0).all()
 
@@ -85,7 +87,7 @@ def test_serving_fits_the_long_side_and_pads_at_the_bottom_and_right():
 def test_wrong_labels_are_named():
     pixels = image(0, 30, 20)
     with pytest.raises(InputError, match="image is 30x20 .*, its label 20x30"):
-        transform()(png(pixels), png(np.zeros((20, 30), np.uint8)), np.random.default_rng(0))
+        augmentation()(png(pixels), png(np.zeros((20, 30), np.uint8)), np.random.default_rng(0))
     with pytest.raises(InputError, match="values 21, but classes are 0..20 and 255 is ignored"):
-        transform(num_classes=21)(png(pixels), png(np.full((30, 20), 21, np.uint8)), np.random.default_rng(0))
-    transform(num_classes=21)(png(pixels), png(np.full((30, 20), 255, np.uint8)), np.random.default_rng(0))
+        augmentation(num_classes=21)(png(pixels), png(np.full((30, 20), 21, np.uint8)), np.random.default_rng(0))
+    augmentation(num_classes=21)(png(pixels), png(np.full((30, 20), 255, np.uint8)), np.random.default_rng(0))

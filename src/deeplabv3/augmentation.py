@@ -1,4 +1,4 @@
-"""From bytes to network input: the training augmentation and the deterministic input of evaluation and serving."""
+"""The training augmentation: from the bytes of a record to the columns of a training batch."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -7,31 +7,11 @@ import numpy as np
 
 from src.data import image_ops
 from src.data.semantic.voc import decode_pair
+from src.deeplabv3.preprocess import Preprocess
 
 
 @dataclass(frozen=True)
-class InputRecipe:
-    """How an image becomes the network's input. `mean` and `std` are in `colour_order`, on the 0..255 scale."""
-
-    colour_order: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def normalise(self, image: np.ndarray, canvas: tuple[int, int], left: int = 0) -> np.ndarray:
-        """(h, w, 3) uint8 RGB -> (3, *canvas) float32, the image at the top from column `left` on, zeros elsewhere."""
-        return image_ops.normalise(image, self.mean, self.std, canvas, colour_order=self.colour_order, left=left)
-
-    def fit(self, image: np.ndarray, long_side: int) -> tuple[np.ndarray, tuple[int, int]]:
-        """Scale an RGB image's long side to `long_side` (bilinear) and put it on a square canvas of that side.
-
-        Returns the (3, long_side, long_side) float32 input and the (H, W) of the image on it.
-        """
-        size = image_ops.fit_long_side(image.shape[:2], long_side)
-        return self.normalise(image_ops.resize(image, size, "bilinear"), (long_side, long_side)), size
-
-
-@dataclass(frozen=True)
-class TrainTransform:
+class TrainAugmentation:
     """Random scale, pad, crop and flip: (image bytes, label bytes, rng) -> image (3, S, S) float32, label (S, S) int32.
 
     The image is scaled by a factor uniform in [min_scale, max_scale] (bicubic; nearest for the label), a window of
@@ -40,7 +20,7 @@ class TrainTransform:
     it normalises the window alone.
     """
 
-    recipe: InputRecipe
+    preprocess: Preprocess
     crop_size: int
     min_scale: float
     max_scale: float
@@ -60,4 +40,4 @@ class TrainTransform:
         if flip:  # mirrors the canvas: what was missing at the right is then missing at the left
             image, label = image_ops.mirrored(image), image_ops.mirrored(label)
             left = self.crop_size - image.shape[1]
-        return self.recipe.normalise(image, crop, left), label.astype(np.int32)
+        return self.preprocess.normalise(image, crop, left), label.astype(np.int32)

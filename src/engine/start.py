@@ -1,0 +1,70 @@
+"""Where a run starts: at its beginning, at the newest checkpoint of its folder, or after another run's epochs."""
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import mindspore as ms
+
+from src.contract import InputError
+from src.engine import checkpoint
+from src.engine.position import Position
+from src.engine.settings import Settings
+from src.engine.train_step import TrainStep
+
+log = logging.getLogger(__name__)
+
+
+def start_position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, settings: Settings, samples: int,
+                   per_epoch: int) -> tuple[Position, Path | None]:
+    """Put the state that a run starts from into `step_cell`: (position, the checkpoint that is resumed or None).
+
+    Args:
+        samples: of the training data.
+        per_epoch: steps of an epoch.
+
+    Raises:
+        InputError: other data or settings than the checkpoint's, or a run so short that no update would be done.
+    """
+    position = Position(per_epoch, per_epoch * settings.epochs)
+    if position.total_steps < settings.accumulate_steps:
+        raise InputError(f"--accumulate_steps={settings.accumulate_steps}: the run has {position.total_steps} steps in "
+                         f"all, so that no weight would ever change; give at most {position.total_steps}, or more "
+                         "--epochs")
+    found = folder.newest() if settings.resume else None
+    if found is None:
+        if settings.resume:
+            log.info("--resume: %s has no checkpoint yet, starting from the beginning", folder.folder)
+        return (_after_epochs(settings, step_cell, per_epoch) if settings.start_epoch else position), None
+    path, values, metadata = found
+    checkpoint.restore(step_cell, values, path)
+    before = metadata["steps_per_epoch"], metadata.get("samples", samples)
+    if before != (per_epoch, samples):
+        raise InputError(f"{path}: was trained on {before[1]} samples with {before[0]} steps an epoch, now there are "
+                         f"{samples} with {per_epoch}; resume with the same data, --batch_size and number of processes")
+    _check_settings(settings, metadata["config"], path)
+    log.info("resuming from %s (step %d of %d)", path, metadata["step"], position.total_steps)
+    return Position(per_epoch, position.total_steps, metadata["step"]), path
+
+
+def _check_settings(settings: Settings, before: dict, path: Path) -> None:
+    """Refuse to go on with settings that would make another run of it."""
+    now = settings.model_dump(mode="json")
+    changed = [f"{k}={now[k]} (was {before[k]})" for k in before
+               if k in now and now[k] != before[k] and k not in settings.free_to_change]
+    if changed:
+        raise InputError(f"{path}: the run has other settings: {', '.join(changed)}. Resume with those of config.yaml "
+                         "beside the checkpoint; to train on in another way, start a new run with --pretrained")
+
+
+def _after_epochs(settings: Settings, step_cell: TrainStep, per_epoch: int) -> Position:
+    """Put the whole state of the checkpoint `pretrained` in place, as if it ended epoch `start_epoch` of this run."""
+    epoch, path = settings.start_epoch, Path(settings.pretrained)
+    if epoch >= settings.epochs or not settings.pretrained:
+        raise InputError(f"pretrain_epoch_size={epoch}: needs --pre_trained=CHECKPOINT, and less than the "
+                         f"{settings.epochs} epochs of the run")
+    checkpoint.restore(step_cell, checkpoint.load(path)[0], path)
+    done = epoch * per_epoch // settings.accumulate_steps
+    step_cell.optimizer.global_step.set_data(ms.Tensor([done], ms.int32))
+    log.info("going on from %s as after epoch %d, with its optimizer", path, epoch)
+    return Position(per_epoch, per_epoch * settings.epochs, epoch * per_epoch)
