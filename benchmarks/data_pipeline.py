@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from benchmarks import interleave  # noqa: E402
+from benchmarks import interleave
 
 BATCH, BATCHES, CROP, WORKERS = 16, 48, 513, 2  # more batches a round than either side keeps ready
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from benchmarks import torchvision_peer  # noqa: E402
+from benchmarks import torchvision_peer
 
 BATCH, SIDE, CLASSES = 2, 321, 21
 

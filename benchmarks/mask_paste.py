@@ -20,7 +20,7 @@ from pycocotools import mask as coco_mask
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from src.maskrcnn.paste import to_instances  # noqa: E402
+from src.maskrcnn.paste import to_instances
 
 SIZE, SIDE, COUNT = (480, 640), 28, 100
 

@@ -24,7 +24,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from benchmarks import torchvision_peer  # noqa: E402
+from benchmarks import torchvision_peer
 
 BATCH, HEIGHT, WIDTH, CLASSES, OBJECTS, SLOTS, CROP = 2, 384, 640, 91, 3, 128, 112
 ROIS, POSITIVE_IOU, LEARNING_RATE = 512, 0.1, 1e-4

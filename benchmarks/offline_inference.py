@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from benchmarks import interleave  # noqa: E402
+from benchmarks import interleave
 
 THREADS = 2
 PROGRAMS = {"C++": "", "ONNX Runtime": ".onnx", "OpenVINO": ".onnx", "MindSpore": ".mindir"}

@@ -53,7 +53,8 @@ def first_step(folder: Path, weights: Path, *flags: str) -> tuple[dict, dict[str
         cwd=folder, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     line, *others = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    assert line["kind"] == "train" and not others
+    assert line["kind"] == "train"
+    assert not others
     checkpoint, = run.glob("*-1_1.ckpt")
     return line, read_weights(checkpoint).tensors, done.stdout
 

@@ -41,13 +41,13 @@ def test_published_command_line():
     assert (config.pretrained, config.save_steps, config.freeze_bn) == ("/p/r.ckpt", 1500, False)
 
 
-@pytest.mark.parametrize("flag, key", [("train_epochs", "epochs"), ("epoch_size", "epochs"), ("epochs", "epochs")])
+@pytest.mark.parametrize(("flag", "key"), [("train_epochs", "epochs"), ("epoch_size", "epochs"), ("epochs", "epochs")])
 def test_both_spellings_of_a_key_are_one(flag, key):
     assert getattr(train(f"--{flag}=7"), key) == 7
     assert getattr(train(f"--{flag}", "7"), key) == 7
 
 
-@pytest.mark.parametrize("flag, key", [
+@pytest.mark.parametrize(("flag", "key"), [
     ("ckpt_pre_trained", "pretrained"), ("pre_trained", "pretrained"), ("train_dir", "output_dir"),
     ("save_checkpoint_path", "output_dir"), ("mindrecord_dir", "data_file")])
 def test_aliases_of_paths(flag, key):
@@ -59,7 +59,7 @@ def test_aliases_of_the_checkpoint(flag):
     assert evaluate(f"--{flag}=x.ckpt").checkpoint == "x.ckpt"
 
 
-@pytest.mark.parametrize("words, expected", [
+@pytest.mark.parametrize(("words", "expected"), [
     (["--scales=0.5", "--scales=0.75", "--scales=1.0", "--scales=1.25", "--scales=1.75"], (0.5, 0.75, 1, 1.25, 1.75)),
     (["--scales=0.5,0.75"], (0.5, 0.75)), (["--scales=[0.5, 0.75]"], (0.5, 0.75)), (["--scales=(0.5, 2)"], (0.5, 2)),
     (["--scales", "1.5"], (1.5,)), ([], (1.0,))])
@@ -67,7 +67,7 @@ def test_every_repeated_scale_counts(words, expected):
     assert evaluate(*words).scales == expected
 
 
-@pytest.mark.parametrize("words, expected", [
+@pytest.mark.parametrize(("words", "expected"), [
     (["--flip"], True), (["--flip=True"], True), (["--flip=true"], True), (["--flip", "--batch_size=1"], True),
     (["--flip=1"], True), (["--flip=False"], False), (["--flip=no"], False), ([], False)])
 def test_truth_values_bare_and_written(words, expected):
@@ -76,7 +76,10 @@ def test_truth_values_bare_and_written(words, expected):
 
 def test_the_other_bare_flags():
     config = train("--is_distributed", "--filter_weight", "--freeze_bn", "--resume")
-    assert config.is_distributed and config.filter_weight and config.freeze_bn and config.resume
+    assert config.is_distributed
+    assert config.filter_weight
+    assert config.freeze_bn
+    assert config.resume
     assert train("--run_distribute=True").is_distributed
 
 
@@ -98,7 +101,7 @@ def test_a_word_without_dashes_is_explained(capsys):
     assert "unexpected word 'batch_size=3'; flags are written --name=value" in refused(capsys, "batch_size=3")
 
 
-@pytest.mark.parametrize("words, message", [
+@pytest.mark.parametrize(("words", "message"), [
     (["--batch_size=two"], "--batch_size='two': input should be a valid integer"),
     (["--batch_size=0"], "--batch_size='0': input should be greater than or equal to 1"),
     (["--batch_size=1.5"], "--batch_size='1.5': input should be a valid integer"),
@@ -128,7 +131,8 @@ def test_every_wrong_value_is_listed_at_once():
 
 
 def test_names_of_classes_tell_their_number():
-    assert train("--class_names=a,b,c").num_classes == 3 and train().num_classes == 21
+    assert train("--class_names=a,b,c").num_classes == 3
+    assert train().num_classes == 21
 
 
 def test_a_wrong_entry_of_a_list_is_the_only_complaint():
@@ -149,7 +153,7 @@ def test_flags_win_over_the_preset_and_the_preset_over_defaults(tmp_path):
     assert (config.batch_size, config.epochs, config.scales, config.momentum) == (4, 6, (0.5, 1.0), 0.9)
 
 
-@pytest.mark.parametrize("text, message", [
+@pytest.mark.parametrize(("text", "message"), [
     ("epochs: 3\nbatchsize: 4\n", "mine.yaml:2: unknown key 'batchsize'; did you mean batch_size?"),
     ("epochs: 3\n\n# more\ntrain_epochs: 4\n", "mine.yaml:4: key 'epochs' is given twice (first at "),
     ("epochs: 3\nbatch_size: many\n", "mine.yaml:2 batch_size='many': input should be a valid integer"),
@@ -195,7 +199,7 @@ class Derived(Config):
     kind: Literal["a", "b"] = option("a", "of two")
 
 
-@pytest.mark.parametrize("words, said", [
+@pytest.mark.parametrize(("words", "said"), [
     (["--size=4", "--double=8"], ""), (["--size=4", "--shape=[4, 1]"], ""),
     (["--size=4", "--double=6"], "--double=6 has no effect: it follows from the other keys and is 8"),
     (["--fast_mode=True"], "--fast_mode: has no effect: nothing is slow")])
@@ -209,7 +213,9 @@ def test_a_derived_key_in_a_preset_is_named_with_its_line(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         config = parse(Derived, [preset(tmp_path, "size: 5\nshape: [5, 2]\n")], program="x", groups=("train",),
                        presets=tmp_path)
-    assert config.size == 5 and "mine.yaml:2 shape=[5, 2] has no effect" in caplog.text and "is (5, 1)" in caplog.text
+    assert config.size == 5
+    assert "mine.yaml:2 shape=[5, 2] has no effect" in caplog.text
+    assert "is (5, 1)" in caplog.text
 
 
 # --- weights decide what the user does not ----------------------------------------------------------------------------
@@ -228,7 +234,7 @@ def test_conventions_are_what_json_can_hold():
 # --- processes --------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("program", ["train.py", "eval.py"])
-@pytest.mark.parametrize("words, status, said", [
+@pytest.mark.parametrize(("words", "status", "said"), [
     (["--help"], 0, "--data_root"), (["--bathc_size=2"], 2, "did you mean --batch_size?"),
     (["--batch_size=no"], 2, "error: --batch_size='no'"), (["--print_config", "--crop_size=65"], 0, "crop_size: 65")])
 def test_answers_come_without_mindspore_in_less_than_a_second(program, words, status, said):
@@ -236,6 +242,8 @@ def test_answers_come_without_mindspore_in_less_than_a_second(program, words, st
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-X", "importtime", program, *words], capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.returncode == status and said in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr and "mindspore" not in done.stderr
+    assert done.returncode == status
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert "mindspore" not in done.stderr
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1

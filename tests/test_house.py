@@ -45,7 +45,7 @@ def imports(path: Path) -> set[str]:
 
 def room(module: str) -> str:
     """The part of the house a module of ours belongs to: "engine" for src.engine.loop, "tasks" for src.tasks."""
-    return (module.split(".") + [""])[1]
+    return ([*module.split("."), ""])[1]
 
 
 def allowed(own: str, other: str) -> bool:
@@ -63,7 +63,7 @@ def test_imports_run_one_way(path):
     assert {module for module in ours if not allowed(own, room(module))} == set()
 
 
-@pytest.mark.parametrize("own, other, expected", [
+@pytest.mark.parametrize(("own", "other", "expected"), [
     ("deeplabv3", "maskrcnn", False), ("maskrcnn", "deeplabv3", False), ("engine", "deeplabv3", False),
     ("data", "tasks", False), ("contract", "config", False), ("config", "contract", True), ("engine", "data", True),
     ("tools", "tasks", True), ("layers", "tools", False), ("deeplabv3", "engine", True), ("data", "layers", True),
@@ -126,7 +126,8 @@ def test_every_tool_starts_from_any_folder(path, tmp_path):
     assert ran.returncode == 0, ran.stderr
     assert "usage:" in ran.stdout
     wrong = subprocess.run([sys.executable, path, "--no_such_flag=1"], cwd=tmp_path, capture_output=True, text=True)
-    assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
+    assert wrong.returncode == 2
+    assert "Traceback" not in wrong.stderr
     assert list(tmp_path.iterdir()) == []
 
 

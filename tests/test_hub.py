@@ -10,13 +10,14 @@ def parameters(name, **settings):
 
 def test_each_published_name_builds_its_network():
     s16 = parameters("deeplab_v3_s16", num_classes=5, backbone="resnet18")
-    assert s16["classifier.weight"][0] == 5 and parameters("deeplab_v3_s8", num_classes=5, backbone="resnet18") == s16
+    assert s16["classifier.weight"][0] == 5
+    assert parameters("deeplab_v3_s8", num_classes=5, backbone="resnet18") == s16
     small = {"num_classes": 3, "backbone": "resnet18", "fpn_out_channels": 16, "rcnn_fc_out_channels": 16}
     assert parameters("mask_rcnn_r50", **small) == parameters("maskrcnn", **small)
     assert create_network("deeplab_v3_s16", backbone="resnet18").training is False
 
 
-@pytest.mark.parametrize("name, classifier, classes", [
+@pytest.mark.parametrize(("name", "classifier", "classes"), [
     ("mask_rcnn_r50", "box_head.cls.weight", 81), ("maskrcnn", "box_head.cls.weight", 81),
     ("deeplab_v3_s8", "classifier.weight", 21)])
 def test_without_further_settings_the_classes_are_those_of_the_published_models(name, classifier, classes):
@@ -35,7 +36,8 @@ def test_with_a_checkpoint_it_is_the_network_of_its_weights(tmp_path):
     restored = create_network("maskrcnn", checkpoint=str(tmp_path / "a.ckpt"))
     assert restored.training is False
     wanted, found = ({p.name: p.asnumpy() for p in n.get_parameters()} for n in (network, restored))
-    assert wanted.keys() == found.keys() and all((wanted[key] == found[key]).all() for key in wanted)
+    assert wanted.keys() == found.keys()
+    assert all((wanted[key] == found[key]).all() for key in wanted)
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():

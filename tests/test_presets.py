@@ -32,8 +32,10 @@ def test_every_preset_loads_by_name_and_explains_itself(path):
 def test_recipes_drop_as_many_features_as_the_published_networks(name):
     settings = load(f"--config={name}")
     assert settings.dropout == 0.7
-    assert settings.freeze_bn is False and settings.norm == "batch"
-    assert settings.backbone == "resnet101" and settings.aspp_rates == (6, 12, 18)
+    assert settings.freeze_bn is False
+    assert settings.norm == "batch"
+    assert settings.backbone == "resnet101"
+    assert settings.aspp_rates == (6, 12, 18)
     assert settings.loss_scale == (2048 if name.startswith("s8") else 3072)
     assert "colour_order" not in settings.model_fields_set  # the pretrained weights say it
 
@@ -42,7 +44,7 @@ def test_without_a_recipe_the_usual_share_is_dropped():
     assert load().dropout == 0.1
 
 
-@pytest.mark.parametrize("name, model, batch_size, scales, flip", [
+@pytest.mark.parametrize(("name", "model", "batch_size", "scales", "flip"), [
     ("eval_s16", "deeplab_v3_s16", 32, (1.0,), False), ("eval_s8", "deeplab_v3_s8", 16, (1.0,), False),
     ("eval_s8_multiscale", "deeplab_v3_s8", 16, SCALES, False),
     ("eval_s8_multiscale_flip", "deeplab_v3_s8", 16, SCALES, True)])

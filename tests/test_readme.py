@@ -64,6 +64,7 @@ def test_the_commands_of_the_readme():
     if not README.is_file():
         pytest.skip("there is no README.md")
     found = commands(README.read_text(encoding="utf-8"))
-    assert ["bash", "scripts/quickstart.sh"] in found and ["bash", "scripts/run_tests.sh"] in found
+    assert ["bash", "scripts/quickstart.sh"] in found
+    assert ["bash", "scripts/run_tests.sh"] in found
     for words in found:
         check(words)

@@ -165,7 +165,7 @@ def test_lines_are_those_of_the_documentation(shared, line):
     assert line.strip() in (shared / "spec/deeplabv3.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("line, values", TRAINING.items(), ids=["standalone", "cpu", "s16_r1", "s8_r1", "s8_r2"])
+@pytest.mark.parametrize(("line", "values"), TRAINING.items(), ids=["standalone", "cpu", "s16_r1", "s8_r1", "s8_r2"])
 def test_training_lines_mean_what_they_say(line, values):
     settings = parse(line)
     assert {name: getattr(settings, name) for name in values} == values
@@ -185,7 +185,7 @@ def test_the_defaults_are_those_of_the_table():
     assert {name: getattr(settings, name) for name in TABLE} == TABLE
 
 
-@pytest.mark.parametrize("line, preset", PRESETS.items(), ids=PRESETS.values())
+@pytest.mark.parametrize(("line", "preset"), PRESETS.items(), ids=PRESETS.values())
 def test_presets_are_the_documented_lines(line, preset):
     """But for paths and ranks, which launch scripts give, and dropout, which no line names."""
     documented = parse(line).model_dump()
@@ -195,7 +195,7 @@ def test_presets_are_the_documented_lines(line, preset):
         {"is_distributed"} if "--is_distributed" in line else set())
 
 
-@pytest.mark.parametrize("flag, value", [("--filter_weight", True), ("--filter_weight=True", True),
+@pytest.mark.parametrize(("flag", "value"), [("--filter_weight", True), ("--filter_weight=True", True),
                                          ("--filter_weight=False", False), ("--freeze_bn=true", True)])
 def test_switches_work_bare_and_with_a_value(flag, value):
     settings = tasks.parse_settings([flag], program="train.py", groups=("train",))
@@ -208,7 +208,7 @@ def test_documented_scripts_are_there_and_can_be_run(name):
     assert path.stat().st_mode & 0o111 == 0o111
 
 
-@pytest.mark.parametrize("tool, flags", [
+@pytest.mark.parametrize(("tool", "flags"), [
     ("get_dataset_lst.py", ["--data_root"]),
     ("build_seg_data.py", ["--data_root", "--data_lst", "--dst_path", "--num_shards", "--shuffle"])])
 def test_documented_tools_have_their_flags(tool, flags):

@@ -70,7 +70,8 @@ def test_standalone_training(shell, pretrained, tmp_path):
     found = printed(tmp_path / "train/log")
     assert (found["model"], found["coco_root"], found["epochs"]) == ("mask_rcnn_r50", "/data/coco", 3)
     assert found["pretrained"] == ("resnet50.ckpt" if pretrained else "")
-    assert found["output_dir"] == "train/checkpoint" and found["device_target"] == "CPU"
+    assert found["output_dir"] == "train/checkpoint"
+    assert found["device_target"] == "CPU"
     assert ("from random weights" in ran.stdout) is not pretrained
 
 
@@ -84,24 +85,29 @@ def test_evaluation(shell, tmp_path):
         assert ran.returncode == 0, ran.stderr
         found = printed(tmp_path / folder / "eval_log")
         assert (found["ann_file"], found["checkpoint"]) == ("instances_val2017.json", "mask_rcnn-12_7393.ckpt")
-        assert found["model"] == "mask_rcnn_r50" and found["result_path"] == f"{folder}/metrics.json"
+        assert found["model"] == "mask_rcnn_r50"
+        assert found["result_path"] == f"{folder}/metrics.json"
 
 
-@pytest.mark.parametrize("script, words, message", [
+@pytest.mark.parametrize(("script", "words", "message"), [
     ("run_standalone_train.sh", [], "training data is missing: --coco_root=DIR"),
     ("run_standalone_train.sh", ["absent.ckpt", "--coco_root=x"], "'absent.ckpt' is no file"),
     ("run_eval.sh", [], "expected VALIDATION_JSON CHECKPOINT_PATH"),
     ("run_eval.sh", ["absent.json", "absent.ckpt"], "'absent.json' is no file")])
 def test_what_is_missing_is_said(script, words, message, tmp_path):
     ran = start("sh", script, *words, cwd=tmp_path)
-    assert ran.returncode == 2 and message in ran.stderr and script in ran.stderr
+    assert ran.returncode == 2
+    assert message in ran.stderr
+    assert script in ran.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("script", ["run_standalone_train.sh", "run_eval.sh"])
 def test_help_shows_how_a_script_is_called(script, tmp_path):
     ran = start("sh", script, "--help", cwd=tmp_path)
-    assert ran.returncode == 0 and ran.stdout.count(script) >= 1 and "Environment" in ran.stdout
+    assert ran.returncode == 0
+    assert ran.stdout.count(script) >= 1
+    assert "Environment" in ran.stdout
 
 
 def parsed(*flags: str, program: str = "train.py") -> MaskRCNNConfig:

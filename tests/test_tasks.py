@@ -24,4 +24,5 @@ def test_all_that_a_network_is_built_from_comes_with_its_weights(model, monkeypa
     tasks.create(config).network()
     monkeypatch.undo()
     keys = read & set(cls.model_fields)
-    assert len(keys) > 10 and keys - {*cls.network_keys} <= TRAINING | {"model"}
+    assert len(keys) > 10
+    assert keys - {*cls.network_keys} <= TRAINING | {"model"}

@@ -20,7 +20,7 @@ class _OrderedRows:
 
     def __len__(self) -> int:
         plan = self.plan
-        steps = order.steps_per_epoch(len(self.dataset), plan["batch_size"], plan["world"])
+        steps = order.steps_per_epoch(len(self.dataset), plan["batch_size"], plan["world_size"])
         return max(steps * plan["epochs"] - self.start_step, 0) * plan["batch_size"]
 
     def __iter__(self) -> Iterator[tuple]:
@@ -31,8 +31,7 @@ class _OrderedRows:
 
 
 def training_batches(dataset: Dataset, *, augmentation: Callable, columns: Sequence[str], batch_size: int,
-                     workers: int = 2,
-                     start_step: int = 0, **plan: int) -> ds.Dataset:
+                     workers: int = 2, start_step: int = 0, **plan: int) -> ds.Dataset:
     """Return the batches of a whole run (of one rank), from batch `start_step` on, as one MindSpore dataset.
 
     Args:
@@ -46,10 +45,10 @@ def training_batches(dataset: Dataset, *, augmentation: Callable, columns: Seque
     Raises:
         InputError: fewer samples than one batch of every rank.
     """
-    plan = {"world": 1, "rank": 0, "batch_size": batch_size} | plan
-    if order.steps_per_epoch(len(dataset), batch_size, plan["world"]) == 0:
+    plan = {"world_size": 1, "rank": 0, "batch_size": batch_size} | plan
+    if order.steps_per_epoch(len(dataset), batch_size, plan["world_size"]) == 0:
         raise InputError(f"{dataset.name} has {len(dataset)} samples, fewer than batch_size={batch_size} x "
-                         f"{plan['world']} processes; lower --batch_size")
+                         f"{plan['world_size']} processes; lower --batch_size")
     cv2.setNumThreads(0)  # the workers are the parallelism
     rows = _OrderedRows(dataset, start_step, **plan)
     data = ds.GeneratorDataset(rows, ["image", "target", "place", "sample_id", "epoch"], num_parallel_workers=1,

@@ -29,7 +29,7 @@ class ImagePooling(nn.Cell):
         self.conv = conv2d(in_channels, ASPP_CHANNELS, 1)
         self.bn = norm(ASPP_CHANNELS)
         self.has_running_statistics = hasattr(self.bn, "moving_mean")
-        self.ranks = getattr(self.bn, "world", 1)
+        self.ranks = getattr(self.bn, "world_size", 1)
 
     def construct(self, x):
         x = self.conv(x.mean((2, 3), keep_dims=True))

@@ -1,6 +1,8 @@
 """Batch normalisation with running statistics is a factor and a shift by channel: fold both into the convolution."""
 from __future__ import annotations
 
+import itertools
+
 import mindspore as ms
 import mindspore.nn as nn
 import numpy as np
@@ -20,7 +22,7 @@ def fold_batch_norms(network: nn.Cell) -> int:
     count = 0
     for _, parent in network.cells_and_names():
         children = list(parent.name_cells().items())
-        for (_, conv), (name, norm) in zip(children, children[1:]):
+        for (_, conv), (name, norm) in itertools.pairwise(children):
             if isinstance(conv, nn.Conv2d) and all(hasattr(norm, part) for part in NORMS):
                 _fold(conv, norm)
                 _replace(parent, name, nn.Identity())

@@ -208,7 +208,7 @@ class ControlChannel:
                 messages = [{"kind": "lost", "reason": str(error)}]
             found += [(peer.name, m) for m in messages if m["kind"] != "alive"]
         if self.is_master:
-            for name, message in found:
+            for _name, message in found:
                 if message["kind"] in ("stop", "started"):
                     self.send(**message)
         return found

@@ -25,7 +25,7 @@ def start(model: str, *words, cwd: Path, shell: str = "sh", **variables: str) ->
                           env=environment | {"DEVICE_TYPE": "CPU", "PYTHON": sys.executable} | variables)
 
 
-@pytest.mark.parametrize("model, words, message", [
+@pytest.mark.parametrize(("model", "words", "message"), [
     ("deeplabv3", [], "expected MINDIR_PATH DATA_PATH DATA_ROOT DATA_LIST [DEVICE_ID]"),
     ("deeplabv3", ["m", ".", ".", "l"], "MINDIR_PATH 'm' is no file"),
     ("deeplabv3", ["file", "gone", ".", "l"], "DATA_PATH 'gone' is no folder"),
@@ -38,22 +38,25 @@ def start(model: str, *words, cwd: Path, shell: str = "sh", **variables: str) ->
 def test_what_is_missing_is_named(model, words, message, tmp_path):
     (tmp_path / "file").write_text("x")
     ran = start(model, *words, cwd=tmp_path)
-    assert ran.returncode == 2 and message in ran.stderr
+    assert ran.returncode == 2
+    assert message in ran.stderr
     assert not (tmp_path / "result_Files").exists()
 
 
-@pytest.mark.parametrize("model, task, words, other", [
+@pytest.mark.parametrize(("model", "task", "words", "other"), [
     ("deeplabv3", "instance", ["file", ".", ".", "file"], "maskrcnn"),
     ("maskrcnn", "semantic", ["file", ".", "file"], "deeplabv3")])
 def test_a_model_of_the_other_task_is_refused_before_any_work(model, task, words, other, tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "preprocess.json").write_text(json.dumps({"version": 1, "task": task}, indent=1))
     ran = start(model, *words, cwd=tmp_path)
-    assert ran.returncode == 2 and f"give it to scripts/{other}/run_infer_310.sh" in ran.stderr
+    assert ran.returncode == 2
+    assert f"give it to scripts/{other}/run_infer_310.sh" in ran.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"file", "preprocess.json"}
     (tmp_path / "preprocess.json").unlink()
     nowhere = start(model, *words, cwd=tmp_path, infer_path="/proc/none")
-    assert nowhere.returncode == 2 and "infer_path=/proc/none: cannot be made or written to" in nowhere.stderr
+    assert nowhere.returncode == 2
+    assert "infer_path=/proc/none: cannot be made or written to" in nowhere.stderr
 
 
 def test_file_names_of_a_list_keep_blanks_quotes_and_backslashes(tmp_path):
@@ -76,7 +79,9 @@ def test_deeplab_from_images_to_mean_iou(program, tmp_path):
     ran = start("deeplabv3", *words, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     accuracy = (tmp_path / "acc.log").read_text()
-    assert "mean IoU 0." in accuracy and "3 images" in accuracy and accuracy.startswith("class")
+    assert "mean IoU 0." in accuracy
+    assert "3 images" in accuracy
+    assert accuracy.startswith("class")
     assert "3 images, 0 of them have a result already" in (tmp_path / "infer.log").read_text()
     again = start("deeplabv3", *words, 0, cwd=tmp_path, shell="bash")
     assert again.returncode == 0, again.stderr
@@ -85,7 +90,8 @@ def test_deeplab_from_images_to_mean_iou(program, tmp_path):
     image, result = tmp_path / "data/images/1.jpg", tmp_path / "result_Files/labels/images__1.png"
     image.write_bytes((tmp_path / "data/images/2.jpg").read_bytes())
     other = start("deeplabv3", *words, cwd=tmp_path)
-    assert other.returncode == 2 and "images__1.png: is the result of another image" in other.stdout
+    assert other.returncode == 2
+    assert "images__1.png: is the result of another image" in other.stdout
     image.write_bytes(b"no image")
     result.unlink()
     unreadable = start("deeplabv3", *words, cwd=tmp_path)
@@ -105,7 +111,8 @@ def test_images_are_looked_up_in_both_folders(program, tmp_path):
     assert both.returncode == 0, both.stdout + both.stderr
     assert (tmp_path / "both/acc.log").read_text() == (tmp_path / "alone/acc.log").read_text()
     names = {path.name for path in (tmp_path / "both/result_Files/labels").iterdir()}
-    assert {"images__0.png", "images__2.png"} < names and len(names) == 3
+    assert {"images__0.png", "images__2.png"} < names
+    assert len(names) == 3
 
 
 @pytest.mark.slow

@@ -112,7 +112,7 @@ def test_inputs_of_mask_rcnn(name, program, images, tmp_path):
     compare(program, model, images, tmp_path, lambda i: preprocess.prepare(i)[0], (3, 64, 96))
 
 
-@pytest.mark.parametrize("pad, padding", [("black_before_normalisation", 0), ("mean", np.array(MEAN).round())])
+@pytest.mark.parametrize(("pad", "padding"), [("black_before_normalisation", 0), ("mean", np.array(MEAN).round())])
 def test_bytes_for_a_model_that_normalises_itself(program, tmp_path, pad, padding):
     """uint8 NHWC, as with AIPP: the pixels themselves, padded with what the model's normalisation takes to 0."""
     import onnx
@@ -132,7 +132,8 @@ def test_bytes_for_a_model_that_normalises_itself(program, tmp_path, pad, paddin
     ran = run(program, model, tmp_path / "images", tmp_path / "r", f"--dump_inputs={tmp_path / 'inputs'}")
     assert ran.returncode == 0, ran.stderr
     found = np.fromfile(tmp_path / "inputs/a.bin", np.uint8).reshape(65, 65, 3)
-    assert (found[:, :40] == image[..., ::-1]).all() and (found[:, 40:] == padding).all()
+    assert (found[:, :40] == image[..., ::-1]).all()
+    assert (found[:, 40:] == padding).all()
     labels = cv2.imread(str(tmp_path / "r/labels/a.png"), cv2.IMREAD_UNCHANGED)
     assert (labels == image[..., ::-1].argmax(-1)).all()
     assert json.loads((tmp_path / "r/index.json").read_text())["images"][0]["result"] == "labels/a.png"

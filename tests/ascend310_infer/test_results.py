@@ -49,9 +49,11 @@ def test_label_maps_are_those_of_python(build, request, images, tmp_path):
     for name, size in SIZES.items():
         found = cv2.imread(str(tmp_path / f"r/labels/{name}.png"), cv2.IMREAD_UNCHANGED)
         expected = to_image_frame(scores, image_ops.fit_long_side(size, 65), size).reshape(*size, 21).argmax(-1)
-        assert found.shape == size and found.dtype == np.uint8
+        assert found.shape == size
+        assert found.dtype == np.uint8
         equal, total = equal + (found == expected).sum(), total + found.size
-    assert total > 200_000 and equal >= 0.9999 * total
+    assert total > 200_000
+    assert equal >= 0.9999 * total
     assert len(np.unique(found)) > 5
 
 
@@ -140,13 +142,15 @@ def test_a_restart_goes_on_and_unreadable_images_are_counted(program, images, tm
     (tmp_path / "list.txt").write_bytes("\r\n".join(lines).encode("utf-8-sig"))
     ran = run(program, model, folder, results, f"--image_list={tmp_path / 'list.txt'}")
     assert ran.returncode == 3
-    assert "3 of 5 images have no result" in ran.stderr and "a folder, not an image" in ran.stderr
+    assert "3 of 5 images have no result" in ran.stderr
+    assert "a folder, not an image" in ran.stderr
     index = json.loads((results / "index.json").read_text())
     assert [i["file_name"] for i in index["images"]] == ["sub/landscape.png", "cut.jpg", "gone.jpg", "a folder.png",
                                                          "sub/square.png"]
     assert [i["result"] for i in index["images"]] == ["labels/sub__landscape.png", None, None, None,
                                                       "labels/sub__square.png"]
-    assert "truncated" in index["images"][1]["error"] and index["images_per_second"] > 0
+    assert "truncated" in index["images"][1]["error"]
+    assert index["images_per_second"] > 0
     assert set(index["latency_ms"]) == {"decode", "preprocess", "inference", "write", "total"}
     assert not list(results.rglob(".unfinished*"))
 
@@ -159,12 +163,14 @@ def test_a_restart_goes_on_and_unreadable_images_are_counted(program, images, tm
     (tmp_path / "list.txt").write_text("sub/landscape.png\ncut.jpg\nsub/square.png\n")
     again = (program, model, Path("images"), Path("r"), "--image_list=list.txt")
     ran = run(*again, cwd=tmp_path)
-    assert ran.returncode == 0 and "3 images, 1 of them have a result already" in ran.stdout
+    assert ran.returncode == 0
+    assert "3 images, 1 of them have a result already" in ran.stdout
     assert kept.read_bytes() == b"kept as it is"
     index = json.loads((results / "index.json").read_text())
     assert all(i["result"] for i in index["images"])
     ran = run(*again, cwd=tmp_path)
-    assert ran.returncode == 0 and "3 images, 3 of them have a result already" in ran.stdout
+    assert ran.returncode == 0
+    assert "3 images, 3 of them have a result already" in ran.stdout
     assert json.loads((results / "index.json").read_text()) == index  # speed included
 
 

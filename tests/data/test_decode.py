@@ -60,7 +60,7 @@ def test_palette_label_of_four_bits():
     assert decode_label(data).tolist() == [[0, 1, 2, 15]]
 
 
-@pytest.mark.parametrize("row, width, depth, expected", [
+@pytest.mark.parametrize(("row", "width", "depth", "expected"), [
     (bytes([0b01100000]), 3, 1, [0, 1, 1]),
     (bytes([0b00011011]), 4, 2, [0, 1, 2, 3]),
     (bytes([0x01, 0x2F]), 4, 4, [0, 1, 2, 15]),
@@ -73,7 +73,7 @@ def test_sixteen_bit_label_with_small_values():
     assert decode_label(png(INDICES.astype(np.uint16))).tolist() == INDICES.tolist()
 
 
-@pytest.mark.parametrize("data, words", [
+@pytest.mark.parametrize(("data", "words"), [
     (png(np.zeros((2, 2, 3), np.uint8)), "RGB PNG.*get_dataset_lst"),
     (saved(Image.fromarray(np.zeros((2, 2, 4), np.uint8), "RGBA"), "PNG"), "RGBA PNG"),
     (saved(Image.fromarray(np.zeros((2, 2, 2), np.uint8), "LA"), "PNG"), "gray . alpha PNG"),
@@ -103,7 +103,7 @@ def test_truncated_jpeg_is_refused_wherever_it_was_cut(left, progressive):
             decode(cut)
 
 
-@pytest.mark.parametrize("data, words", [
+@pytest.mark.parametrize(("data", "words"), [
     (b"", "is empty"),
     (b"<html>", "not an image.*<html>"),
     (png(image(0))[:-30], "truncated PNG"),

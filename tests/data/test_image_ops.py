@@ -19,7 +19,7 @@ def test_sizes_are_height_and_width():
     assert image_ops.resize(np.zeros((3, 5, 3), np.uint8), (7, 2), "bicubic").shape == (7, 2, 3)
 
 
-@pytest.mark.parametrize("size, expected", [
+@pytest.mark.parametrize(("size", "expected"), [
     ((375, 500), (384, 513)), ((500, 375), (513, 384)), ((513, 513), (513, 513)), ((1, 1000), (1, 513)),
     ((1000, 1), (513, 1)), ((2, 2), (513, 513))])
 def test_long_side_is_fitted_and_the_short_one_rounded_down_but_not_to_nothing(size, expected):
@@ -50,7 +50,8 @@ def test_every_size_is_written_into_the_canvas(size):
 
 def test_mirrored_images_and_labels_are_contiguous():
     out = image_ops.mirrored(np.array([[1, 2, 3]], np.uint8))
-    assert out.tolist() == [[3, 2, 1]] and out.flags["C_CONTIGUOUS"]
+    assert out.tolist() == [[3, 2, 1]]
+    assert out.flags["C_CONTIGUOUS"]
     assert image_ops.mirrored(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)).tolist() == [[[4, 5, 6], [1, 2, 3]]]
 
 

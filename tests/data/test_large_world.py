@@ -47,7 +47,8 @@ def test_an_epoch_of_all_ranks_holds_no_sample_twice_and_leaves_out_less_than_a_
     assert everybody.shape == (EPOCHS, WORLD, SAMPLES // (WORLD * BATCH) * BATCH)  # every rank the same number
     left_out = [set(range(SAMPLES)) - set(epoch.ravel().tolist()) for epoch in everybody]
     for epoch, missing in zip(everybody, left_out):
-        assert epoch.size + len(missing) == SAMPLES and len(missing) < WORLD * BATCH
+        assert epoch.size + len(missing) == SAMPLES
+        assert len(missing) < WORLD * BATCH
     assert left_out[0] != left_out[1] != left_out[2]
 
 

@@ -47,7 +47,7 @@ def test_4096_ranks_share_an_epoch_without_a_sample_twice():
     assert len(set(np.concatenate(parts).tolist())) == 4096 * 4
 
 
-@pytest.mark.parametrize("count, world_size", [(1449, 4096), (1449, 8), (10, 3), (0, 2)])
+@pytest.mark.parametrize(("count", "world_size"), [(1449, 4096), (1449, 8), (10, 3), (0, 2)])
 def test_evaluation_shares_hold_every_sample_once_and_differ_by_one(count, world_size):
     shares = [order.share(count, world_size=world_size, rank=r) for r in range(world_size)]
     assert [i for part in shares for i in part] == list(range(count))

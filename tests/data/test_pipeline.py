@@ -28,7 +28,7 @@ def dataset(tmp_path_factory):
 
 
 def batches(dataset, **options) -> list[tuple[np.ndarray, ...]]:
-    options = {"seed": 1, "epochs": 2, "batch_size": 2, "transform": AUGMENTATION, "columns": COLUMNS} | options
+    options = {"seed": 1, "epochs": 2, "batch_size": 2, "augmentation": AUGMENTATION, "columns": COLUMNS} | options
     return list(training_batches(dataset, **options).create_tuple_iterator(num_epochs=1, output_numpy=True))
 
 

@@ -60,7 +60,7 @@ def recomputed(record: Record, scales, flip) -> np.ndarray:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
-@pytest.mark.parametrize("scales, flip", [((1.0,), False), ((0.5, 1.0, 1.75), False), ((0.5, 1.0, 1.75), True)])
+@pytest.mark.parametrize(("scales", "flip"), [((1.0,), False), ((0.5, 1.0, 1.75), False), ((0.5, 1.0, 1.75), True)])
 def test_it_equals_a_recomputation_for_any_batch_size(batch_size, scales, flip):
     predictions = list(predictor(scales, flip, batch_size)(RECORDS))
     assert [p.image_id for p in predictions] == [r.image_id for r in RECORDS]
@@ -103,7 +103,8 @@ def test_no_more_than_two_batches_are_held():
             yield RECORDS[i % len(RECORDS)]
 
     ahead = [len(taken) - done for done, _ in enumerate(predictor(batch_size=2)(records()))]
-    assert max(ahead) <= 4 and len(taken) == 40
+    assert max(ahead) <= 4
+    assert len(taken) == 40
 
 
 def test_nothing_in_nothing_out():
@@ -132,7 +133,8 @@ def real(tiny):
 def test_evaluation_leaves_the_running_statistics(real):
     _, network, _, before = real
     after = statistics(network)
-    assert before and all(np.array_equal(after[name], before[name]) for name in before)
+    assert before
+    assert all(np.array_equal(after[name], before[name]) for name in before)
 
 
 def test_a_second_evaluation_repeats_the_first(real):
@@ -153,7 +155,8 @@ def test_a_task_compiles_its_network_once(real):
     compiled = len(scores.compile_cache)
     network.set_train()  # as a run does between two evaluations
     list(task.predictor(network)(RECORDS[:1]))
-    assert task.scores is scores and len(scores.compile_cache) == compiled == 1
+    assert task.scores is scores
+    assert len(scores.compile_cache) == compiled == 1
 
 
 def test_the_evaluator_reads_label_files(real):
@@ -162,4 +165,5 @@ def test_the_evaluator_reads_label_files(real):
     evaluator = task.evaluator()
     evaluator.update(LabelMap(1, maps[0][0]), png(label(0, *SIZES[0])))
     numbers = evaluator.compute()
-    assert numbers["images"] == 1 and list(numbers["iou"]) == ["class_0", "class_1", "class_2"]
+    assert numbers["images"] == 1
+    assert list(numbers["iou"]) == ["class_0", "class_1", "class_2"]

@@ -111,7 +111,7 @@ def test_dropout_0_and_inference_drop_nothing(eager, tiny):
         network = tiny_task(dropout=0).network()
     x = Tensor(np.ones((1, 256, 2, 2), np.float32))
     assert network.dropout(x, None, None) is x
-    task, network = tiny
+    _task, network = tiny
     image = tiny_batch()[0]
     network.set_train(False)
     np.testing.assert_array_equal(network(image).asnumpy(), network(image).asnumpy())

@@ -58,7 +58,7 @@ def test_a_checkpoint_of_output_stride_16_starts_a_run_of_8_completely(stage_one
 
 
 def test_another_number_of_classes_replaces_the_classifier_alone_and_says_so(stage_one, caplog):
-    path, parameters = stage_one
+    path, _parameters = stage_one
     with caplog.at_level("INFO"):
         after, before = load(path, num_classes=5)
     assert set(after) - changed(after, before) == {"classifier.weight", "classifier.bias"}
@@ -101,11 +101,12 @@ def test_an_imagenet_resnet_in_the_zoo_s_names_fills_the_backbone(stage_one, tmp
     path = save(tmp_path / "resnet18_imagenet.ckpt", zoo_backbone(stage_one))
     after, before = load(path)
     backbone = {name for name in after if name.startswith("backbone.")}
-    assert changed(after, before) == backbone and len(backbone) == 100
+    assert changed(after, before) == backbone
+    assert len(backbone) == 100
     assert all(np.array_equal(after[name], stage_one[1][name]) for name in backbone)
 
 
-@pytest.mark.parametrize("change, message", [
+@pytest.mark.parametrize(("change", "message"), [
     (lambda t: t.pop("layer3.1.conv2.weight"), "layer3.1.conv2.weight"),
     (lambda t: t.update({"layer3.1.conv9.weight": np.ones((256, 256, 3, 3), np.float32)}), "layer3.1.conv9.weight")])
 def test_a_name_too_few_or_too_many_in_a_backbone_is_an_error(stage_one, tmp_path, change, message):
@@ -136,7 +137,8 @@ def test_splits_come_from_a_list_or_from_records(tmp_path):
     assert (len(task.dataset("train")), len(task.dataset("val"))) == (5, 1)
     assert len(tiny_task(**common, data_lst=str(path)).dataset("val")) == 5  # what eval.py is given
     records = tiny_task(data_file=str(tmp_path / "records")).dataset("train")
-    assert isinstance(records, RecordDataset) and len(records) == 5
+    assert isinstance(records, RecordDataset)
+    assert len(records) == 5
 
 
 def test_no_data_and_twofold_data_are_named(tmp_path):
@@ -160,7 +162,8 @@ def test_the_table_shows_every_class_and_the_means():
     numbers = {"iou": {"sky": 0.5, "car": None}, "miou": 0.5, "pixel_accuracy": 0.75, "mean_accuracy": 0.25,
                "images": 3}
     lines = tiny_task().describe(numbers).splitlines()
-    assert lines[1].split() == ["sky", "50.00"] and lines[2].split() == ["car", "-"]
+    assert lines[1].split() == ["sky", "50.00"]
+    assert lines[2].split() == ["car", "-"]
     assert lines[3] == "mean IoU 0.5000, pixel accuracy 0.7500, mean accuracy 0.2500, 3 images"
 
 
@@ -188,7 +191,8 @@ def test_the_published_recipe_is_refused_before_compiling_with_the_flags_to_lowe
         [sys.executable, "train.py", "--device_target=CPU", "--batch_size=32", "--crop_size=513",
          f"--data_root={tmp_path}", f"--data_lst={path}", "--model=deeplab_v3_s16", f"--train_dir={tmp_path / 'run'}"],
         capture_output=True, text=True)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
     assert re.search(r"error: a training step needs about \d+\.\d GiB of memory, \d+\.\d GiB are free; lower "
                      "--batch_size=32, --crop_size=513 or --backbone=resnet101", done.stderr)
 
@@ -201,6 +205,8 @@ def test_damaged_images_of_a_list_stop_a_run_or_are_left_out_and_listed(tmp_path
     with pytest.raises(InputError, match="list.txt:3: label .* does not exist"):
         tiny_task(data_root=str(tmp_path), data_lst=str(path)).dataset("train")
     dataset = tiny_task(data_root=str(tmp_path), data_lst=str(path), on_bad="skip").dataset("train")
-    assert [record.image_id for record in dataset.rows([1, 0])] == [4, 1] and len(dataset) == 2
+    assert [record.image_id for record in dataset.rows([1, 0])] == [4, 1]
+    assert len(dataset) == 2
     assert "2 of 4 records are left out" in caplog.text
-    assert "list.txt:3: label" in caplog.text and "list.txt:2: images/1.jpg: image is a damaged" in caplog.text
+    assert "list.txt:3: label" in caplog.text
+    assert "list.txt:2: images/1.jpg: image is a damaged" in caplog.text

@@ -19,7 +19,7 @@ def at(step: int) -> Position:
     return position
 
 
-@pytest.mark.parametrize("step, epoch, within, ends", [(1, 1, 1, False), (4, 1, 4, True), (5, 2, 1, False),
+@pytest.mark.parametrize(("step", "epoch", "within", "ends"), [(1, 1, 1, False), (4, 1, 4, True), (5, 2, 1, False),
                                                        (8, 2, 4, True), (9, 3, 1, False)])
 def test_steps_are_counted_from_1_in_epochs_from_1(step, epoch, within, ends):
     position = at(step)
@@ -33,7 +33,8 @@ def test_what_is_due_inside_a_chunk_is_done_at_its_end():
 
 
 def test_a_run_is_finished_after_its_last_step():
-    assert not Position(4, 12, 11).finished and Position(4, 12, 12).finished
+    assert not Position(4, 12, 11).finished
+    assert Position(4, 12, 12).finished
 
 
 def test_remaining_time_goes_by_the_speed_of_this_process():
@@ -43,7 +44,7 @@ def test_remaining_time_goes_by_the_speed_of_this_process():
     assert position.remaining() == pytest.approx(100, rel=0.01)
 
 
-@pytest.mark.parametrize("seconds, text", [(0, "0:00"), (12.9, "0:12"), (75, "1:15"), (4000, "1:06:40")])
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (12.9, "0:12"), (75, "1:15"), (4000, "1:06:40")])
 def test_clock(seconds, text):
     assert clock(seconds) == text
 
@@ -84,10 +85,14 @@ def test_tensorboard_gets_the_finite_numbers_and_after_a_kill_all_that_stays(tmp
     metrics.write("train", Position(2, 8, 4), {"loss": 0.5, "rate": float("nan"), "norm": 2.0})
     metrics.close()
     version, start, kept, line = events(tmp_path)
-    assert version.file_version == "brain.Event:2" and start.step == 1 and start.session_log.status == SessionLog.START
-    assert kept.step == 3 and [(v.tag, v.simple_value) for v in kept.summary.value] == [
+    assert version.file_version == "brain.Event:2"
+    assert start.step == 1
+    assert start.session_log.status == SessionLog.START
+    assert kept.step == 3
+    assert [(v.tag, v.simple_value) for v in kept.summary.value] == [
         ("train/loss", 1.5), ("train/skipped_steps", 1)]
-    assert line.step == 4 and line.wall_time > 1.7e9
+    assert line.step == 4
+    assert line.wall_time > 1.7e9
     assert [(v.tag, v.simple_value) for v in line.summary.value] == [("train/loss", 0.5), ("train/norm", 2.0)]
 
 
@@ -116,7 +121,7 @@ def test_a_line_that_a_killed_process_left_incomplete_is_passed_over(tmp_path):
     assert read(tmp_path / "none.jsonl") == []
 
 
-@pytest.mark.parametrize("epoch_end, wait, warned", [(8, 3.0, True), (8, 0.1, False), (4, 3.0, False)])
+@pytest.mark.parametrize(("epoch_end", "wait", "warned"), [(8, 3.0, True), (8, 0.1, False), (4, 3.0, False)])
 def test_waiting_for_data_is_warned_about_after_the_first_epoch(tmp_path, caplog, epoch_end, wait, warned):
     metrics = MetricsLog(tmp_path)
     position = at(epoch_end)

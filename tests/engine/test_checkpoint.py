@@ -37,7 +37,8 @@ def test_a_checkpoint_comes_back_with_its_metadata(tmp_path):
     other = cell(value=0.0)
     checkpoint.restore(other, values, path)
     assert other.weight.asnumpy().tolist() == [[2.5, 2.5], [2.5, 2.5]]
-    assert names(tmp_path) == ["a.ckpt"] and path.stat().st_mode & 0o777 == 0o644
+    assert names(tmp_path) == ["a.ckpt"]
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_restoring_into_another_network_names_what_differs_and_changes_nothing(tmp_path):
@@ -52,7 +53,7 @@ def test_restoring_into_another_network_names_what_differs_and_changes_nothing(t
         checkpoint.restore(other, values, path)
 
 
-@pytest.mark.parametrize("content, reason", [(b"", "not a complete checkpoint"), (b"no weights", "not a complete"),
+@pytest.mark.parametrize(("content", "reason"), [(b"", "not a complete checkpoint"), (b"no weights", "not a complete"),
                                              (None, "no such checkpoint")])
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content, reason):
     path = tmp_path / "a.ckpt"
@@ -76,7 +77,8 @@ def test_the_best_copy_does_not_count_among_the_newest(folder):
         if step == 2:
             checkpoint.copy(path, folder.best)
     assert checkpoint.load(folder.best)[0]["weight"].asnumpy()[0, 0] == 2
-    assert len(folder.existing()) == 3 and folder.best not in folder.existing()
+    assert len(folder.existing()) == 3
+    assert folder.best not in folder.existing()
 
 
 def test_a_broken_newest_file_is_named_and_the_one_before_it_used(folder, caplog):
@@ -86,7 +88,8 @@ def test_a_broken_newest_file_is_named_and_the_one_before_it_used(folder, caplog
     with caplog.at_level(logging.WARNING):
         path, values, metadata = folder.newest()
     assert (path.name, metadata["step"], values["weight"].asnumpy()[0, 0]) == ("net_s8-1_3.ckpt", 3, 3.0)
-    assert "net_s8-1_4.ckpt: not a complete checkpoint" in caplog.text and "going on from an older one" in caplog.text
+    assert "net_s8-1_4.ckpt: not a complete checkpoint" in caplog.text
+    assert "going on from an older one" in caplog.text
 
 
 def test_no_checkpoint_is_a_beginning_and_broken_ones_alone_are_an_error(folder):

@@ -91,7 +91,8 @@ def test_checkpoint_says_what_it_is(finished):
     folder, *_ = finished
     _, metadata = checkpoint.load(folder / "line-2_4.ckpt")
     assert (metadata["step"], metadata["epoch"], metadata["steps_per_epoch"], metadata["seed"]) == (9, 2, 5, 1)
-    assert metadata["class_names"] == ["line"] and metadata["config"]["base_lr"] == 0.05
+    assert metadata["class_names"] == ["line"]
+    assert metadata["config"]["base_lr"] == 0.05
 
 
 def test_resumed_run_ends_as_the_undisturbed_one(finished, tmp_path):
@@ -165,7 +166,8 @@ def test_non_finite_loss_stops_with_everything_that_is_needed_to_repeat_it(tmp_p
         assert words in message
     assert "4" in message.split("sample ids [")[1].split("]")[0].split(", ")
     numbers = loop.replay(task, options.model_copy(update={"replay": str(file)}), CPU)
-    assert np.isnan(numbers["squared"]) and numbers["finite"] == 0
+    assert np.isnan(numbers["squared"])
+    assert numbers["finite"] == 0
     good = loop.replay(TinyTask(), options.model_copy(update={"replay": str(file)}), CPU)
     assert np.isfinite(good["squared"])
 
@@ -180,7 +182,9 @@ def test_a_dynamic_scale_skips_overflowing_steps_and_goes_on(tmp_path):
     task = TinyTask(Points(bad=4, value=30.0))  # gradient about 90, times the scale beyond float32
     loop.train(task, settings(tmp_path, loss_scale=2.0 ** 126, dynamic_loss_scale=True), CPU)
     last = lines(tmp_path)[-1]
-    assert last["step"] == 10 and last["skipped_steps"] > 0 and last["loss_scale"] < 2.0 ** 126
+    assert last["step"] == 10
+    assert last["skipped_steps"] > 0
+    assert last["loss_scale"] < 2.0 ** 126
 
 
 def test_replay_takes_no_other_checkpoint(finished, tmp_path):
@@ -271,4 +275,5 @@ def test_val_data_that_cannot_be_used_costs_no_training(tmp_path):
     with pytest.raises(InputError, match=r"val.txt:3: bad label\nThe training so far is in \S*line-1_5.ckpt; go on"):
         loop.train(BadVal(), settings(tmp_path, eval_interval=1), CPU)
     last = loop.train(TinyTask(), settings(tmp_path, eval_interval=1, resume=True), CPU)
-    assert last.name == "line-2_5.ckpt" and [line["step"] for line in lines(tmp_path, "eval")] == [5, 10]
+    assert last.name == "line-2_5.ckpt"
+    assert [line["step"] for line in lines(tmp_path, "eval")] == [5, 10]

@@ -25,7 +25,8 @@ def test_a_cpu_process_is_rank_0_of_1_unless_a_launcher_started_several():
 
 
 def test_data_sinks_on_ascend_alone():
-    assert runtime.Runtime("Ascend", 3, 8).data_sink and not runtime.Runtime("CPU").data_sink
+    assert runtime.Runtime("Ascend", 3, 8).data_sink
+    assert not runtime.Runtime("CPU").data_sink
 
 
 @pytest.mark.parametrize("device", ["Ascend", "GPU"])

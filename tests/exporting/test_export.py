@@ -28,7 +28,7 @@ def export(monkeypatch, tmp_path):
         yield run
 
 
-@pytest.mark.parametrize("flags, message", [
+@pytest.mark.parametrize(("flags", "message"), [
     ([], "--ckpt_file is missing"),
     (["--ckpt_file=no.ckpt"], "no.ckpt: no such file"),
     (["--ckpt_file=folder"], "folder: is a folder"),
@@ -51,13 +51,14 @@ def test_wrong_input_is_explained(export, tmp_path, flags, message):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty.ckpt", "folder", "text.ckpt"]
 
 
-@pytest.mark.parametrize("flag, message", [
+@pytest.mark.parametrize(("flag", "message"), [
     ("--file_formt=ONNX", "unknown flag --file_formt; did you mean --file_format?"),
     ("--epochs=3", "--epochs is a flag of train.py, not of export.py")])
 def test_wrong_flags_end_with_status_2(export, capsys, flag, message):
     with pytest.raises(SystemExit) as stop:
         export(flag)
-    assert stop.value.code == 2 and message in capsys.readouterr().err
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def save_checkpoint(task, path: Path) -> None:
@@ -95,16 +96,19 @@ def test_deeplabv3_from_checkpoint_to_files(export, tmp_path, caplog):
     assert {p.stat().st_mode & 0o777 for p in tmp_path.iterdir()} == {0o644}
     assert sum("label pixels equal" in message for message in caplog.messages) == 3
     spec = json.loads((tmp_path / "preprocess.json").read_text())
-    assert spec["files"] == {"MINDIR": "a.mindir", "ONNX": "a.onnx"} and spec["model"] == "deeplab_v3_s16"
+    assert spec["files"] == {"MINDIR": "a.mindir", "ONNX": "a.onnx"}
+    assert spec["model"] == "deeplab_v3_s16"
     inputs = np.random.default_rng(0).normal(0, 1, spec["inputs"][0]["shape"]).astype(np.float32)
     results = [runners.load(tmp_path / f"a.{kind}")(inputs)[0] for kind in ("mindir", "onnx")]
     assert list(results[0].shape) == spec["outputs"][0]["shape"] == [2, 3, 65, 65]
-    assert np.abs(results[0] - results[1]).max() < 1e-4 and results[0].std() > 0.01
+    assert np.abs(results[0] - results[1]).max() < 1e-4
+    assert results[0].std() > 0.01
     with pytest.raises(InputError, match="a.mindir was exported with other settings"):
         export("--ckpt_file=a.ckpt", "--file_format=ONNX", "--output=labels")
     assert "enlarged" not in caplog.text
     assert export("--ckpt_file=a.ckpt", "--file_name=labels/x.onnx", "--file_format=ONNX", "--output=labels") == 0
-    assert "nearest neighbour" in caplog.text and "--output=scores gives eval.py's numbers" in caplog.text
+    assert "nearest neighbour" in caplog.text
+    assert "--output=scores gives eval.py's numbers" in caplog.text
     assert sorted(p.name for p in (tmp_path / "labels").iterdir()) == ["preprocess.json", "x.onnx"]
 
 
@@ -136,7 +140,8 @@ def test_maskrcnn_from_checkpoint_to_files(export, tmp_path, monkeypatch, caplog
     spec = json.loads((tmp_path / "preprocess.json").read_text())
     assert [(t["name"], t["dtype"]) for t in spec["outputs"]] == [
         ("boxes", "float32"), ("labels", "int32"), ("scores", "float16"), ("valid", "bool"), ("masks", "float16")]
-    assert spec["class_names"][1:] == ["disc", "square", "star"] and spec["category_ids"] == [0, 1, 2, 3]
+    assert spec["class_names"][1:] == ["disc", "square", "star"]
+    assert spec["category_ids"] == [0, 1, 2, 3]
     (tmp_path / "y.onnx").touch()
     with pytest.raises(InputError, match="y.onnx: exists, and no preprocess.json says"):
         export("--ckpt_file=a.ckpt", "--file_name=y", "--file_format=ONNX", *small)
@@ -146,4 +151,5 @@ def test_maskrcnn_from_checkpoint_to_files(export, tmp_path, monkeypatch, caplog
             export("--ckpt_file=a.ckpt", "--file_name=z/y", f"--sample_images={pictures}", *small)
     assert "no detection was compared" not in caplog.text
     assert export("--ckpt_file=a.ckpt", "--file_name=z/y", "--test_score_thr=0.9999", *small) == 0
-    assert "no detection was compared" in caplog.text and "Give --sample_images=FOLDER" in caplog.text
+    assert "no detection was compared" in caplog.text
+    assert "Give --sample_images=FOLDER" in caplog.text

@@ -45,12 +45,14 @@ def create(model: Path, **settings):
 def test_the_task_has_the_recipe_of_the_file(exported):
     spec = json.loads(exported.with_name("preprocess.json").read_text())
     task = create(exported, workers=1)
-    assert task.config.workers == 1 and tuple(spec["class_names"]) == task.class_names
+    assert task.config.workers == 1
+    assert tuple(spec["class_names"]) == task.class_names
     preprocess = json.loads(json.dumps(task.preprocess_spec()))
-    assert preprocess["class_names"] and preprocess == {key: spec[key] for key in preprocess}
+    assert preprocess["class_names"]
+    assert preprocess == {key: spec[key] for key in preprocess}
 
 
-@pytest.mark.parametrize("changes, message", [
+@pytest.mark.parametrize(("changes", "message"), [
     ({"conventions": None}, "preprocess.json: the key 'conventions' is missing, expected a JSON object"),
     ({"files": None}, "the key 'files' is missing"), ({"inputs": None}, "the key 'inputs' is missing"),
     ({"outputs": 1}, "the key 'outputs' is 1, expected a JSON list"),
@@ -73,7 +75,7 @@ def test_what_is_missing_or_contradicts_itself_is_named(exported, changes, messa
         create(exported)
 
 
-@pytest.mark.parametrize("name, value", [("test_score_thr", 0.9), ("crop_size", 50), ("no_such_key", 1)])
+@pytest.mark.parametrize(("name", "value"), [("test_score_thr", 0.9), ("crop_size", 50), ("no_such_key", 1)])
 def test_settings_that_are_built_in_are_refused(exported, name, value):
     with pytest.raises(InputError, match=f"{name} has no effect on .*m.onnx: .*Give it to export.py"):
         create(exported, **{name: value})

@@ -33,7 +33,8 @@ def test_label_maps_are_compared_pixel_by_pixel():
 def test_scores_give_label_maps_and_differ_by_themselves():
     scores = np.tile(np.array([0.2, 0.8], np.float32)[None, :, None, None], (1, 1, 4, 4))
     difference = compare((scores,), (scores[:, ::-1],), SCORES)
-    assert difference.labels_equal == 0 and difference.scores == pytest.approx(0.6)
+    assert difference.labels_equal == 0
+    assert difference.scores == pytest.approx(0.6)
     assert compare((scores,), (scores + 0.0009,), SCORES).acceptable
     assert not compare((scores,), (scores + 0.002,), SCORES).acceptable
 
@@ -41,7 +42,7 @@ def test_scores_give_label_maps_and_differ_by_themselves():
 FOUND = [(1, 0.9, 20.0), (2, 0.9, 50.0), (1, 0.06, 80.0)]
 
 
-@pytest.mark.parametrize("other, acceptable, text", [
+@pytest.mark.parametrize(("other", "acceptable", "text"), [
     (FOUND, True, "detections 3, unmatched 0"),
     ([FOUND[1], FOUND[0], FOUND[2]], True, "boxes 0.0000 px"),  # equal scores may change places
     ([(1, 0.9, 20.05), *FOUND[1:]], True, "boxes 0.0500 px"),
@@ -57,7 +58,8 @@ FOUND = [(1, 0.9, 20.0), (2, 0.9, 50.0), (1, 0.06, 80.0)]
 ])
 def test_detections(other, acceptable, text):
     difference = compare(detections(*FOUND), detections(*other), DETECTIONS)
-    assert text in str(difference) and difference.acceptable is acceptable
+    assert text in str(difference)
+    assert difference.acceptable is acceptable
 
 
 def test_where_all_slots_are_taken_the_last_may_be_another():
@@ -72,7 +74,8 @@ def test_masks_are_compared_at_their_threshold():
     assert compare(one, other, DETECTIONS).masks_equal == 1
     other[4][0, 1, 0, 0] = 0
     difference = compare(one, other, DETECTIONS)
-    assert difference.masks_equal == 783 / 784 and not difference.acceptable
+    assert difference.masks_equal == 783 / 784
+    assert not difference.acceptable
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -82,7 +85,8 @@ def test_values_that_are_not_finite_fail_wherever_they_are(output, value):
         sides = detections(*FOUND), detections(*FOUND)
         sides[side][output].reshape(4, -1)[slot, 0] = value
         difference = compare(*sides, DETECTIONS)
-        assert not difference.acceptable and "values that are not finite 1" in str(difference)
+        assert not difference.acceptable
+        assert "values that are not finite 1" in str(difference)
 
 
 def test_one_bad_batch_of_several_fails():

@@ -54,7 +54,7 @@ def test_a_folder_is_one_checkpoints(checkpoint, tmp_path):
         spec_file.merge(complete(checkpoint), tmp_path, {"MINDIR": "x.mindir"})
 
 
-@pytest.mark.parametrize("text, message", [("{", "not readable as JSON"), ("[]", "not a mindseg.preprocess file"),
+@pytest.mark.parametrize(("text", "message"), [("{", "not readable as JSON"), ("[]", "not a mindseg.preprocess file"),
                                            ('{"format": "mindseg.preprocess", "version": 2}', "of version 1"),
                                            ('{"format": "mindseg.preprocess", "version": 1, "checkpoint": {}}',
                                             "the key 'files' is missing")])
@@ -108,13 +108,15 @@ def test_both_models_describe_themselves():
     assert [(t["name"], t["shape"], t["dtype"]) for t in spec["inputs"]] == [("image", [2, 3, 65, 65], "float32")]
     assert [(t["name"], t["shape"], t["dtype"]) for t in spec["outputs"]] == [("scores", [2, 3, 65, 65], "float16")]
     assert spec["postprocess"] == {"done_in_model": ["softmax"], "resize_back": "bilinear"}
-    assert spec["resize"]["rule"] == "long_side" and spec["decode"]["colour_order"] == "RGB"
+    assert spec["resize"]["rule"] == "long_side"
+    assert spec["decode"]["colour_order"] == "RGB"
     labels = preprocess(DeepLabV3Config(num_classes=3, crop_size=65, output="labels"))
-    assert labels["outputs"][0]["shape"] == [1, 65, 65] and labels["postprocess"]["resize_back"] == "nearest"
+    assert labels["outputs"][0]["shape"] == [1, 65, 65]
+    assert labels["postprocess"]["resize_back"] == "nearest"
     json.dumps(spec)
 
 
-@pytest.mark.parametrize("values, ids", [
+@pytest.mark.parametrize(("values", "ids"), [
     ({"num_classes": 81, "checkpoint": "zoo.ckpt", "dataset": "coco"}, [0, 1, 90]),  # COCO's, by its classes
     ({"num_classes": 91, "class_map": "id"}, [0, 1, 90]), ({"num_classes": 4, "dataset": "other"}, [0, 1, 3])])
 def test_category_ids_of_results(values, ids):
@@ -123,4 +125,5 @@ def test_category_ids_of_results(values, ids):
 
     config = MaskRCNNConfig(**values).completed()
     found = category_ids(config)
-    assert len(found) == config.num_classes and [found[0], found[1], found[-1]] == ids
+    assert len(found) == config.num_classes
+    assert [found[0], found[1], found[-1]] == ids

@@ -41,7 +41,8 @@ def build(path, **flags):
     config = config.adopting(config.translate(read_weights(path).report.conventions), config.network_keys)
     network = DeepLabV3Task(config).network().set_train(False)
     report = load_weights(network, path)
-    assert not report.missing and not report.left_over
+    assert not report.missing
+    assert not report.left_over
     return config, network
 
 
@@ -64,7 +65,8 @@ def test_zoo(golden, zoo, stride):
     arrays = golden.arrays("zoo_deeplab_v3")
     config, network = build(zoo, model=f"deeplab_v3_s{stride}")
     c5, logits = run(network, arrays["x"])
-    assert config.colour_order == "BGR" and config.image_mean == (103.53, 116.28, 123.675)
+    assert config.colour_order == "BGR"
+    assert config.image_mean == (103.53, 116.28, 123.675)
     assert off(c5, arrays[f"c5_s{stride}"], relative=True) < HALF
     assert off(logits, arrays[f"logits_s{stride}"]) < LOGITS
 
@@ -73,7 +75,9 @@ def test_torchvision(golden, torchvision):
     arrays = golden.arrays("torchvision_deeplabv3_resnet101")
     config, network = build(torchvision)
     c5, logits = run(network, arrays["x"])
-    assert config.colour_order == "RGB" and config.model == "deeplab_v3_s8" and config.auxiliary
+    assert config.colour_order == "RGB"
+    assert config.model == "deeplab_v3_s8"
+    assert config.auxiliary
     assert off(c5, arrays["c5"], relative=True) < HALF
     assert off(logits[..., ::4, ::4], arrays["logits"]) < LOGITS
 

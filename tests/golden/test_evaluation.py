@@ -77,7 +77,8 @@ def test_settings_that_published_weights_choose(golden, tmp_path, name, expected
     write_tensors(tmp_path / "weights.npz", golden.weights(name), {})
     settings = tasks.with_conventions(tasks.parse_settings([f"--ckpt_path={tmp_path / 'weights.npz'}"],
                                                            program="eval.py", groups=("eval",)))
-    assert settings.model == "mask_rcnn_r50" and settings.norm == "frozen"
+    assert settings.model == "mask_rcnn_r50"
+    assert settings.norm == "frozen"
     assert {key: getattr(settings, key) for key in expected} == expected
 
 
@@ -106,10 +107,12 @@ def test_results_of_published_weights(golden, shared, tmp_path, name, portrait, 
     ids = [c["id"] for c in content["categories"]]
     index = {number: number if classes == 91 else place for place, number in enumerate(ids, 1)}
     known = np.isin(labels, list(index.values()))
-    assert len(found) == known.sum() > 20 and len(set(labels[known])) > 3
+    assert len(found) == known.sum() > 20
+    assert len(set(labels[known])) > 3
     assert [index[f["category_id"]] for f in found] == labels[known].tolist()
     np.testing.assert_allclose([f["score"] for f in found], scores[known], atol=1e-3)
     xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)[known]
     np.testing.assert_allclose([f["bbox"] for f in found], xywh, atol=0.1)
     numbers = json.loads((tmp_path / "eval_result.json").read_text())
-    assert numbers["images"] == 1 and numbers["detections_of_other_classes"] == (~known).sum()
+    assert numbers["images"] == 1
+    assert numbers["detections_of_other_classes"] == (~known).sum()

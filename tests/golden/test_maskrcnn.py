@@ -33,7 +33,8 @@ def build(path, **wrong):
                             depth=int(said["backbone"].removeprefix("resnet")),
                             detections={"max_detections": said["detections_per_image"], "score_threshold": 0.05})
     report = load_weights(network, path)
-    assert not report.missing and not report.left_over
+    assert not report.missing
+    assert not report.left_over
     return network.set_train(False), said
 
 
@@ -70,7 +71,8 @@ def zoo(golden, zoo_path):
     """(network, its levels of the reference's image, C5, the reference's arrays)."""
     arrays = golden.arrays("zoo_maskrcnn_resnet50")
     network, said = build(zoo_path)
-    assert said["class_map"] == "coco80" and said["box_offset"] == 1
+    assert said["class_map"] == "coco80"
+    assert said["box_offset"] == 1
     c5, levels = pyramid(network, arrays["x"])
     return network, levels, c5, arrays
 
@@ -141,7 +143,9 @@ def torchvision(golden, torchvision_path):
 def test_torchvision_input(golden, torchvision_path):
     arrays = golden.arrays("torchvision_maskrcnn_resnet50_fpn")
     said = read_weights(torchvision_path).report.conventions
-    assert said["class_map"] == "coco91" and said["bn_eps"] == 1e-5 and said["colour_order"] == "RGB"
+    assert said["class_map"] == "coco91"
+    assert said["bn_eps"] == 1e-5
+    assert said["colour_order"] == "RGB"
     mean, std = (np.float32(said[name]).reshape(3, 1, 1) for name in ("image_mean", "image_std"))
     assert off((arrays["image"] * 255 - mean) / std, arrays["input"][0]) < 1e-4
 
@@ -189,7 +193,8 @@ def detections(torchvision):
 def test_torchvision_detections(torchvision, detections):
     arrays = torchvision[2]
     boxes, labels, scores, valid, _ = detections
-    assert valid.all() and len(labels) == 100
+    assert valid.all()
+    assert len(labels) == 100
     np.testing.assert_array_equal(labels, arrays["labels"])
     assert off(scores, arrays["scores"]) < EXACT
     assert off(boxes, arrays["boxes"]) < CORNER
@@ -207,7 +212,8 @@ def test_torchvision_masks(torchvision, detections, torchvision_path):
     found = coco_mask.decode(instances.rles).transpose(2, 0, 1).astype(bool)
     union = (found | expected).sum((1, 2))
     iou = (found & expected).sum((1, 2)) / np.maximum(union, 1)
-    assert expected.any((1, 2)).sum() > 50 and iou[union > 0].min() > 0.98
+    assert expected.any((1, 2)).sum() > 50
+    assert iou[union > 0].min() > 0.98
 
 
 # --- that a mistake shows ---------------------------------------------------------------------------------------------

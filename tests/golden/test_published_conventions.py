@@ -45,7 +45,7 @@ def test_no_family_is_left_out():
     assert PUBLISHED.keys() == FAMILIES.keys() - {"mindseg"}
 
 
-@pytest.mark.parametrize("family, stride, expected", [
+@pytest.mark.parametrize(("family", "stride", "expected"), [
     ("zoo_maskrcnn", 32, [[-165, -75, 196, 106], [-112, -112, 143, 143], [-75, -165, 106, 196]]),
     ("zoo_maskrcnn", 64, [[-330, -149, 393, 212], [-224, -224, 287, 287], [-149, -330, 212, 393]]),
     ("torchvision_maskrcnn", 4, [[-23, -11, 23, 11], [-16, -16, 16, 16], [-11, -23, 11, 23]]),

@@ -43,11 +43,13 @@ def test_three_lines_predict_and_draw_files_and_arrays_alike(deeplab, tmp_path):
     predictions = list(model.predict([pixels, file, pixels]))
     assert [p.found.image_id for p in predictions] == [0, 1, 2]
     for p in predictions:
-        assert isinstance(p.found, LabelMap) and p.found.labels.shape == (40, 60)
+        assert isinstance(p.found, LabelMap)
+        assert p.found.labels.shape == (40, 60)
         np.testing.assert_array_equal(p.image, pixels)
         np.testing.assert_array_equal(p.found.labels, predictions[0].found.labels)
     drawn = model.draw(predictions[0])
-    assert drawn.shape == pixels.shape and drawn.dtype == np.uint8
+    assert drawn.shape == pixels.shape
+    assert drawn.dtype == np.uint8
 
 
 def test_a_single_image_needs_no_list_and_wrong_arrays_are_refused(deeplab, tmp_path):
@@ -110,7 +112,8 @@ def test_a_folder_with_a_video_and_a_bad_file_from_another_directory(deeplab, tm
               cwd=tmp_path, timeout=100)
     assert ran.returncode == 3, ran.stderr
     assert "in/bad.png: is a damaged or truncated PNG" in ran.stdout
-    assert "\npipe.jpg: is no regular file" in ran.stdout and "Traceback" not in ran.stderr
+    assert "\npipe.jpg: is no regular file" in ran.stdout
+    assert "Traceback" not in ran.stderr
     out = tmp_path / "out"
     index = json.loads((out / "index.json").read_text())
     assert [(entry["input"], entry["result"]) for entry in index["inputs"]] == [
@@ -142,7 +145,7 @@ def _a_used_folder_is_its_models(model: Path, folder: Path) -> None:
     claim(folder / "in", model)  # other files are no results
 
 
-@pytest.mark.parametrize("words, message", [
+@pytest.mark.parametrize(("words", "message"), [
     (["--model_path=no.ckpt", "x.jpg"], "--model_path=no.ckpt: no such file"),
     (["--model_path=other", "x.jpg"], "--model_path=other: is a folder"),
     (["--model_path={}", "nowhere"], "nowhere: no such file or folder"),

@@ -65,7 +65,7 @@ def test_sigkill_of_a_rank_ends_the_job_within_a_minute(launchers, script):
     assert launchers.left() == []
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_launcher_leaves_no_rank_and_no_scheduler(launchers, script, number, status):
     before = schedulers()
     popen = launchers.start(script, "1000", DEVICE_TARGET="CPU", WORKERS="2")

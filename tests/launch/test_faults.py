@@ -68,14 +68,16 @@ def test_sigterm_to_the_launcher_or_to_one_rank_stops_all_at_one_step(ranks):
     output, _ = popen.communicate(timeout=120)
     assert popen.returncode == 143, output
     saved = [re.search(r"asked to stop: checkpoint (\S+) is written", ranks.log(rank, "_2"))[1] for rank in (0, 1)]
-    assert saved[0] == saved[1] and (ranks.folder / saved[0]).is_file()
+    assert saved[0] == saved[1]
+    assert (ranks.folder / saved[0]).is_file()
     first = ranks.steps("torn")[-1]["step"]
 
     popen = ranks.start(*slow, "--resume")
     ranks.wait_for_step("torn", first + 3)
     os.kill(int(ranks.wait_for("pid1")), signal.SIGTERM)
     output, _ = popen.communicate(timeout=120)
-    assert popen.returncode == 143 and "exited with status 143" in output
+    assert popen.returncode == 143
+    assert "exited with status 143" in output
     assert "asked to stop" in ranks.log(0, "_2").split("resuming from")[1]
 
     assert ranks.run("folder=torn", "epochs=8", "save_steps=1000", "--resume")[0] == 0
@@ -105,7 +107,8 @@ def test_a_full_disk_ends_the_job_with_the_reason_and_the_last_good_checkpoint(r
     status, output = ranks.run("folder=disk/out", "epochs=12", "save_steps=1", options=["--max_restarts=3"])
     assert status == 2, output
     assert re.search(r"error: disk/out.* could not be written .*No space left on device", output), output
-    assert "Traceback" not in ranks.log(0) and "restart" not in output
+    assert "Traceback" not in ranks.log(0)
+    assert "restart" not in output
     shutil.copytree(small_disk / "out", ranks.folder / "saved")
     newest = CheckpointFolder(ranks.folder / "saved", "line", 1).existing()[-1]
     status, output = ranks.run("folder=saved", "epochs=12", "save_steps=1000", "--resume")
@@ -118,7 +121,8 @@ def test_an_overflow_on_one_rank_skips_the_step_on_all(ranks):
     assert status == 0, output
     steps = [ranks.steps("out", rank) for rank in (0, 1)]
     skipped = [[line["step"] for line in lines if not line["finite"]] for lines in steps]
-    assert skipped[0] == skipped[1] and 0 < len(skipped[0]) < 15
+    assert skipped[0] == skipped[1]
+    assert 0 < len(skipped[0]) < 15
     assert [line["loss_scale"] for line in steps[0]] == [line["loss_scale"] for line in steps[1]]
     for line in steps[0]:
         epoch, position = divmod(line["step"] - 1, 5)
@@ -139,4 +143,5 @@ def test_ranks_with_other_flags_or_a_broken_checkpoint(ranks):
     assert status == 0, output
     log = ranks.log(0, "_2")
     assert re.search(r"out/line-2_5.ckpt: not a complete checkpoint.*; going on from an older one", log)
-    assert "resuming from out/line-2_4.ckpt" in log and state(newest) == before
+    assert "resuming from out/line-2_4.ckpt" in log
+    assert state(newest) == before

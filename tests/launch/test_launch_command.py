@@ -30,10 +30,11 @@ def test_number_of_ranks(dry, name):
 def test_rank_table_variable_and_a_table_that_agrees(dry, table_file):
     path = str(table_file({"127.0.0.1": [(0, 4), (1, 5)]}))
     status, output = dry("rank.py", RANK_TABLE_FILE=path, RANK_SIZE="2", RANK_START_ID="4")
-    assert status == 0 and f"RANK_TABLE_FILE={path}" in output
+    assert status == 0
+    assert f"RANK_TABLE_FILE={path}" in output
 
 
-@pytest.mark.parametrize("environment, message", [
+@pytest.mark.parametrize(("environment", "message"), [
     ({}, "no rank table"),
     ({"RANK_SIZE": "2", "WORKERS": "3"}, "contradicting numbers of ranks: WORKERS=3, RANK_SIZE=2"),
     ({"RANK_SIZE": "none"}, "RANK_SIZE: 'none' is not a number from 1 to 2147483647"),
@@ -48,29 +49,32 @@ def test_rank_table_variable_and_a_table_that_agrees(dry, table_file):
 ])
 def test_wrong_environment(dry, environment, message):
     status, output = dry("rank.py", **environment)
-    assert status == 2 and message in output
+    assert status == 2
+    assert message in output
 
 
-@pytest.mark.parametrize("environment, message", [
+@pytest.mark.parametrize(("environment", "message"), [
     ({"RANK_SIZE": "8"}, "RANK_SIZE=8, but .*table.json has 2 ranks, 2 of them on this host"),
     ({"RANK_START_ID": "0"}, "RANK_START_ID=0, but the first device of this host in .* is 4"),
 ])
 def test_table_and_environment_contradict(dry, table_file, environment, message):
     status, output = dry("--rank_table", table_file({"127.0.0.1": [(0, 4), (1, 5)]}), "rank.py", **environment)
-    assert status == 2 and re.search(message, output)
+    assert status == 2
+    assert re.search(message, output)
 
 
-@pytest.mark.parametrize("words, message", [
+@pytest.mark.parametrize(("words", "message"), [
     ([], "no script to launch"),
     (["--wrokers=2", "rank.py"], "unknown flag --wrokers; did you mean --workers?"),
     (["--workers=2", "--folder=out", "rank.py"], "--folder=out: needs {number}"),
 ])
 def test_wrong_words(dry, words, message):
     status, output = dry(*words)
-    assert status == 2 and message in output
+    assert status == 2
+    assert message in output
 
 
-@pytest.mark.parametrize("word, least", [
+@pytest.mark.parametrize(("word", "least"), [
     ("--max_restarts=-1", 0), ("--grace=nan", 0), ("--grace=inf", 0), ("--grace=-1", 0), ("--start_timeout=0", 1),
     ("--compile_timeout=0", 1), ("--compile_timeout=" + "9" * 5000, 1), ("--port=0", 1), ("--workers=0", 1)])
 def test_numbers_out_of_range(capsys, word, least):
@@ -84,11 +88,12 @@ def test_numbers_out_of_range(capsys, word, least):
 def test_flags_of_the_launcher_may_stand_among_those_of_train_py(dry, words):
     status, output = dry("train.py", "--epochs", "2", *words, "--train_dir=out", DEVICE_TARGET="CPU", WORKERS="2")
     assert status == 0, output
-    assert "scheduler 127.0.0.1:9000" in output and "restarts" not in output
+    assert "scheduler 127.0.0.1:9000" in output
+    assert "restarts" not in output
     assert "train.py --epochs 2 --train_dir=out --device_target=CPU\n" in output
 
 
-@pytest.mark.parametrize("word, meant", [("--max_restart=3", "--max_restarts"), ("--dryrun", "--dry_run")])
+@pytest.mark.parametrize(("word", "meant"), [("--max_restart=3", "--max_restarts"), ("--dryrun", "--dry_run")])
 def test_a_mistyped_flag_of_the_launcher_among_those_of_train_py(word, meant):
     with pytest.raises(InputError, match=f"^unknown flag {word.partition('=')[0]}; did you mean {meant}\\?$"):
         check_flags(["train.py", "--epochs=2", word])
@@ -96,5 +101,6 @@ def test_a_mistyped_flag_of_the_launcher_among_those_of_train_py(word, meant):
 
 def test_a_mistyped_flag_of_train_py_starts_nothing(launchers):
     status, output = launchers.run("train.py", "--epohcs=2", DEVICE_TARGET="CPU", WORKERS="2")
-    assert status == 2 and "train.py: error: unknown flag --epohcs; did you mean --epochs?" in output
+    assert status == 2
+    assert "train.py: error: unknown flag --epohcs; did you mean --epochs?" in output
     assert list(launchers.folder.glob("train_parallel*")) == []

@@ -82,7 +82,7 @@ def test_number_belongs_to_the_part_of_the_path_that_has_it(tmp_path):
     assert next_number(made) == 2
 
 
-@pytest.mark.parametrize("word, resumes", [("--resume", True), ("--resume=True", True), ("--resume=False", False)])
+@pytest.mark.parametrize(("word", "resumes"), [("--resume", True), ("--resume=True", True), ("--resume=False", False)])
 def test_resume_flag(word, resumes):
     assert job(HOSTS, command=("python", "t.py", word)).resumes is resumes
 
@@ -104,7 +104,7 @@ def test_msrun_line_where_there_is_one():
                     "--node_rank=1 --join=True --log_dir=/runs/train_parallel2 --cluster_time_out=300 train.py")
 
 
-@pytest.mark.parametrize("servers, reason", [
+@pytest.mark.parametrize(("servers", "reason"), [
     ((Server("10.0.0.1", (Device(0, 4), Device(1, 5))),), "numbers the devices of a server 0, 1"),
     ((Server("10.0.0.1", (Device(1, 0),)), Server("10.0.0.2", (Device(0, 0),))), "follow the order of the servers"),
     ((Server("10.0.0.1", (Device(0, 0),)), Server("10.0.0.2", (Device(1, 0), Device(2, 1)))), "same number of ranks"),

@@ -100,7 +100,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("text, message", BROKEN.values(), ids=BROKEN.keys())
+@pytest.mark.parametrize(("text", "message"), BROKEN.values(), ids=BROKEN.keys())
 def test_defect_is_named_with_its_place(text, message):
     assert message in "\n".join(find_defects(text, "t.json"))
 

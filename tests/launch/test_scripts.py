@@ -23,7 +23,7 @@ def dry(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("stage, folder", [("s16_r1", "s16_aug_train"), ("s8_r1", "s8_aug_train"),
+@pytest.mark.parametrize(("stage", "folder"), [("s16_r1", "s16_aug_train"), ("s8_r1", "s8_aug_train"),
                                            ("s8_r2", "s8_voc_train")])
 def test_stages_of_deeplab(dry, table_file, tmp_path, stage, folder):
     path = table_file({"127.0.0.1": [(0, 4), (1, 5)]})
@@ -60,11 +60,12 @@ def test_maskrcnn_with_table_and_checkpoint(dry, table_file, tmp_path):
 def test_model_is_chosen_by_the_common_script(dry, words):
     status, output = dry("run_distribute_train.sh", "maskrcnn", *words, WORKERS="2")
     assert status == 0, output
-    assert "2 ranks on CPU" in output and "train_parallel1/log" in output
+    assert "2 ranks on CPU" in output
+    assert "train_parallel1/log" in output
     assert "Ascend" not in output
 
 
-@pytest.mark.parametrize("name, words, message", [
+@pytest.mark.parametrize(("name", "words", "message"), [
     ("run_distribute_train.sh", ["yolo"], "'yolo' is no model that has run_distribute_train.sh"),
     ("deeplabv3/run_distribute_train.sh", ["table"], "'table' is no rank table"),
     ("deeplabv3/run_distribute_train.sh", [], "training data is missing: DATA_FILE=MINDRECORD"),
@@ -75,7 +76,8 @@ def test_model_is_chosen_by_the_common_script(dry, words):
 ])
 def test_what_is_missing_is_said(dry, name, words, message):
     status, output = dry(name, *words)
-    assert status == 2 and message in output
+    assert status == 2
+    assert message in output
 
 
 @pytest.mark.parametrize("name", NAMES[1:])

@@ -55,7 +55,7 @@ def test_sigkill_of_a_rank_ends_the_job_and_names_the_rank(launchers, two):
     assert launchers.left() == []
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_to_the_launcher_lets_ranks_save_and_leaves_nothing(launchers, two, number, status):
     popen = launchers.start(*two, "rank.py", "save", "child", "pid", "sleep=60")
     launchers.pid(0), launchers.pid(1)
@@ -101,7 +101,8 @@ def test_ranks_die_with_a_killed_launcher(launchers, two):
 def test_restart_goes_on_in_the_same_folder_with_resume(launchers, two):
     status, output = launchers.run(*two, "--max_restarts=2", "rank.py", "1:exit_unless_resumed=9", "say=fine")
     assert status == 0
-    assert "restart 1 of 2" in output and "restart 2" not in output
+    assert "restart 1 of 2" in output
+    assert "restart 2" not in output
     assert "fine" in logs(launchers.folder)[1]
     assert not (launchers.folder / "train_parallel0_2").exists()
 
@@ -129,7 +130,9 @@ def test_the_end_of_a_log_is_that_of_the_last_attempt(tmp_path, caplog):
     supervisor.start(process, append=True).wait()
     caplog.set_level("INFO")
     supervisor.show_tail(process)
-    assert "| second" in caplog.text and "rank 0: echo second" in caplog.text and "first" not in caplog.text
+    assert "| second" in caplog.text
+    assert "rank 0: echo second" in caplog.text
+    assert "first" not in caplog.text
 
 
 def test_restarts_end_and_a_wrong_input_is_not_tried_again(launchers, two):
@@ -155,8 +158,10 @@ def test_a_taken_folder_gets_a_number_and_nothing_is_overwritten(launchers, two)
         assert launchers.run(*two, "rank.py", f"say={words}")[0] == 0
     assert launchers.run(*two, "rank.py", "say=fourth", "--resume")[0] == 0
     first, second, third = (logs(launchers.folder, n)[0] for n in ("", "_2", "_3"))
-    assert first.endswith("\nfirst\n") and second.endswith("\nsecond\n")
-    assert "\nthird\n" in third and third.endswith("\nfourth\n")
+    assert first.endswith("\nfirst\n")
+    assert second.endswith("\nsecond\n")
+    assert "\nthird\n" in third
+    assert third.endswith("\nfourth\n")
 
 
 def test_cores_are_shared_out(launchers, two):
@@ -172,13 +177,16 @@ def test_cores_are_shared_out(launchers, two):
 def test_a_full_disk_under_the_logs_is_named_and_not_tried_again(launchers, two, small_disk):
     words = *two, "--folder=disk/{rank}{number}", "--max_restarts=3", "rank.py"
     status, output = launchers.run(*words, "pid", "0:until=pid1", "0:fill", "sleep=60")
-    assert status == 1 and f"the disk of {small_disk}/0 is full: the log may lack its end" in output
+    assert status == 1
+    assert f"the disk of {small_disk}/0 is full: the log may lack its end" in output
     assert "restart" not in output
     status, output = launchers.run(*words, "--resume")
-    assert status == 2 and f"error: {small_disk}/0/log: No space left on device" in output
+    assert status == 2
+    assert f"error: {small_disk}/0/log: No space left on device" in output
     assert launchers.left() == []
 
 
 def test_a_script_that_is_not_there(launchers, two):
     status, output = launchers.run(*two, "absent.py")
-    assert status == 2 and output.startswith("error: absent.py: no such script")
+    assert status == 2
+    assert output.startswith("error: absent.py: no such script")

@@ -22,7 +22,7 @@ def write(tmp_path, monkeypatch):
     assert list(tmp_path.glob("*.json")) == []
 
 
-@pytest.mark.parametrize("words, message", [
+@pytest.mark.parametrize(("words", "message"), [
     (["--device_ip=0=1.2.3.4", "--device_ip=1=1.2.3.4"],
      r"the table:\d+ \$.server_list\[0\].device\[1\].device_ip: address 1.2.3.4 is used twice"),
     (["--device_ip=0=255.255.255.255", "--device_ip=1=1.2.3.4"], "255.255.255.255 is not the address of one machine"),
@@ -32,7 +32,7 @@ def test_a_table_that_would_be_refused_is_not_written(write, words, message):
         write("--device_num=0,1", *words)
 
 
-@pytest.mark.parametrize("printed, message", [
+@pytest.mark.parametrize(("printed", "message"), [
     (b"ipaddr:none\n", "hccn_tool printed for device 0: 'none' is not an IP address"),
     (b"ipaddr:0.0.0.0\n", "hccn_tool printed for device 0: 0.0.0.0 is not the address of one machine"),
     (b"ipaddr:\xff\xfe\n", "hccn_tool printed for device 0: .* is not an IP address"),

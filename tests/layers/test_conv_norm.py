@@ -24,7 +24,7 @@ def test_batch_statistics_while_training(kind):
     assert after["moving_variance"] == pytest.approx([0.9 + 0.1 * 2])  # of the unbiased variance
 
 
-@pytest.mark.parametrize("kind, training", [("frozen", True), ("frozen", False), ("batch", False), ("sync", False)])
+@pytest.mark.parametrize(("kind", "training"), [("frozen", True), ("frozen", False), ("batch", False), ("sync", False)])
 def test_running_statistics_otherwise(kind, training):
     after = moved(kind, training)
     assert after["y"] == pytest.approx([2, 4])
@@ -54,7 +54,7 @@ def test_unknown_norm():
         norm_factory("layer")
 
 
-@pytest.mark.parametrize("kernel, stride, dilation, size", [
+@pytest.mark.parametrize(("kernel", "stride", "dilation", "size"), [
     (1, 1, 1, 9), (3, 1, 1, 9), (3, 1, 4, 9), (3, 2, 1, 5), (7, 2, 1, 5), (1, 2, 1, 5), (3, 2, 2, 5)])
 def test_the_size_is_kept_at_stride_1_and_halved_upwards_at_2(kernel, stride, dilation, size):
     out = conv2d(2, 3, kernel, stride=stride, dilation=dilation)(Tensor(np.ones((1, 2, 9, 9), np.float32)))
@@ -83,5 +83,6 @@ def test_the_block_normalises_and_clips_below_zero():
     block.conv.weight.set_data(Tensor(np.full((1, 1, 1, 1), 2, np.float32)))
     block.bn.beta.set_data(Tensor(np.array([-3], np.float32)))
     assert block(Tensor(np.array([[[[1, 4]]]], np.float32))).asnumpy().ravel().tolist() == pytest.approx([0, 5])
-    assert isinstance(block, nn.Cell) and [p.name for p in block.trainable_params()] == [
+    assert isinstance(block, nn.Cell)
+    assert [p.name for p in block.trainable_params()] == [
         "conv.weight", "bn.gamma", "bn.beta"]

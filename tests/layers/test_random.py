@@ -34,7 +34,9 @@ def test_numbers_are_those_of_the_formula():
 
 def test_numbers_are_uniform():
     values = hash_uniform(sample_key(1, ints(0, 0), ints(0, 1)), 100_000).asnumpy()
-    assert values.dtype == np.float32 and values.min() >= 0 and values.max() < 1
+    assert values.dtype == np.float32
+    assert values.min() >= 0
+    assert values.max() < 1
     counts = np.stack([np.histogram(row, 20, (0, 1))[0] for row in values])
     np.testing.assert_allclose(counts / 5000, 1, atol=0.06)  # four standard deviations of a fair die
     np.testing.assert_allclose(values.mean(1), 0.5, atol=0.004)

@@ -6,7 +6,7 @@ from mindspore import Tensor
 from src.layers.resize import bilinear_matrix, bilinear_resize
 
 
-@pytest.mark.parametrize("rule, expected", [
+@pytest.mark.parametrize(("rule", "expected"), [
     ("align_corners", [[1, 0], [2 / 3, 1 / 3], [1 / 3, 2 / 3], [0, 1]]),
     ("half_pixel", [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]),
     ("asymmetric", [[1, 0], [0.5, 0.5], [0, 1], [0, 1]])])
@@ -15,10 +15,11 @@ def test_rows_of_two_pixels_made_four(rule, expected):
 
 
 @pytest.mark.parametrize("rule", ["align_corners", "half_pixel", "asymmetric"])
-@pytest.mark.parametrize("size_in, size_out", [(1, 5), (5, 1), (3, 7), (7, 3), (33, 513), (4, 4)])
+@pytest.mark.parametrize(("size_in", "size_out"), [(1, 5), (5, 1), (3, 7), (7, 3), (33, 513), (4, 4)])
 def test_weights_are_shares(rule, size_in, size_out):
     matrix = bilinear_matrix(size_in, size_out, rule)
-    assert matrix.shape == (size_out, size_in) and matrix.min() >= 0
+    assert matrix.shape == (size_out, size_in)
+    assert matrix.min() >= 0
     np.testing.assert_allclose(matrix.sum(1), 1, rtol=1e-6)
 
 

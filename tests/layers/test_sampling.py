@@ -17,7 +17,8 @@ def choose(positive, negative, max_positive, total):
 def test_positives_come_first_then_negatives_by_priority():
     index, is_positive, is_chosen = choose([1, 0, 1, 0, 0, 0], [0, 1, 0, 1, 1, 1], 2, 4)
     assert index == [2, 0, 1, 4]
-    assert is_positive == [True, True, False, False] and is_chosen == [True] * 4
+    assert is_positive == [True, True, False, False]
+    assert is_chosen == [True] * 4
 
 
 def test_surplus_positives_are_left_out_not_made_negative():
@@ -29,12 +30,15 @@ def test_surplus_positives_are_left_out_not_made_negative():
 def test_free_places_of_positives_go_to_negatives_and_empty_slots_are_marked():
     index, is_positive, is_chosen = choose([0, 0, 0, 0, 0, 0], [0, 1, 0, 1, 0, 1], 2, 5)
     assert index[:3] == [1, 3, 5]
-    assert is_positive == [False] * 5 and is_chosen == [True, True, True, False, False]
+    assert is_positive == [False] * 5
+    assert is_chosen == [True, True, True, False, False]
 
 
 def test_more_slots_than_rows():
     index, is_positive, is_chosen = choose([1] * 6, [0] * 6, 10, 10)
-    assert sorted(index) == list(range(6)) and all(is_positive) and all(is_chosen)
+    assert sorted(index) == list(range(6))
+    assert all(is_positive)
+    assert all(is_chosen)
 
 
 def test_take_rows_takes_from_the_own_image():

@@ -8,7 +8,7 @@ ZOO = {"scales": (8,), "ratios": (0.5, 1.0, 2.0), "centre": "pixel", "box_offset
 TORCHVISION = {"scales": (8,), "ratios": (0.5, 1.0, 2.0), "centre": "origin", "box_offset": 0}
 
 
-@pytest.mark.parametrize("stride, expected", [
+@pytest.mark.parametrize(("stride", "expected"), [
     (4, [[-21, -9, 24, 12], [-14, -14, 17, 17], [-9, -21, 12, 24]]),
     (16, [[-83, -37, 98, 52], [-56, -56, 71, 71], [-37, -83, 52, 98]]),
     (64, [[-330, -149, 393, 212], [-224, -224, 287, 287], [-149, -330, 212, 393]]),
@@ -17,7 +17,7 @@ def test_base_anchors_of_the_model_zoo(stride, expected):
     assert base_anchors(stride, **ZOO).tolist() == expected
 
 
-@pytest.mark.parametrize("stride, expected", [
+@pytest.mark.parametrize(("stride", "expected"), [
     (4, [[-23, -11, 23, 11], [-16, -16, 16, 16], [-11, -23, 11, 23]]),
     (64, [[-362, -181, 362, 181], [-256, -256, 256, 256], [-181, -362, 181, 362]]),
 ])
@@ -45,7 +45,8 @@ def test_step_of_a_level_that_overhangs_the_image():
 def test_number_of_anchors_at_the_published_size():
     sizes = [(192, 320), (96, 160), (48, 80), (24, 40), (12, 20)]
     anchors = pyramid_anchors((768, 1280), sizes, strides=(4, 8, 16, 32, 64), **ZOO)
-    assert anchors.shape == (245520, 4) and anchors.dtype == np.float32
+    assert anchors.shape == (245520, 4)
+    assert anchors.dtype == np.float32
     assert anchors[184320].tolist() == [-41, -19, 48, 26]
 
 

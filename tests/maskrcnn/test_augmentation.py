@@ -36,7 +36,7 @@ def columns(augmentation: TrainAugmentation, size: tuple[int, int], *instances: 
     return dict(zip(COLUMNS[:-2], values, strict=True))
 
 
-@pytest.mark.parametrize("size, expected", [
+@pytest.mark.parametrize(("size", "expected"), [
     ((480, 640), (768, 1024)), ((427, 640), (768, 1151)), ((375, 500), (768, 1024)), ((200, 1000), (256, 1280)),
     ((1536, 2560), (768, 1280)), ((640, 480), (768, 576)), ((640, 427), (768, 512)), ((1000, 100), (768, 77)),
     ((500, 500), (768, 768)), ((1, 3000), (1, 1280))])
@@ -46,24 +46,28 @@ def test_sizes_on_the_published_canvas(size, expected):
     assert preprocess(768, 1280).canvas(size) == (768, 1280)
 
 
-@pytest.mark.parametrize("size, expected, canvas", [
+@pytest.mark.parametrize(("size", "expected", "canvas"), [
     ((480, 640), (800, 1066), (800, 1344)), ((427, 640), (800, 1199), (800, 1344)),
     ((640, 427), (1199, 800), (1344, 800)), ((200, 1000), (266, 1333), (800, 1344)),
     ((500, 500), (800, 800), (800, 1344))])
 def test_sizes_by_the_short_side(size, expected, canvas):
     rule = preprocess(800, 1333, rule="short_side", rounding="floor")
-    assert rule.fitted(size) == expected and rule.canvas(size) == canvas
+    assert rule.fitted(size) == expected
+    assert rule.canvas(size) == canvas
 
 
 def test_without_keeping_the_ratio_the_canvas_is_filled():
     pixels, size = preprocess(keep_ratio=False).prepare(np.full((20, 20, 3), 7, np.uint8))
-    assert size == (64, 96) and pixels.shape == (3, 64, 96) and (pixels != 0).all()
+    assert size == (64, 96)
+    assert pixels.shape == (3, 64, 96)
+    assert (pixels != 0).all()
 
 
 def test_prepared_input_literal():
     """A uniform image of 2 x 2 on a canvas of 64 x 96: 64 x 64 of image, the rest padding."""
     pixels, size = preprocess().prepare(np.full((2, 2, 3), (150, 50, 190), np.uint8))
-    assert size == (64, 64) and pixels.dtype == np.float32
+    assert size == (64, 64)
+    assert pixels.dtype == np.float32
     np.testing.assert_allclose(pixels[:, :, :64], np.broadcast_to([[[1.0]], [[-1.0]], [[1.0]]], (3, 64, 64)))
     assert (pixels[:, :, 64:] == 0).all()
 
@@ -80,13 +84,18 @@ def test_columns_without_augmentation_are_the_prepared_input():
                   instance([4, 6, 8, 10], 2), instance([0, 0, 40, 32]))
     expected, size = preprocess().prepare(image(3, 32, 40))
     np.testing.assert_array_equal(got["image"], expected)
-    assert got["image_size"].tolist() == list(size) == [64, 80] and got["image_size"].dtype == np.float32
+    assert got["image_size"].tolist() == list(size) == [64, 80]
+    assert got["image_size"].dtype == np.float32
     assert got["gt_boxes"].tolist() == [[8, 12, 24, 32], [0, 0, 80, 64], [0, 0, 0, 0]]
-    assert got["gt_labels"].tolist() == [2, 1, 0] and got["gt_labels"].dtype == np.int32
+    assert got["gt_labels"].tolist() == [2, 1, 0]
+    assert got["gt_labels"].dtype == np.int32
     assert got["gt_valid"].tolist() == got["gt_has_mask"].tolist() == [True, True, False]
-    assert got["gt_ignore"].tolist() == [False] * 3 and got["gt_ignore"].dtype == bool
-    assert got["gt_masks"].shape == (3, 4, 4) and got["gt_masks"].dtype == np.uint8
-    assert (got["gt_masks"][:2] == 255).all() and not got["gt_masks"][2].any()
+    assert got["gt_ignore"].tolist() == [False] * 3
+    assert got["gt_ignore"].dtype == bool
+    assert got["gt_masks"].shape == (3, 4, 4)
+    assert got["gt_masks"].dtype == np.uint8
+    assert (got["gt_masks"][:2] == 255).all()
+    assert not got["gt_masks"][2].any()
 
 
 def test_mirroring_keeps_the_image_at_the_left_border():
@@ -96,9 +105,12 @@ def test_mirroring_keeps_the_image_at_the_left_border():
                                (32, 40), triangle) for f in (0.0, 1.0))
     np.testing.assert_array_equal(mirrored["image"][:, :, :80], plain["image"][:, :, :80][:, :, ::-1])
     assert (mirrored["image"][:, :, 80:] == 0).all()
-    assert plain["gt_boxes"][0].tolist() == [8, 12, 24, 28] and mirrored["gt_boxes"][0].tolist() == [56, 12, 72, 28]
+    assert plain["gt_boxes"][0].tolist() == [8, 12, 24, 28]
+    assert mirrored["gt_boxes"][0].tolist() == [56, 12, 72, 28]
     np.testing.assert_array_equal(mirrored["gt_masks"][0], plain["gt_masks"][0][:, ::-1])
-    assert plain["gt_masks"][0, 0, 0] == 255 and plain["gt_masks"][0, 0, 7] < 255 and plain["gt_masks"][0, 7, 7] == 0
+    assert plain["gt_masks"][0, 0, 0] == 255
+    assert plain["gt_masks"][0, 0, 7] < 255
+    assert plain["gt_masks"][0, 7, 7] == 0
 
 
 def test_expanded_images_carry_their_boxes_along():
@@ -115,15 +127,18 @@ def test_expanded_images_carry_their_boxes_along():
         np.testing.assert_allclose(got["gt_boxes"][0], [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], atol=1.01)
         assert (got["image_size"] <= [128, 192]).all()
         areas.append(len(xs))
-    assert max(areas) > 60 * 90 and min(areas) < max(areas) / 4  # some are expanded, some are not
+    assert max(areas) > 60 * 90
+    assert min(areas) < max(areas) / 4
 
 
 def test_expansion_happens_to_every_second_image_of_its_share():
     augmentation = TrainAugmentation(preprocess(), 3, expand_ratio=1.0, flip_ratio=0.25)
     placements = [augmentation.placement((64, 96), np.random.default_rng(k)) for k in range(2000)]
     expanded = [p for p in placements if p.size != (64, 96)]
-    assert 900 < len(expanded) < 1100 and 400 < sum(p.flip for p in placements) < 600
-    assert min(p.size[0] for p in expanded) in (16, 17) and max(p.top for p in expanded) > 40
+    assert 900 < len(expanded) < 1100
+    assert 400 < sum(p.flip for p in placements) < 600
+    assert min(p.size[0] for p in expanded) in (16, 17)
+    assert max(p.top for p in expanded) > 40
     assert all(p.top + p.size[0] <= p.region[0] and p.left + p.size[1] <= p.region[1] for p in placements)
 
 
@@ -135,21 +150,26 @@ def test_portrait_image_in_training_by_the_short_side():
 
 def test_no_objects():
     got = columns(TrainAugmentation(preprocess(), 3, max_instances=4, mask_side=4), (50, 30))
-    assert not got["gt_valid"].any() and not got["gt_boxes"].any() and got["gt_masks"].shape == (4, 4, 4)
+    assert not got["gt_valid"].any()
+    assert not got["gt_boxes"].any()
+    assert got["gt_masks"].shape == (4, 4, 4)
 
 
 def test_crowds_are_ignored_regions_without_masks():
     got = columns(TrainAugmentation(preprocess(), 3, max_instances=3, mask_side=4, **PLAIN), (32, 40),
                   instance([4, 6, 8, 10], 2, iscrowd=1), instance([1, 1, 9, 9]))
-    assert got["gt_valid"].tolist() == [True, True, False] and got["gt_ignore"].tolist() == [True, False, False]
-    assert got["gt_has_mask"].tolist() == [False, True, False] and got["gt_labels"].tolist() == [2, 1, 0]
+    assert got["gt_valid"].tolist() == [True, True, False]
+    assert got["gt_ignore"].tolist() == [True, False, False]
+    assert got["gt_has_mask"].tolist() == [False, True, False]
+    assert got["gt_labels"].tolist() == [2, 1, 0]
 
 
 def test_too_many_objects_keep_the_largest_and_crowds_last(caplog):
     augmentation = TrainAugmentation(preprocess(), 3, max_instances=2, mask_side=4, **PLAIN)
     got = columns(augmentation, (32, 40), instance([0, 0, 40, 32], iscrowd=1), instance([0, 0, 3, 3]),
                   instance([0, 0, 9, 9]), instance([0, 0, 5, 5], 2))
-    assert got["gt_labels"].tolist() == [1, 2] and got["gt_boxes"][:, 2].tolist() == [18, 10]
+    assert got["gt_labels"].tolist() == [1, 2]
+    assert got["gt_boxes"][:, 2].tolist() == [18, 10]
     assert augmentation.dropped.counts == {TOO_MANY: 2}
     assert "2 instances so far dropped: their images have more than max_instance_count" in caplog.text
 
@@ -158,11 +178,13 @@ def test_degenerate_boxes_are_dropped_and_counted(caplog):
     caplog.set_level(logging.WARNING)
     augmentation = TrainAugmentation(preprocess(), 3, max_instances=4, mask_side=4, **PLAIN)
     got = columns(augmentation, (32, 40), instance([5, 5, 0, 9]), instance([5, 5, 9, 0.4]), instance([1, 1, 0.5, 0.5]))
-    assert got["gt_valid"].tolist() == [True, False, False, False] and got["gt_boxes"][0].tolist() == [2, 2, 3, 3]
+    assert got["gt_valid"].tolist() == [True, False, False, False]
+    assert got["gt_boxes"][0].tolist() == [2, 2, 3, 3]
     assert augmentation.dropped.counts == {DEGENERATE: 2}
     for _ in range(3):
         columns(augmentation, (32, 40), instance([5, 5, 0, 9]))
-    assert augmentation.dropped.counts == {DEGENERATE: 5} and caplog.text.count("input pixel") == 1
+    assert augmentation.dropped.counts == {DEGENERATE: 5}
+    assert caplog.text.count("input pixel") == 1
     columns(augmentation, (32, 40), *[instance([5, 5, 0, 9])] * 5)
     assert caplog.text.count("input pixel") == 2  # at the first and at the tenth
 
@@ -170,13 +192,15 @@ def test_degenerate_boxes_are_dropped_and_counted(caplog):
 def test_instances_without_masks_train_the_boxes():
     bare = {key: value for key, value in instance([4, 6, 8, 10]).items() if key != "segmentation"}
     got = columns(TrainAugmentation(preprocess(), 3, max_instances=2, mask_side=4, **PLAIN), (32, 40), bare)
-    assert got["gt_valid"].tolist() == [True, False] and not got["gt_has_mask"].any()
+    assert got["gt_valid"].tolist() == [True, False]
+    assert not got["gt_has_mask"].any()
 
 
 def test_a_mask_that_misses_its_box_is_no_mask():
     augmentation = TrainAugmentation(preprocess(), 3, max_instances=2, mask_side=4, **PLAIN)
     got = columns(augmentation, (32, 40), instance([4, 6, 8, 10], segmentation=[[30, 20, 39, 20, 39, 30, 30, 30]]))
-    assert got["gt_valid"].tolist() == [True, False] and not got["gt_has_mask"].any()
+    assert got["gt_valid"].tolist() == [True, False]
+    assert not got["gt_has_mask"].any()
     assert augmentation.dropped.counts == {NO_MASK: 1}
 
 
@@ -200,11 +224,14 @@ def test_photometric_distortion():
     gray = np.full((4, 4, 3), 100, np.uint8)
     results = [distorted(gray, np.random.default_rng(k)) for k in range(300)]
     means = [r.mean() for r in results]
-    assert len(set(means)) > 60 and min(means) < 60 and max(means) > 150
+    assert len(set(means)) > 60
+    assert min(means) < 60
+    assert max(means) > 150
     assert all((r == r[0, 0]).all() and r.dtype == np.uint8 for r in results)  # uniform stays uniform
     red = np.full((4, 4, 3), (200, 30, 30), np.uint8)
     colours = [distorted(red, np.random.default_rng(k))[0, 0] for k in range(300)]
-    assert {int(np.argmax(c)) for c in colours} == {0, 1, 2} and (gray == 100).all()
+    assert {int(np.argmax(c)) for c in colours} == {0, 1, 2}
+    assert (gray == 100).all()
     pure = sum(int(c[0]) + int(c[1]) + int(c[2]) - int(c.max()) == 2 * int(c.min()) for c in colours)
     assert 100 < pure < 200  # the hue is turned in every second image, past the colour circle's ends too
 

@@ -28,17 +28,20 @@ def test_sampled_rois_of_an_image_with_an_object_and_a_crowd():
     assert is_chosen[0].tolist() == [True] * 5 + [False]
     assert boxes[0, :3].tolist() == [[0, 0, 10, 10], [0, 0, 10, 6], [0, 0, 10, 10]]
     assert sorted(boxes[0, 3:5].tolist()) == [[0, 0, 10, 4], [90, 0, 99, 9]]
-    assert matched[0, :3].tolist() == [0, 0, 0] and not boxes[0, 5].any()
+    assert matched[0, :3].tolist() == [0, 0, 0]
+    assert not boxes[0, 5].any()
 
 
 def test_image_without_objects_gives_negatives_only():
-    boxes, _, is_positive, is_chosen = sample()
-    assert not is_positive[1].any() and is_chosen[1].tolist() == [True] * 5 + [False]
+    _boxes, _, is_positive, is_chosen = sample()
+    assert not is_positive[1].any()
+    assert is_chosen[1].tolist() == [True] * 5 + [False]
 
 
 def test_number_of_positives_is_limited_and_negatives_fill_up():
     _, _, is_positive, is_chosen = sample(max_positive=1, samples=3)
-    assert is_positive[0].tolist() == [True, False, False] and is_chosen[0].all()
+    assert is_positive[0].tolist() == [True, False, False]
+    assert is_chosen[0].all()
 
 
 def test_noise_decides_who_is_chosen():
@@ -65,4 +68,6 @@ def test_box_losses():
 
 def test_shapes_of_the_head():
     logits, deltas = BoxHead(4, 5, size=3, hidden=8)(Tensor(np.ones((6, 4, 3, 3), np.float32)))
-    assert logits.shape == (6, 5) and deltas.shape == (6, 5, 4) and logits.dtype == ms.float32
+    assert logits.shape == (6, 5)
+    assert deltas.shape == (6, 5, 4)
+    assert logits.dtype == ms.float32

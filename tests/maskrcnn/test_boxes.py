@@ -60,7 +60,7 @@ def test_decode_is_the_inverse_of_encode(offset):
     np.testing.assert_allclose(decoded.asnumpy(), targets.asnumpy(), atol=1e-3)
 
 
-@pytest.mark.parametrize("rule, width", [("above", 10 * np.exp(-6)), ("both", 10 * 16 / 1000)])
+@pytest.mark.parametrize(("rule", "width"), [("above", 10 * np.exp(-6)), ("both", 10 * 16 / 1000)])
 def test_size_limits_of_decode(rule, width):
     deltas = tensor([[0, 0, -6, 6]])
     x1, y1, x2, y2 = box_ops.decode(deltas, tensor([[0, 0, 10, 10]]), stds=(1, 1, 1, 1), delta_clip=rule).asnumpy()[0]

@@ -144,7 +144,8 @@ def canonical(key: str) -> str:
 @pytest.mark.parametrize("key", SHARED)
 def test_keys_of_the_shared_loop(key):
     default, name = SHARED[key]
-    assert canonical(key) == name and getattr(MaskRCNNConfig(), name) == default
+    assert canonical(key) == name
+    assert getattr(MaskRCNNConfig(), name) == default
 
 
 @pytest.mark.parametrize("key", REFUSED)
@@ -158,7 +159,8 @@ def test_keys_with_one_meaning_are_refused_otherwise(key):
 def test_bins_of_the_heads():
     five = config(**{"roi_layer": {"out_size": 5, "mask_out_size": 7}})
     network = MaskRCNNTask(five.completed()).network()
-    assert network.box_head.fc1.weight.shape == (16, 8 * 5 * 5) and network.mask_align.size == 7
+    assert network.box_head.fc1.weight.shape == (16, 8 * 5 * 5)
+    assert network.mask_align.size == 7
     assert five.derived["mask_shape"](five) == (14, 14)
 
 
@@ -167,7 +169,8 @@ def test_a_derived_key_is_computed_and_compared(key, caplog):
     build(MaskRCNNConfig, {key: DERIVED[key]})
     assert caplog.text == ""
     build(MaskRCNNConfig, {key: [DERIVED[key]]})
-    assert f"{key}=[" in caplog.text and "has no effect: it follows from the other keys and is" in caplog.text
+    assert f"{key}=[" in caplog.text
+    assert "has no effect: it follows from the other keys and is" in caplog.text
 
 
 def test_derived_values_follow_the_other_keys():
@@ -175,9 +178,12 @@ def test_derived_values_follow_the_other_keys():
                num_expected_neg_stage2=30, fpn_out_channels=256)
     value = {key: rule(c) for key, rule in c.derived.items()}
     assert value["feature_shapes"] == ((32, 40), (16, 20), (8, 10), (4, 5), (2, 3))
-    assert value["num_anchors"] == 6 and value["num_bboxes"] == 6 * (1280 + 320 + 80 + 20 + 6)
-    assert value["roi_sample_num"] == 40 and value["num_expected_total_stage2"] == 30
-    assert value["resnet_block"] == (2, 2, 2, 2) and value["fpn_in_channels"] == (64, 128, 256, 512)
+    assert value["num_anchors"] == 6
+    assert value["num_bboxes"] == 6 * (1280 + 320 + 80 + 20 + 6)
+    assert value["roi_sample_num"] == 40
+    assert value["num_expected_total_stage2"] == 30
+    assert value["resnet_block"] == (2, 2, 2, 2)
+    assert value["fpn_in_channels"] == (64, 128, 256, 512)
 
 
 @pytest.mark.parametrize("key", RETIRED)
@@ -186,7 +192,7 @@ def test_a_retired_key_is_said_to_have_no_effect(key, caplog):
     assert f"{key}: has no effect" in caplog.text
 
 
-@pytest.mark.parametrize("flag, key, value", [
+@pytest.mark.parametrize(("flag", "key", "value"), [
     ("--box_offset=1", "box_offset", 1), ("--mask_paste_pad=1", "mask_paste_pad", 1),
     ("--anchor_scales=4,6", "anchor_scales", (4.0, 6.0))])
 def test_values_arrive_from_the_command_line(flag, key, value):
@@ -199,10 +205,11 @@ def test_no_key_of_the_published_table_is_forgotten(shared):
     table = text[text.index('"img_width":1280'):text.index("## 训练过程")]
     keys = {line.split('"')[1] for line in table.splitlines() if line.startswith('"') and '":' in line}
     known = {*KEYS, *SHARED, *PATHS, *REFUSED, *DERIVED, *RETIRED}
-    assert len(keys) > 80 and keys - known == set()
+    assert len(keys) > 80
+    assert keys - known == set()
 
 
-@pytest.mark.parametrize("values, message", [
+@pytest.mark.parametrize(("values", "message"), [
     ({"img_width": 100}, "img_width=100: the network's input has to be a multiple of 32"),
     ({"num_classes": 1}, "num_classes=1: expected at least 2"),
     ({"num_classes": 5}, "4 coco_classes for num_classes=5"),
@@ -221,7 +228,7 @@ def test_what_cannot_work_is_refused(values, message):
         build(MaskRCNNConfig, SMALL | values)
 
 
-@pytest.mark.parametrize("given, norm, freeze_at", [
+@pytest.mark.parametrize(("given", "norm", "freeze_at"), [
     ({}, "group", 0), ({"pretrained": "resnet50.ckpt"}, "frozen", 2), ({"checkpoint": "a.ckpt"}, "frozen", 2),
     ({"pretrained": "resnet50.ckpt", "norm": "batch", "freeze_at": 1}, "batch", 1)])
 def test_norms_are_frozen_where_weights_bring_their_statistics(given, norm, freeze_at, caplog):
@@ -248,7 +255,9 @@ def test_conventions_of_published_weights():
     assert (zoo.class_map, zoo.pad_before_normalise, zoo.delta_clip) == ("order", True, "both")
     assert (torch.img_height, torch.img_width, torch.resize_rule, torch.resize_rounding) == (800, 1333, "short_side",
                                                                                             "floor")
-    assert torch.input_size == (800, 1344) and torch.class_map == "id" and torch.rpn_min_bbox_min_size == 1e-3
+    assert torch.input_size == (800, 1344)
+    assert torch.class_map == "id"
+    assert torch.rpn_min_bbox_min_size == 1e-3
 
 
 def test_training_keeps_its_own_classes_and_size_when_it_starts_from_weights():
@@ -256,7 +265,10 @@ def test_training_keeps_its_own_classes_and_size_when_it_starts_from_weights():
 
     c = MaskRCNNConfig()
     taken = c.adopting(c.translate(ZOO_MASKRCNN | {"num_classes": 81}), c.weight_keys)
-    assert taken.box_offset == 1 and taken.stem_pool == "same" and taken.num_classes == 0 and taken.img_width == 1280
+    assert taken.box_offset == 1
+    assert taken.stem_pool == "same"
+    assert taken.num_classes == 0
+    assert taken.img_width == 1280
 
 
 def test_own_conventions_come_back():
@@ -275,10 +287,12 @@ def test_the_coco_preset_is_the_table():
     c = parse(MaskRCNNConfig, ["--config=coco"], program="train.py", groups=("common", "train"), presets=PRESETS)
     same = {canonical(k): v for k, (v, *_) in KEYS.items() if k not in ("coco_classes",)}
     assert {k: getattr(c, k) for k in same} == same
-    assert len(c.coco_classes) == 81 and c.coco_classes[80] == "toothbrush" and c.lr_type == "cos"
+    assert len(c.coco_classes) == 81
+    assert c.coco_classes[80] == "toothbrush"
+    assert c.lr_type == "cos"
 
 
-@pytest.mark.parametrize("start_epoch, expected", [(2, 0), (0, 2)])
+@pytest.mark.parametrize(("start_epoch", "expected"), [(2, 0), (0, 2)])
 def test_a_run_that_goes_on_freezes_what_it_froze(start_epoch, expected):
     own = {key: value for key, value in SMALL.items() if key not in ("freeze_at", "norm")}
     before = MaskRCNNConfig(**own).completed()

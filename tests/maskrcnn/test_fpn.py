@@ -24,7 +24,7 @@ def test_each_coarse_cell_goes_to_its_four_fine_ones():
     assert add_upsampled(fine, coarse).asnumpy().tolist() == [[[[1, 1, 2, 2], [1, 1, 2, 2]]]]
 
 
-@pytest.mark.parametrize("upsample, row", [("nearest", [1, 1, 3, 3]), ("asymmetric", [1, 2, 3, 3])])
+@pytest.mark.parametrize(("upsample", "row"), [("nearest", [1, 1, 3, 3]), ("asymmetric", [1, 2, 3, 3])])
 def test_upsampling_rules(upsample, row):
     fpn = pyramid(upsample)
     merged = fpn.merge(Tensor(np.zeros((1, 1, 2, 4), np.float32)), Tensor(np.array([[[[1, 3]]]], np.float32)))

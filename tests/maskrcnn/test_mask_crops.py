@@ -21,7 +21,7 @@ def test_box_between_pixels():
     assert crop_mask(MASK, np.array([0.5, 1, 2.5, 2]), 2).tolist() == [[128, 255], [128, 255]]
 
 
-@pytest.mark.parametrize("box, expected", [([-2, 1, 2, 3], [[0, 128], [0, 128]]), ([1, 1, 5, 2], [[255, 0]] * 2),
+@pytest.mark.parametrize(("box", "expected"), [([-2, 1, 2, 3], [[0, 128], [0, 128]]), ([1, 1, 5, 2], [[255, 0]] * 2),
                                            ([8, 8, 9, 9], [[0, 0]] * 2)])
 def test_what_lies_outside_the_image_is_empty(box, expected):
     assert crop_mask(MASK, np.array(box), 2).tolist() == expected
@@ -29,4 +29,7 @@ def test_what_lies_outside_the_image_is_empty(box, expected):
 
 def test_dtype_and_bool_masks():
     crop = crop_mask(MASK.astype(bool), np.array([1, 1, 3, 3], np.float32), 3)
-    assert crop.dtype == np.uint8 and crop.shape == (3, 3) and crop[0, 0] == 255 and crop[1, 1] == 191
+    assert crop.dtype == np.uint8
+    assert crop.shape == (3, 3)
+    assert crop[0, 0] == 255
+    assert crop[1, 1] == 191

@@ -38,7 +38,8 @@ def test_best_boxes_below_the_minimum_stay_negative():
 def test_a_ground_truth_that_overlaps_nothing_makes_no_positives():
     nothing = Tensor(np.zeros((1, 2, 3), np.float32))
     _, positive, negative = run(nothing, negative_iou=0.3, positive_iou=0.7, best_iou=0.0)
-    assert positive == [False] * 3 and negative == [True] * 3
+    assert positive == [False] * 3
+    assert negative == [True] * 3
 
 
 def test_unusable_slots_overlap_nothing_not_even_each_other():

@@ -73,10 +73,16 @@ def test_detections_of_a_batch(network):
     columns = batch()
     sizes = np.array([[64, 96], [50, 70]], np.float32)
     boxes, labels, scores, valid, masks = (a.asnumpy() for a in network(Tensor(columns["image"]), Tensor(sizes)))
-    assert boxes.shape == (2, 6, 4) and masks.shape == (2, 6, 28, 28) and labels.dtype == np.int32 and valid.all()
-    assert (boxes >= 0).all() and (boxes[:, :, 2:] <= sizes[:, None, ::-1]).all()
-    assert set(np.unique(labels)) <= {1, 2} and (np.diff(scores, axis=1) <= 0).all()
-    assert 0 < masks.min() and masks.max() < 1
+    assert boxes.shape == (2, 6, 4)
+    assert masks.shape == (2, 6, 28, 28)
+    assert labels.dtype == np.int32
+    assert valid.all()
+    assert (boxes >= 0).all()
+    assert (boxes[:, :, 2:] <= sizes[:, None, ::-1]).all()
+    assert set(np.unique(labels)) <= {1, 2}
+    assert (np.diff(scores, axis=1) <= 0).all()
+    assert masks.min() > 0
+    assert masks.max() < 1
 
 
 def test_image_of_a_batch_is_detected_as_it_is_alone(network):
@@ -92,7 +98,8 @@ def test_image_of_a_batch_is_detected_as_it_is_alone(network):
 def test_two_classes_one_image_and_a_size_that_p6_overhangs():
     image = Tensor(np.random.default_rng(0).normal(size=(1, 3, 96, 32)).astype(np.float32))
     boxes, labels, *_ = tiny(2)(image, Tensor(np.array([[96, 32]], np.float32)))
-    assert boxes.shape == (1, 6, 4) and (labels.asnumpy() == 1).all()
+    assert boxes.shape == (1, 6, 4)
+    assert (labels.asnumpy() == 1).all()
 
 
 def test_sizes_that_are_no_multiples_of_32_are_refused(network):
@@ -126,7 +133,8 @@ def test_empty_images_teach_background(network):
     nothing = np.zeros_like(columns["gt_valid"])
     losses = run(losses_of(network), changed(columns, gt_valid=nothing))
     assert losses["rpn_reg_loss"] == losses["rcnn_reg_loss"] == losses["rcnn_mask_loss"] == 0
-    assert losses["rpn_cls_loss"] > 0 and losses["rcnn_cls_loss"] > 0
+    assert losses["rpn_cls_loss"] > 0
+    assert losses["rcnn_cls_loss"] > 0
 
 
 @pytest.mark.slow
@@ -144,7 +152,8 @@ def test_instances_without_a_mask_leave_the_mask_loss_out(network):
     cell, columns = losses_of(network), batch()
     without = run(cell, changed(columns, gt_has_mask=np.zeros_like(columns["gt_has_mask"])))
     expected = run(cell, columns)
-    assert without["rcnn_mask_loss"] == 0 and expected["rcnn_mask_loss"] > 0
+    assert without["rcnn_mask_loss"] == 0
+    assert expected["rcnn_mask_loss"] > 0
     assert without["rcnn_cls_loss"] == expected["rcnn_cls_loss"]
 
 
@@ -160,7 +169,7 @@ def test_sampling_follows_seed_epoch_and_sample_id_not_the_place_in_the_batch(ne
     assert run(losses_of(network, seed=2), columns)["total_loss"] != expected["total_loss"]
 
 
-@pytest.mark.parametrize("stages, first", [(0, "backbone.conv1.weight"), (1, "backbone.layer1.0.conv1.weight"),
+@pytest.mark.parametrize(("stages", "first"), [(0, "backbone.conv1.weight"), (1, "backbone.layer1.0.conv1.weight"),
                                            (2, "backbone.layer2.0.conv1.weight"), (5, "fpn.lateral.0.weight")])
 def test_freezing(stages, first):
     network = tiny(2)
@@ -173,9 +182,11 @@ def test_freezing(stages, first):
 def test_mixed_precision_leaves_box_arithmetic_in_float32():
     network = tiny(2).to_float(ms.float16)
     for cell in (network.proposals, network.detections, network.box_align, network.mask_align):
-        assert cell.fp32 and not cell.fp16
+        assert cell.fp32
+        assert not cell.fp16
     for cell in (network.backbone.conv1, network.fpn.output[0], network.box_head.fc1, network.mask_head.convs[0]):
-        assert cell.fp16 and not cell.fp32
+        assert cell.fp16
+        assert not cell.fp32
 
 
 class Gradients(nn.Cell):

@@ -11,7 +11,8 @@ HALF[:, 14:] = 0
 
 def pasted(mask, box, size=(20, 30), **rule):
     rle = mask_to_rle(mask, np.array(box, np.float32), size, **rule)
-    assert rle["size"] == list(size) and isinstance(rle["counts"], str)
+    assert rle["size"] == list(size)
+    assert isinstance(rle["counts"], str)
     return coco_mask.decode(rle)
 
 
@@ -21,7 +22,7 @@ def extent(mask):
     return (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) if len(xs) else None
 
 
-@pytest.mark.parametrize("rule, expected", [
+@pytest.mark.parametrize(("rule", "expected"), [
     ({}, (4, 3, 12, 9)),
     ({"paste_pad": 0}, (4, 3, 13, 10)),
     ({"paste_pad": 1}, (3, 2, 13, 10)),
@@ -43,7 +44,7 @@ def test_boxes_at_the_border(rule):
     assert extent(pasted(FULL, [25, 15, 30, 20], **rule)) == (25, 15, 30, 20)
 
 
-@pytest.mark.parametrize("rule, rows", [({}, 0), ({"paste_pad": 0}, 1), ({"paste_pad": 1}, 0)])
+@pytest.mark.parametrize(("rule", "rows"), [({}, 0), ({"paste_pad": 0}, 1), ({"paste_pad": 1}, 0)])
 def test_box_without_area_in_the_far_corner(rule, rows):
     assert pasted(FULL, [30, 20, 30, 20], **rule).sum() == rows
 
@@ -67,13 +68,15 @@ def test_run_lengths_equal_those_of_the_full_mask():
 
 def test_paste_stays_inside_the_box():
     region, top, left = paste(FULL, np.array([100, 200, 140, 260], np.float32), (1000, 1000))
-    assert region.shape == (60, 40) and (top, left) == (200, 100)
+    assert region.shape == (60, 40)
+    assert (top, left) == (200, 100)
 
 
 def test_boxes_return_to_the_original_frame():
     """Input 100 x 50 of an image of 200 x 150: y doubles, x triples; what hangs over is clipped."""
     boxes = scale_boxes(np.array([[1, 2, 10, 20], [40, 90, 60, 120]], np.float32), (100, 50), (200, 150))
-    assert boxes.tolist() == [[3, 4, 30, 40], [120, 180, 150, 200]] and boxes.dtype == np.float32
+    assert boxes.tolist() == [[3, 4, 30, 40], [120, 180, 150, 200]]
+    assert boxes.dtype == np.float32
 
 
 def detections(valid):
@@ -84,7 +87,9 @@ def detections(valid):
 
 def test_instances_hold_the_valid_slots_in_order():
     result = to_instances(17, detections([True, False, True]), image_size=(20, 30), original_size=(40, 60))
-    assert result.image_id == 17 and result.labels.tolist() == [1, 3] and result.scores.tolist() == [1, 0.5]
+    assert result.image_id == 17
+    assert result.labels.tolist() == [1, 3]
+    assert result.scores.tolist() == [1, 0.5]
     assert result.boxes_image.tolist() == [[0, 0, 20, 20]] * 2
     assert [int(coco_mask.area(rle)) for rle in result.rles] == [400, 400]
     without = to_instances(17, detections([True]), image_size=(20, 30), original_size=(40, 60), with_masks=False)
@@ -93,4 +98,6 @@ def test_instances_hold_the_valid_slots_in_order():
 
 def test_nothing_detected():
     result = to_instances(3, detections([False, False]), image_size=(20, 30), original_size=(40, 60))
-    assert result.boxes_image.shape == (0, 4) and result.labels.shape == (0,) and result.rles == []
+    assert result.boxes_image.shape == (0, 4)
+    assert result.labels.shape == (0,)
+    assert result.rles == []

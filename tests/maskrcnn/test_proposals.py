@@ -51,7 +51,9 @@ def detect(probabilities, deltas=None, valid=None, **options):
     out = DetectionPostprocess(**options)(Tensor(np.log(probabilities)), Tensor(deltas), Tensor(ANCHORS[None, :p]),
                                 Tensor(valid), Tensor(SIZE), 81)
     boxes, labels, scores, shown = (array.asnumpy()[0] for array in out)
-    assert not boxes[~shown].any() and not labels[~shown].any() and not scores[~shown].any()
+    assert not boxes[~shown].any()
+    assert not labels[~shown].any()
+    assert not scores[~shown].any()
     return boxes[shown].tolist(), labels[shown].tolist(), [round(float(score), 3) for score in scores[shown]]
 
 
@@ -59,7 +61,8 @@ def test_suppression_is_by_class_and_the_threshold_strict():
     """Boxes 0 and 1 overlap: of class 1 the better stays, class 2 of box 1 is untouched. Background never shows."""
     boxes, labels, scores = detect([[0.1, 0.9, 0.0001], [0.1, 0.5, 0.4], [0.93, 0.06, 0.01]])
     assert boxes == [[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]]
-    assert labels == [1, 2, 1] and scores == [0.9, 0.4, 0.06]
+    assert labels == [1, 2, 1]
+    assert scores == [0.9, 0.4, 0.06]
     assert detect([[0.5, 0.4, 0.1]], score_threshold=0.4)[1] == []
 
 
@@ -67,7 +70,8 @@ def test_every_class_has_its_own_deltas():
     deltas = np.zeros((1, 1, 3, 4), np.float32)
     deltas[0, 0, 2] = [1, 0, 0, 0]
     boxes, labels, _ = detect([[0.2, 0.5, 0.3]], deltas)
-    assert boxes == [[0, 0, 10, 10], [10, 0, 20, 10]] and labels == [1, 2]
+    assert boxes == [[0, 0, 10, 10], [10, 0, 20, 10]]
+    assert labels == [1, 2]
 
 
 def test_empty_slots_of_proposals_and_small_boxes_do_not_show():
@@ -78,7 +82,8 @@ def test_empty_slots_of_proposals_and_small_boxes_do_not_show():
 
 def test_best_of_the_image_only():
     _, labels, scores = detect([[0.1, 0.2, 0.7], [0.1, 0.2, 0.7], [0.4, 0.5, 0.1]], max_detections=2)
-    assert labels == [2, 1] and scores == [0.7, 0.5]
+    assert labels == [2, 1]
+    assert scores == [0.7, 0.5]
 
 
 def test_two_classes_in_all_and_a_single_proposal():
@@ -87,5 +92,7 @@ def test_two_classes_in_all_and_a_single_proposal():
 
 def test_classes_lie_in_separate_cells_of_a_square():
     shift = class_offset(Tensor(np.arange(91, dtype=np.int32)[None]), 91, 100.0).asnumpy()[0]
-    assert shift[0].tolist() == [0, 0, 0, 0] and shift[11].tolist() == [100, 100, 100, 100]
-    assert len({tuple(row) for row in shift}) == 91 and shift.max() == 900
+    assert shift[0].tolist() == [0, 0, 0, 0]
+    assert shift[11].tolist() == [100, 100, 100, 100]
+    assert len({tuple(row) for row in shift}) == 91
+    assert shift.max() == 900

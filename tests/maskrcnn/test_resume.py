@@ -80,7 +80,8 @@ def test_a_non_finite_loss_ends_the_run_and_its_step_can_be_repeated(root):
     found = re.search(r"error: the \w+ is not finite at step (\d+) .*sample ids \[\d, \d\]", output)
     assert found, output
     file = folder / f"replay-{found[1]}.ckpt"
-    assert f"--replay {file}" in output and file.is_file()
+    assert f"--replay {file}" in output
+    assert file.is_file()
     again = subprocess.run([sys.executable, "train.py", "--replay", str(file)], capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     logged = steps(folder)[int(found[1])]["total_loss"]  # None where it is itself not finite

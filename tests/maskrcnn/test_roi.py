@@ -50,7 +50,7 @@ def test_align_of_two_images_on_four_levels():
             np.testing.assert_allclose(got[image], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("side, expected", [(10, 0), (111, 0), (112, 1), (223, 1), (224, 2), (448, 3), (4000, 3)])
+@pytest.mark.parametrize(("side", "expected"), [(10, 0), (111, 0), (112, 1), (223, 1), (224, 2), (448, 3), (4000, 3)])
 def test_level_of_a_square_roi(side, expected):
     box = Tensor(np.array([[5, 5, 5 + side, 5 + side]], np.float32))
     assert roi_level(box, levels=4, rule="eps_outside").asnumpy().tolist() == [expected]

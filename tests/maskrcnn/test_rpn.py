@@ -30,7 +30,8 @@ def test_levels_are_flattened_by_row_column_anchor():
 def test_anchor_on_the_object_is_positive_and_crowd_and_middling_anchors_do_not_count():
     """Anchor 0 is right, 2, 4 and 5 are right, 1 (IoU 0.5) and 3 (in the crowd) are wrong but left out."""
     cls, reg = run([30, -1000, -30, 1000, -30, -30])
-    assert cls == pytest.approx(0, abs=1e-6) and reg == 0
+    assert cls == pytest.approx(0, abs=1e-6)
+    assert reg == 0
     assert run([30, -1000, -30, 1000, 1, -30])[0] == pytest.approx(np.log(1 + np.e) / 4, rel=1e-5)
 
 
@@ -48,7 +49,8 @@ def test_deltas_of_positives_are_compared_with_their_object():
 
 def test_image_without_objects_teaches_background_only():
     cls, reg = run([0] * 6, valid=np.zeros((1, 3), bool))
-    assert cls == pytest.approx(LOG2) and reg == 0
+    assert cls == pytest.approx(LOG2)
+    assert reg == 0
 
 
 def test_best_anchor_of_an_object_is_positive_below_the_threshold():

@@ -43,9 +43,11 @@ def task(**values) -> MaskRCNNTask:
 
 
 def test_classes_come_from_the_data_or_are_chosen(data):
-    assert config(coco_root=str(data)).coco_classes == SHAPES and config(coco_root=str(data)).num_classes == 6
+    assert config(coco_root=str(data)).coco_classes == SHAPES
+    assert config(coco_root=str(data)).num_classes == 6
     chosen = task(coco_root=str(data), coco_classes=("background", "star"))
-    assert chosen.dataset("train").class_names == ("background", "star") and chosen.config.num_classes == 2
+    assert chosen.dataset("train").class_names == ("background", "star")
+    assert chosen.config.num_classes == 2
     with pytest.raises(InputError, match="num_classes=9, but the data has 6 classes with background .background, disc"):
         config(coco_root=str(data), num_classes=9)
     with pytest.raises(InputError, match="train data: none is given; give --coco_root=DIR"):
@@ -59,7 +61,8 @@ def test_splits_of_a_coco_layout(data):
     assert (len(both.dataset("train")), len(both.dataset("val"))) == (4, 3)
     ann_file = data / "annotations/instances_val2017.json"
     alone = task(checkpoint="a.ckpt", ann_file=str(ann_file))
-    assert len(alone.dataset("val")) == 3 and alone.class_names == SHAPES
+    assert len(alone.dataset("val")) == 3
+    assert alone.class_names == SHAPES
     elsewhere = task(checkpoint="a.ckpt", ann_file=str(ann_file), image_dir=str(data / "JPEGImages"))
     assert elsewhere.dataset("val").image_dir == str(data / "JPEGImages")
 
@@ -71,7 +74,8 @@ def test_splits_of_text_files(tmp_path):
     both = task(dataset="other", image_dir=str(tmp_path), anno_path=str(tmp_path / "train.txt"),
                 val_anno_path=str(tmp_path / "val.txt"), num_classes=3)
     labels = [decode_target(next(both.dataset(split).rows([0])).target).labels.tolist() for split in ("train", "val")]
-    assert labels == [[1], [2]] and both.class_names == ("background", "class_1", "class_2")
+    assert labels == [[1], [2]]
+    assert both.class_names == ("background", "class_1", "class_2")
     assert both.predictor(both.network()).paste["with_masks"] is False
     with pytest.raises(InputError, match="val data: dataset=other needs --anno_path=FILE"):
         task(dataset="other", num_classes=3).dataset("val")
@@ -81,7 +85,8 @@ def test_the_training_columns_are_those_of_the_contract(data):
     small = task(coco_root=str(data))
     record = next(small.dataset("train").rows([0]))
     arrays = small.train_augmentation()(record.image, record.target, np.random.default_rng(0))
-    assert len(arrays) == len(COLUMNS) - 2 == len(small.columns) - 2 and small.loss_names == LOSS_NAMES
+    assert len(arrays) == len(COLUMNS) - 2 == len(small.columns) - 2
+    assert small.loss_names == LOSS_NAMES
     assert [a.shape for a in arrays] == [(3, 64, 64), (2,), (6, 4), (6,), (6,), (6,), (6, 14, 14), (6,)]
 
 
@@ -129,11 +134,13 @@ def test_a_run_from_training_to_numbers(data, tmp_path):
     """Train, evaluate during training, start another task from the result: all but the predictors is taken over."""
     first = task(coco_root=str(data), output_dir=str(tmp_path / "a"), eval_interval=1, epochs=2)
     last = loop.train(first, first.config, Runtime("CPU"))
-    assert last.name == "mask_rcnn_r50-2_2.ckpt" and (tmp_path / "a/mask_rcnn_r50_best.ckpt").exists()
+    assert last.name == "mask_rcnn_r50-2_2.ckpt"
+    assert (tmp_path / "a/mask_rcnn_r50_best.ckpt").exists()
     lines = [json.loads(line) for line in (tmp_path / "a/metrics.jsonl").read_text().splitlines()]
     assert all(np.isfinite(line[name]) for line in lines if line["kind"] == "train" for name in LOSS_NAMES)
     evaluated = [line for line in lines if line["kind"] == "eval"]
-    assert len(evaluated) == 2 and {"ap", "bbox_AP50", "segm_AP50"} <= set(evaluated[0])
+    assert len(evaluated) == 2
+    assert {"ap", "bbox_AP50", "segm_AP50"} <= set(evaluated[0])
     assert evaluated[0]["images"] == 3
     assert (tmp_path / "a/loss_0.log").read_text().startswith("epoch:1 step:2 ,rpn_loss:")
 
@@ -150,6 +157,9 @@ def test_a_run_from_training_to_numbers(data, tmp_path):
 
     numbers = loop.evaluate_split(first, first.network(), first.dataset("val"), Runtime("CPU"))
     text = first.describe(numbers.compute())
-    assert "Evaluate annotation type *bbox*" in text and "Evaluate annotation type *segm*" in text and "star" in text
+    assert "Evaluate annotation type *bbox*" in text
+    assert "Evaluate annotation type *segm*" in text
+    assert "star" in text
     boxes, masks = (first.results(numbers)[kind] for kind in ("bbox", "segm"))
-    assert len(boxes) == len(masks) <= 15 and {"image_id", "category_id", "bbox", "score"} == set(boxes[0])
+    assert len(boxes) == len(masks) <= 15
+    assert {"image_id", "category_id", "bbox", "score"} == set(boxes[0])

@@ -49,23 +49,27 @@ def test_a_perfect_detection():
     numbers = evaluated((prediction(1, (BOX, 1, 0.9)), target(1, instance(1, BOX))))
     for kind in ("bbox", "segm"):
         assert numbers[kind]["AP"] == numbers[kind]["APm"] == numbers[kind]["AR1"] == 1
-        assert numbers[kind]["APs"] is None and numbers[kind]["ARl"] is None
+        assert numbers[kind]["APs"] is None
+        assert numbers[kind]["ARl"] is None
     assert numbers["classes"] == {"dog": {"bbox": 1.0, "segm": 1.0, "instances": 1},
                                   "cat": {"bbox": None, "segm": None, "instances": 0}}
-    assert numbers["ap"] == 1 and (numbers["images"], numbers["instances"], numbers["detections"]) == (1, 1, 1)
+    assert numbers["ap"] == 1
+    assert (numbers["images"], numbers["instances"], numbers["detections"]) == (1, 1, 1)
 
 
 def test_ap_literal():
     """One of two objects found, a better scored false alarm: precision 1/2 up to recall 1/2, 51 of 101 points."""
     numbers = evaluated((prediction(1, (FAR, 1, 0.9), (BOX, 1, 0.8)), target(1, instance(1, BOX), instance(2, OTHER))))
     assert numbers["bbox"]["AP"] == pytest.approx(0.5 * 51 / 101, abs=1e-12)
-    assert numbers["bbox"]["AR1"] == 0 and numbers["bbox"]["AR"] == 0.5
+    assert numbers["bbox"]["AR1"] == 0
+    assert numbers["bbox"]["AR"] == 0.5
 
 
 def test_iou_thresholds():
     """IoU 0.68 counts at 0.50, 0.55, 0.60 and 0.65: 4 of 10 thresholds."""
     numbers = evaluated((prediction(1, ([10, 10, 34, 32], 1, 0.9)), target(1, instance(1, BOX))))
-    assert numbers["bbox"]["AP"] == pytest.approx(0.4) and numbers["bbox"]["AP75"] == 0
+    assert numbers["bbox"]["AP"] == pytest.approx(0.4)
+    assert numbers["bbox"]["AP75"] == 0
 
 
 def test_detections_in_a_crowd_do_not_count():
@@ -83,7 +87,8 @@ def test_the_wrong_class_is_a_miss_and_a_false_alarm():
 def test_boxes_alone():
     truth = target(1, *({k: v for k, v in instance(1, BOX).items() if k != "segmentation"},))
     numbers = evaluated((prediction(1, (BOX, 1, 0.9), masks=False), truth))
-    assert numbers["segm"] is None and numbers["ap"] == numbers["bbox"]["AP"] == 1
+    assert numbers["segm"] is None
+    assert numbers["ap"] == numbers["bbox"]["AP"] == 1
     assert numbers["images_without_masks"] == 1
 
 
@@ -91,7 +96,9 @@ def test_images_with_boxes_alone_are_left_out_of_the_mask_score():
     bare = {k: v for k, v in instance(1, BOX).items() if k != "segmentation"}
     numbers = evaluated((prediction(1, (BOX, 1, 0.9)), target(1, instance(1, BOX))),
                         (prediction(2, (FAR, 1, 0.95)), target(2, bare)))
-    assert numbers["segm"]["AP"] == 1 and numbers["bbox"]["AP"] < 1 and numbers["images_without_masks"] == 1
+    assert numbers["segm"]["AP"] == 1
+    assert numbers["bbox"]["AP"] < 1
+    assert numbers["images_without_masks"] == 1
 
 
 def test_masks_are_small_by_their_own_area():
@@ -108,7 +115,9 @@ def test_no_detections_and_no_objects():
     numbers = evaluated((prediction(1), target(1, instance(1, BOX))))
     assert numbers["bbox"]["AP"] == numbers["segm"]["AP"] == numbers["ap"] == 0
     empty = evaluated((prediction(1, (BOX, 1, 0.9)), target(1)))
-    assert empty["bbox"]["AP"] is None and empty["segm"] is None and empty["ap"] == 0
+    assert empty["bbox"]["AP"] is None
+    assert empty["segm"] is None
+    assert empty["ap"] == 0
     assert CocoMAP().compute()["ap"] == 0
 
 
@@ -117,8 +126,10 @@ def test_images_are_matched_by_id_and_the_rest_is_named():
     evaluator.update_all([prediction(9, (BOX, 1, 0.5)), prediction(2, (OTHER, 1, 0.9)), prediction(1, (BOX, 1, 0.9))],
                          [target(1, instance(1, BOX)), target(2, instance(1, OTHER)), target(3, instance(1, BOX))])
     numbers = evaluator.compute()
-    assert numbers["images_without_prediction"] == [3] and numbers["predictions_without_truth"] == [9]
-    assert numbers["images"] == 3 and numbers["bbox"]["AR"] == pytest.approx(2 / 3)
+    assert numbers["images_without_prediction"] == [3]
+    assert numbers["predictions_without_truth"] == [9]
+    assert numbers["images"] == 3
+    assert numbers["bbox"]["AR"] == pytest.approx(2 / 3)
 
 
 def test_categories_that_the_data_lacks_do_not_count_where_class_indices_are_category_ids():
@@ -127,11 +138,12 @@ def test_categories_that_the_data_lacks_do_not_count_where_class_indices_are_cat
     evaluator = CocoMAP()
     evaluator.update(prediction(1, (BOX, 12, 0.9), (BOX, 18, 0.8)), truth)
     numbers = evaluator.compute()
-    assert numbers["detections_of_other_classes"] == 1 and numbers["bbox"]["AP"] == pytest.approx(1)
+    assert numbers["detections_of_other_classes"] == 1
+    assert numbers["bbox"]["AP"] == pytest.approx(1)
     assert [r["category_id"] for r in evaluator.results("segm")] == [18]
 
 
-@pytest.mark.parametrize("case, words", [
+@pytest.mark.parametrize(("case", "words"), [
     (lambda e: e.update(prediction(1), target(2)), "image 1 compared with the target of 2"),
     (lambda e: [e.update(prediction(1), target(1)), e.update(prediction(1), target(1))], "image 1 was evaluated twice"),
     (lambda e: e.update(prediction(1, (BOX, 3, 0.5)), target(1)), "class index 3 was predicted"),

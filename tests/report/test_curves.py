@@ -30,7 +30,8 @@ def test_smooth_leaves_out_what_is_not_finite():
 def test_evaluations_add_a_panel():
     without = size(learning_curve(run(30), loss_names=["loss"], metric="miou"))
     with_them = size(learning_curve(run(30, 3), loss_names=["loss"], metric="miou"))
-    assert with_them[0] == without[0] and with_them[1] == pytest.approx(1.5 * without[1], abs=2)
+    assert with_them[0] == without[0]
+    assert with_them[1] == pytest.approx(1.5 * without[1], abs=2)
 
 
 def test_one_step_is_enough_and_none_is_not():

@@ -15,7 +15,8 @@ def gray(height: int, width: int, value: int = 100) -> np.ndarray:
 
 def test_palette_is_black_for_background_and_distinct_for_the_rest():
     table = draw.palette([*NAMES, *(f"class_{k}" for k in range(18))])
-    assert table.shape == (21, 3) and table.dtype == np.uint8
+    assert table.shape == (21, 3)
+    assert table.dtype == np.uint8
     assert table[0].tolist() == [0, 0, 0]
     apart = np.abs(table[:, None].astype(int) - table[None]).sum(-1)
     assert apart[np.triu_indices(21, 1)].min() > 20
@@ -42,7 +43,8 @@ def test_overlay_tints_classes_darkens_ignored_pixels_and_outlines_regions():
 def test_overlay_leaves_its_arguments_alone():
     image, labels = gray(4, 4), np.ones((4, 4), np.uint8)
     draw.overlay(image, labels, COLOURS)
-    assert (image == 100).all() and (labels == 1).all()
+    assert (image == 100).all()
+    assert (labels == 1).all()
 
 
 def test_errors_are_red_where_the_truth_counts():
@@ -51,7 +53,7 @@ def test_errors_are_red_where_the_truth_counts():
     assert out[0].tolist() == [[120] * 3, list(draw.WRONG), [120] * 3, [120] * 3]
 
 
-@pytest.mark.parametrize("size, expected", [
+@pytest.mark.parametrize(("size", "expected"), [
     ((10, 20), (40, 80)), ((20, 10), (80, 40)), ((160, 40), (80, 20)), ((1, 300), (1, 80))])
 def test_fit_scales_the_long_side(size, expected):
     assert draw.fit(gray(*size), 80).shape[:2] == expected
@@ -77,7 +79,8 @@ def test_an_instance_in_the_corner_keeps_its_tag_inside():
     out = draw.instances(gray(40, 60), np.array([[55.0, 0, 60, 5]]), [2], class_names=NAMES)
     colour = draw.palette(["one"])[0]
     tag = (out == colour).all(-1)
-    assert tag[:, :40].any() and tag.sum() > 60
+    assert tag[:, :40].any()
+    assert tag.sum() > 60
 
 
 def test_many_instances_have_no_tags():
@@ -94,7 +97,8 @@ def test_no_instances_is_the_image():
 def test_legend_breaks_into_lines_of_the_width():
     names = [f"a rather long name {k}" for k in range(6)]
     strip = draw.legend(names, draw.palette(names), 400)
-    assert strip.shape[1] == 400 and strip.shape[0] > 2 * 26
+    assert strip.shape[1] == 400
+    assert strip.shape[0] > 2 * 26
     for colour in draw.palette(names):
         assert (strip == colour).all(-1).sum() >= 22 * 14
 
@@ -103,7 +107,8 @@ def test_grid_places_images_of_different_sizes_under_each_other():
     small, large = gray(10, 20, 1), gray(30, 15, 2)
     out = draw.grid([[small, large], [large, small]], ["a", "b"], ["first", "second"], side=40)
     assert out.shape[1] == 2 * 48 + 8
-    assert (out == 1).all(-1).sum() == 2 * 200 and (out == 2).all(-1).sum() == 2 * 450
+    assert (out == 1).all(-1).sum() == 2 * 200
+    assert (out == 2).all(-1).sum() == 2 * 450
 
 
 def test_a_semantic_row_has_its_four_pictures():
@@ -118,4 +123,5 @@ def test_a_jpeg_keeps_red_red():
     red = np.zeros((16, 16, 3), np.uint8)
     red[..., 0] = 255
     back = cv2.imdecode(np.frombuffer(draw.jpeg(red), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-    assert back[8, 8, 0] > 240 and back[8, 8, 2] < 20
+    assert back[8, 8, 0] > 240
+    assert back[8, 8, 2] < 20

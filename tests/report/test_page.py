@@ -42,7 +42,9 @@ def test_tags_are_balanced_and_nothing_is_fetched():
 
 def test_names_are_escaped():
     text = page()
-    assert "run &lt;1&gt;" in text and "x &amp; y" in text and "a&lt;b" in text
+    assert "run &lt;1&gt;" in text
+    assert "x &amp; y" in text
+    assert "a&lt;b" in text
     assert "a<b" not in text
 
 
@@ -52,18 +54,21 @@ def test_numbers_bars_and_confusion_are_there():
     assert "<tr><th>images</th><td>3</td></tr>" in text
     assert "width:75.0%;background:rgb(1, 2, 3)" in text
     assert re.search(r"unseen</span>.*<span>-</span>", text)
-    assert ">90.0</td>" in text and ">10.0</td>" in text
+    assert ">90.0</td>" in text
+    assert ">10.0</td>" in text
 
 
 def test_a_page_without_classes_or_pictures():
     text = page(numbers={"miou": None}, colours={}, pictures=[])
-    assert "<img" not in text and '<span class="headline">-</span>' in text
+    assert "<img" not in text
+    assert '<span class="headline">-</span>' in text
 
 
 def test_numbers_that_are_not_by_class_and_tables_of_classes():
     text = page(numbers={"miou": 0.5, "bbox": {"AP": 0.25, "AP50": None},
                          "classes": {"a<b": {"bbox": 0.125, "instances": 3}, "unseen": {"bbox": None, "instances": 0}}})
-    assert "<h2>bbox</h2>" in text and "25.0 %" in text
+    assert "<h2>bbox</h2>" in text
+    assert "25.0 %" in text
     assert "<tr><th></th><th>bbox</th><th>instances</th></tr>" in text
     assert "<tr><th>a&lt;b</th><td>0.1250</td><td>3</td></tr>" in text
     assert "<tr><th>unseen</th><td>-</td><td>0</td></tr>" in text

@@ -33,13 +33,15 @@ def test_instances_have_image_truth_and_prediction_at_ten_times_the_size():
     assert not coloured(image).any()
     for picture in (truth, prediction):
         assert coloured(picture)[60:110, 40:120].all()
-        assert not coloured(picture)[111:].any() and not coloured(picture)[:, 121:].any()
+        assert not coloured(picture)[111:].any()
+        assert not coloured(picture)[:, 121:].any()
 
 
 def test_unsure_detections_and_crowds_are_not_drawn():
     crowd = annotation(1, 7, iscrowd=1, segmentation=RLE)
     _, truth, prediction = rows.row(record(crowd), found(0.4), NAMES, 320)
-    assert not coloured(truth).any() and not coloured(prediction).any()
+    assert not coloured(truth).any()
+    assert not coloured(prediction).any()
 
 
 def test_boxes_without_masks_are_drawn():

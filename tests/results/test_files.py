@@ -24,11 +24,14 @@ def detections(*rows: dict, **changes) -> str:
 
 def test_detections_are_read(tmp_path):
     found = read(tmp_path, detections(GOOD, GOOD | {"bbox": [0, 0, 1, 1], "score": 0.25}))
-    assert found.image_id == 10 and found.boxes_image.tolist() == [[1, 0, 3, 3], [0, 0, 1, 1]]
-    assert found.labels.tolist() == [4, 4] and found.scores.tolist() == [0.5, 0.25] and found.rles == [RLE, RLE]
+    assert found.image_id == 10
+    assert found.boxes_image.tolist() == [[1, 0, 3, 3], [0, 0, 1, 1]]
+    assert found.labels.tolist() == [4, 4]
+    assert found.scores.tolist() == [0.5, 0.25]
+    assert found.rles == [RLE, RLE]
 
 
-@pytest.mark.parametrize("text, words", [
+@pytest.mark.parametrize(("text", "words"), [
     (detections(GOOD, GOOD | {"score": "high"}), "detections[1]: score is 'high'; it must be a finite number"),
     (detections(GOOD | {"score": float("inf")}), "detections[0]: score is inf"),
     (detections(GOOD | {"bbox": [1, 2]}), "detections[0]: bbox is [1, 2]"),

@@ -64,8 +64,11 @@ def expected_miou(root: Path) -> float:
 def test_label_maps_against_a_list(tmp_path):
     data_lst = write_data(tmp_path, 3)
     numbers = score_list(str(label_results(tmp_path)), str(tmp_path), str(data_lst), num_classes=21, crop_size=513)
-    assert numbers["miou"] == pytest.approx(expected_miou(tmp_path), abs=1e-9) and 0.5 < numbers["miou"] < 1
-    assert numbers["images"] == 3 and numbers["images_without_result"] == [] and list(numbers["iou"]) == NAMES
+    assert numbers["miou"] == pytest.approx(expected_miou(tmp_path), abs=1e-9)
+    assert 0.5 < numbers["miou"] < 1
+    assert numbers["images"] == 3
+    assert numbers["images_without_result"] == []
+    assert list(numbers["iou"]) == NAMES
 
 
 def test_the_script_prints_the_table_and_names_images_without_result(tmp_path):
@@ -74,8 +77,10 @@ def test_the_script_prints_the_table_and_names_images_without_result(tmp_path):
     ran = postprocess(results, f"--data_root={tmp_path}", f"--data_lst={data_lst}", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
-    assert lines[0].split() == ["class", "IoU", "%"] and lines[1].split()[0] == "background"
-    assert lines[4].startswith("mean IoU 0.") and lines[4].endswith("2 images")
+    assert lines[0].split() == ["class", "IoU", "%"]
+    assert lines[1].split()[0] == "background"
+    assert lines[4].startswith("mean IoU 0.")
+    assert lines[4].endswith("2 images")
     assert lines[5] == "1 images without a result did not count: ['images/2.jpg']"
     assert json.loads((results / "metrics.json").read_text())["images"] == 2
 
@@ -127,7 +132,8 @@ def test_detections_against_coco(tmp_path):
     results = coco_results(tmp_path, ["background", "cat", "dog", "fish"], {"1": [dog], "2": [dog], "3": []})
     numbers = score_coco(results, str(ann_file), str(tmp_path / "val"))
     assert numbers["classes"]["dog"]["bbox"] == numbers["classes"]["dog"]["segm"] == pytest.approx(1)
-    assert numbers["bbox"]["AP"] == pytest.approx(0.5) and numbers["images_without_prediction"] == []
+    assert numbers["bbox"]["AP"] == pytest.approx(0.5)
+    assert numbers["images_without_prediction"] == []
     ran = postprocess(results, f"--ann_file={ann_file}", f"--img_path={tmp_path / 'val'}", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "Evaluate annotation type *segm*" in ran.stdout
@@ -152,11 +158,13 @@ def test_raw_detections_of_the_model_zoo(dtype, tmp_path):
         raw_detections(tmp_path / "raw", name, dtype, [wrong, dog])
     raw_detections(tmp_path / "raw", "3", dtype, [])
     one = zoo_raw.instances(tmp_path / "raw", "1.jpg", 10, image_size=(HEIGHT, WIDTH))
-    assert one.boxes_image.tolist() == [[4, 6, 12, 11]] and one.labels.tolist() == [1]
+    assert one.boxes_image.tolist() == [[4, 6, 12, 11]]
+    assert one.labels.tolist() == [1]
     assert one.rles == [to_rle(POLYGON, (HEIGHT, WIDTH))]
     numbers = score_coco(str(tmp_path / "raw"), str(ann_file), str(tmp_path / "val"))
     assert numbers["classes"]["dog"]["segm"] == numbers["classes"]["dog"]["bbox"] == pytest.approx(1)
-    assert numbers["classes"]["cat"]["bbox"] == 0 and numbers["images_without_prediction"] == []
+    assert numbers["classes"]["cat"]["bbox"] == 0
+    assert numbers["images_without_prediction"] == []
     (tmp_path / "raw/1_2.bin").write_bytes(b"\1")
     with pytest.raises(InputError, match="1_2.bin: 1 rows, 1_1.bin has 2"):
         score_coco(str(tmp_path / "raw"), str(ann_file), str(tmp_path / "val"))
@@ -165,7 +173,7 @@ def test_raw_detections_of_the_model_zoo(dtype, tmp_path):
         score_coco(str(tmp_path / "raw"), str(ann_file), str(tmp_path / "val"))
 
 
-@pytest.mark.parametrize("output, place, damaged, message", [
+@pytest.mark.parametrize(("output", "place", "damaged", "message"), [
     (0, 0, np.nan, "1_0.bin: 1 of its values are NaN or infinite.*run the inference again"),
     (0, 4, np.nan, "1_0.bin: 1 of its values are NaN"), (3, 7, np.inf, "1_3.bin: 1 of its values are NaN"),
     (0, None, None, "1_0.bin: 0 bytes are not float16 or float32 .*run the inference again"),
@@ -192,7 +200,9 @@ def test_a_wrong_image_folder_and_bad_entries(tmp_path):
     results = coco_results(tmp_path, ["background", "cat", "dog", "fish"], {"1": [dog], "2": [dog], "3": []})
     for wrong in ("annotations", "gone"):
         ran = postprocess(results, f"--ann_file={ann_file}", f"--img_path={tmp_path / wrong}", cwd=tmp_path)
-        assert ran.returncode == 2 and f"--img_path={tmp_path / wrong}: " in ran.stderr and "Trace" not in ran.stderr
+        assert ran.returncode == 2
+        assert f"--img_path={tmp_path / wrong}: " in ran.stderr
+        assert "Trace" not in ran.stderr
     (tmp_path / "val/2.jpg").unlink()
     with pytest.raises(InputError, match=r"2.jpg does not exist [\s\S]*leave them out with --on_bad=skip"):
         score_coco(results, str(ann_file), str(tmp_path / "val"))
@@ -211,7 +221,9 @@ def test_a_wrong_image_folder_and_bad_entries(tmp_path):
 def test_the_best_detections_of_a_raw_image_count(tmp_path):
     raw_detections(tmp_path, "a", "<f4", [((0, 0, 5, 5), k / 200, 0, True) for k in range(200)])
     scores = zoo_raw.instances(tmp_path, "x/a.b.jpg", 1, image_size=(20, 20)).scores
-    assert len(scores) == 128 and scores[0] == np.float32(199 / 200) and scores[-1] == np.float32(72 / 200)
+    assert len(scores) == 128
+    assert scores[0] == np.float32(199 / 200)
+    assert scores[-1] == np.float32(72 / 200)
 
 
 def test_what_is_wrong_is_named(tmp_path):
@@ -246,7 +258,7 @@ def test_what_is_wrong_is_named(tmp_path):
         score_list(str(tmp_path / "b"), *semantic, **shape)
 
 
-@pytest.mark.parametrize("flags, message", [
+@pytest.mark.parametrize(("flags", "message"), [
     ([], "give either --data_root and --data_lst, or --ann_file and --img_path"),
     (["--data_lst=l", "--ann_file=a"], "give either"), (["--data_lst=l"], "--data_root is missing"),
     (["--ann_file=a"], "--img_path is missing"), (["--data_list=l"], "did you mean --data_lst")])

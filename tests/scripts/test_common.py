@@ -12,7 +12,7 @@ def bash(code: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess:
                           capture_output=True, env={"PATH": "/usr/local/bin:/usr/bin:/bin"} | variables)
 
 
-@pytest.mark.parametrize("words, expected", [("--resume", 0), ("--a --resume=True", 0), ("--resumed", 1), ("resume", 1),
+@pytest.mark.parametrize(("words", "expected"), [("--resume", 0), ("--a --resume=True", 0), ("--resumed", 1), ("resume", 1),
                                              ("", 1), ("--data_lst=resume", 1), ("--data_lst x --resume", 0)])
 def test_has_flag(words, expected, tmp_path):
     assert bash(f"has_flag resume again -- {words}", tmp_path).returncode == expected
@@ -42,7 +42,8 @@ def test_logged_keeps_the_status_and_both_streams(tmp_path):
 
 def test_newest_checkpoint(tmp_path):
     ran = bash("newest_checkpoint .", tmp_path)
-    assert ran.returncode == 2 and "no checkpoint" in ran.stderr
+    assert ran.returncode == 2
+    assert "no checkpoint" in ran.stderr
     code = "touch -d @100 m-1_9.ckpt; touch -d @300 m-2_9.ckpt; touch -d @200 m-1_5.ckpt; touch m_best.ckpt"
     assert bash(f"{code}; newest_checkpoint .", tmp_path).stdout == "./m-2_9.ckpt\n"
 
@@ -56,7 +57,7 @@ def fake_python(folder: Path, version: tuple[int, int], name: str = "python3") -
     path.chmod(0o755)
 
 
-@pytest.mark.parametrize("version, found", [((3, 9), False), ((3, 10), True), ((3, 12), True), ((3, 13), False)])
+@pytest.mark.parametrize(("version", "found"), [((3, 9), False), ((3, 10), True), ((3, 12), True), ((3, 13), False)])
 def test_host_python_is_of_a_supported_version(version, found, tmp_path):
     for name in ("python3", "python", "python3.10", "python3.11", "python3.12"):
         fake_python(tmp_path / "bin", version, name)

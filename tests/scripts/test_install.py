@@ -22,20 +22,24 @@ def cann(folder: Path, version: str) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("words, message", [
+@pytest.mark.parametrize(("words", "message"), [
     ([], "--prefix is missing"), (["--prefix=x", "--device=TPU"], "--device=TPU: expected Ascend or CPU"),
     (["--prefix=x", "--user"], "unknown flag --user")])
 def test_wrong_use_is_explained(words, message):
     ran = script("install.sh", *words)
-    assert ran.returncode == 2 and message in ran.stderr and "install.sh --prefix=DIR" in ran.stderr
+    assert ran.returncode == 2
+    assert message in ran.stderr
+    assert "install.sh --prefix=DIR" in ran.stderr
 
 
-@pytest.mark.parametrize("version, message", [("8.0.RC3", "CANN 8.0: MindSpore 2.10 needs one of 8.2"),
+@pytest.mark.parametrize(("version", "message"), [("8.0.RC3", "CANN 8.0: MindSpore 2.10 needs one of 8.2"),
                                               ("", "CANN is not installed")])
 def test_a_base_whose_cann_does_not_fit_is_named_with_one_that_does(version, message, tmp_path):
     ran = script("install.sh", f"--prefix={tmp_path}/env",
                  ASCEND_HOME_PATH=cann(tmp_path / "cann", version) if version else str(tmp_path))
-    assert ran.returncode == 2 and message in ran.stderr and "start from a CANN image such as" in ran.stderr
+    assert ran.returncode == 2
+    assert message in ran.stderr
+    assert "start from a CANN image such as" in ran.stderr
     assert not (tmp_path / "env").exists()
 
 
@@ -49,7 +53,8 @@ def test_a_base_whose_python_does_not_fit_is_refused_where_its_cann_does(tmp_pat
     (tmp_path / "bin/apt-get").chmod(0o755)
     ran = script("install.sh", f"--prefix={tmp_path}/env", ASCEND_HOME_PATH=cann(tmp_path / "cann", "8.5.0"),
                  PATH=f"{tmp_path}/bin:/usr/bin:/bin", VIRTUAL_ENV="")
-    assert ran.returncode == 2 and "Python 3.10, 3.11 or 3.12 is needed, Python 3.7.5 is here" in ran.stderr
+    assert ran.returncode == 2
+    assert "Python 3.10, 3.11 or 3.12 is needed, Python 3.7.5 is here" in ran.stderr
 
 
 @pytest.mark.slow
@@ -79,17 +84,19 @@ def test_docker_start_prints_the_whole_command(tmp_path):
                  "python", "eval.py")
     assert ran.returncode == 0, ran.stderr
     data = str(tmp_path / "data set").replace(" ", "\\ ")
-    assert ran.stdout.startswith("docker run ") and f"--volume={data}:{data}" in ran.stdout
+    assert ran.stdout.startswith("docker run ")
+    assert f"--volume={data}:{data}" in ran.stdout
     assert ran.stdout.split()[-3:] == ["maskrcnn:20.1.0", "python", "eval.py"]
 
 
-@pytest.mark.parametrize("words, message", [(["image", "/tmp"], "expected IMAGE DATA_DIR MODEL_DIR"),
+@pytest.mark.parametrize(("words", "message"), [(["image", "/tmp"], "expected IMAGE DATA_DIR MODEL_DIR"),
                                             (["image", "/nowhere", "/tmp"], "/nowhere: no such folder"),
                                             (["image", "/tmp", "/tmp", "--dryrun"], "--dryrun: unknown flag"),
                                             (["image", "/tmp", "/tmp", "--dry_run", "-x"], "-x: unknown flag")])
 def test_docker_start_names_what_is_missing(words, message):
     ran = script("docker_start.sh", *words)
-    assert ran.returncode == 2 and message in ran.stderr
+    assert ran.returncode == 2
+    assert message in ran.stderr
 
 
 def test_docker_start_without_docker_says_so(tmp_path):
@@ -97,4 +104,5 @@ def test_docker_start_without_docker_says_so(tmp_path):
     for name in ("sh", "bash", "basename", "dirname", "realpath", "sed"):
         (tmp_path / "bin" / name).symlink_to(shutil.which(name))
     ran = script("docker_start.sh", "image", tmp_path, tmp_path, PATH=str(tmp_path / "bin"))
-    assert ran.returncode == 2 and "docker is not installed" in ran.stderr
+    assert ran.returncode == 2
+    assert "docker is not installed" in ran.stderr

@@ -53,13 +53,14 @@ def test_evaluation_scripts(shell, name, tmp_path):
     assert ran.returncode == 0, ran.stderr
     found = settings(tmp_path / EVAL[name], "eval_log")
     assert (found["data_root"], found["data_lst"], found["checkpoint"]) == ("d", "l", "c")
-    assert found["device_target"] == "CPU" and found["result_path"] == f"{EVAL[name]}/metrics.json"
+    assert found["device_target"] == "CPU"
+    assert found["result_path"] == f"{EVAL[name]}/metrics.json"
     assert found["model"] == ("deeplab_v3_s8" if "s8" in name else "deeplab_v3_s16")
     assert len(found["scales"]) == (5 if "multiscale" in name else 1)
     assert found["flip"] is ("flip" in name or "filp" in name)
 
 
-@pytest.mark.parametrize("name, given, missing", [
+@pytest.mark.parametrize(("name", "given", "missing"), [
     ("run_standalone_train.sh", {}, "DATA_FILE"), ("run_standalone_train_cpu.sh", {"PRETRAINED": "x"}, "DATA_FILE"),
     ("run_eval_s8.sh", {"CKPT_PATH": "c"}, "DATA_LST"), ("run_eval.sh", {"DATA_LST": "l"}, "CKPT_PATH")])
 def test_what_is_missing_is_said(name, given, missing, tmp_path):
@@ -103,7 +104,8 @@ def test_dispatchers_hand_over_or_list_the_models(shell, name, tmp_path):
     assert start(shell, SCRIPTS / name, "deeplabv3", "--print_config", cwd=tmp_path, **given).returncode == 0
     for model in ("yolo", "", "../scripts/deeplabv3"):
         ran = start(shell, SCRIPTS / name, model, cwd=tmp_path)
-        assert ran.returncode == 2 and "deeplabv3" in ran.stderr.splitlines()[0]
+        assert ran.returncode == 2
+        assert "deeplabv3" in ran.stderr.splitlines()[0]
 
 
 @pytest.mark.parametrize("path", sorted(SCRIPTS.rglob("*.sh")), ids=lambda path: str(path.relative_to(SCRIPTS)))

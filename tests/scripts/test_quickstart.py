@@ -20,7 +20,8 @@ def start(*flags: str, **variables: str) -> subprocess.CompletedProcess:
 
 def test_an_unknown_model_is_refused_with_the_known_ones():
     ran = start("--model=yolo")
-    assert ran.returncode == 2 and "deeplabv3 maskrcnn" in ran.stderr.splitlines()[0]
+    assert ran.returncode == 2
+    assert "deeplabv3 maskrcnn" in ran.stderr.splitlines()[0]
 
 
 @pytest.mark.slow

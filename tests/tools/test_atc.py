@@ -48,7 +48,9 @@ def test_the_file_in_the_tree_is_that_of_the_default_recipe():
 
 def test_preprocess_json_of_a_model_that_normalises_itself():
     spec = om_spec(SPEC, "m.om", True)
-    assert spec["files"] == {"OM": "m.om"} and spec["normalise"]["in_model"] is True and spec["pad"]["value"] == "mean"
+    assert spec["files"] == {"OM": "m.om"}
+    assert spec["normalise"]["in_model"] is True
+    assert spec["pad"]["value"] == "mean"
     assert (spec["inputs"][0]["shape"], spec["inputs"][0]["dtype"]) == ([1, 64, 96, 3], "uint8")
     assert om_spec(SPEC, "m.om", False) == SPEC | {"files": {"OM": "m.om"}}
 
@@ -66,11 +68,14 @@ def test_without_atc_the_line_is_printed_and_with_it_run(tmp_path):
     atc.write_text("#!/bin/sh\necho started $1\nexit 3\n")
     atc.chmod(0o755)
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={"PATH": f"{tmp_path}/bin:/bin"})
-    assert ran.returncode == 2 and "started --model=m.onnx" in ran.stdout and "atc ended with status 3" in ran.stderr
+    assert ran.returncode == 2
+    assert "started --model=m.onnx" in ran.stdout
+    assert "atc ended with status 3" in ran.stderr
 
 
-@pytest.mark.parametrize("name, message", [("m.mindir", "atc takes .onnx and .air files"), ("m.onnx", "no such file")])
+@pytest.mark.parametrize(("name", "message"), [("m.mindir", "atc takes .onnx and .air files"), ("m.onnx", "no such file")])
 def test_wrong_models_are_refused(name, message, tmp_path):
     ran = subprocess.run([sys.executable, ROOT / "src/tools/atc.py", name], cwd=tmp_path, capture_output=True,
                          text=True)
-    assert ran.returncode == 2 and message in ran.stderr
+    assert ran.returncode == 2
+    assert message in ran.stderr

@@ -47,7 +47,8 @@ def test_bad_images_are_left_out_and_listed(tmp_path):
     (tmp_path / "coco/val/3.jpg").write_bytes((tmp_path / "coco/val/3.jpg").read_bytes()[:-60])
     text = run(tmp_path, "--ann_file=coco/annotations/instances_val.json", "--dst_path=r", "--on_bad=skip")
     assert "left out 2 bad entries, 3 images remain" in text
-    assert "annotation 1 (image 20): bbox" in text and "image 30: 3.jpg: image is a damaged" in text
+    assert "annotation 1 (image 20): bbox" in text
+    assert "image 30: 3.jpg: image is a damaged" in text
     assert [record.image_id for record in RecordDataset(tmp_path / "r").rows(range(3))] == [10, 40, 50]
     assert len(json.loads((tmp_path / "r.manifest.json").read_text())["bad"]) == 2
 
@@ -59,7 +60,8 @@ def test_text_file(tmp_path):
     records = list(RecordDataset(tmp_path / "r").rows(range(3)))
     assert [record.image_id for record in records] == [1, 2, 3]
     target = decode_target(records[0].target)
-    assert target.categories == ((1, 1, "cat"), (2, 2, "dog")) and target.labels.tolist() == [1, 2]
+    assert target.categories == ((1, 1, "cat"), (2, 2, "dog"))
+    assert target.labels.tolist() == [1, 2]
 
 
 def test_training_from_the_file_and_from_records_is_the_same(tmp_path):
@@ -88,7 +90,7 @@ def test_training_from_the_file_and_from_records_is_the_same(tmp_path):
         "epoch": ((2,), "int32")}
 
 
-@pytest.mark.parametrize("split, images", [("train2017", 92), ("val2017", 66)])
+@pytest.mark.parametrize(("split", "images"), [("train2017", 92), ("val2017", 66)])
 def test_real_images_take_the_room_of_their_files(shared, tmp_path, split, images):
     """Allocated size of the records: within a tenth of images and annotations."""
     root = shared / "data/coco_open"

@@ -35,18 +35,21 @@ def test_conversion_and_the_way_back(tmp_path, resnet):
     done = convert(tmp_path, "zoo.npz", "--to", "ours.safetensors", "--family=auto")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert "mapped      bn1.gamma" in lines and "ignored     moments.conv1.weight" in lines
+    assert "mapped      bn1.gamma" in lines
+    assert "ignored     moments.conv1.weight" in lines
     assert "renamed     layer2.0.down_sample_layer.0.weight -> layer2.0.downsample.0.weight" in lines
     assert "renamed     end_point.bias -> fc.bias" in lines
     assert ("zoo.npz: zoo_resnet weights: 102 mapped (17 renamed, 0 transposed), 0 left over, 0 missing, 0 of another "
             "shape, 1 of training state ignored") in lines
-    assert "stem_pool              same" in lines and "backbone               resnet18" in lines
+    assert "stem_pool              same" in lines
+    assert "backbone               resnet18" in lines
 
     back = convert(tmp_path, "ours.safetensors", "--to", "back.safetensors", "--family", "torchvision")
     assert back.returncode == 0, back.stderr
     assert "stem_pool: 'same' here, 'pad' in torchvision_resnet" in back.stdout
     tensors, _ = read_tensors(tmp_path / "back.safetensors")
-    assert len(tensors) == 122 and tensors["bn1.running_var"].shape == (64,)
+    assert len(tensors) == 122
+    assert tensors["bn1.running_var"].shape == (64,)
     assert tensors["layer4.0.downsample.1.num_batches_tracked"].dtype == np.int64
 
 
@@ -63,8 +66,11 @@ def test_what_cannot_be_converted(tmp_path, resnet, arguments, message):
     (tmp_path / "evil.pth").write_bytes(b"\x80\x02cposix\nsystem\n(X\x0e\x00\x00\x00touch executedtR.")
     before = resnet.read_bytes()
     done = convert(tmp_path, *arguments)
-    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["evil.pth", "zoo.npz"] and resnet.read_bytes() == before
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["evil.pth", "zoo.npz"]
+    assert resnet.read_bytes() == before
 
 
 def test_a_missing_tensor_is_an_error_unless_expected(tmp_path, resnet):
@@ -74,8 +80,10 @@ def test_a_missing_tensor_is_an_error_unless_expected(tmp_path, resnet):
     write_tensors(tmp_path / "odd.npz", tensors, {})
     refused = convert(tmp_path, "odd.npz", "--to", "out.npz")
     assert refused.returncode == 2
-    assert "1: extra.weight left over" in refused.stderr and "1: layer4.1.bn1.beta missing" in refused.stderr
-    assert "--expect_missing=GLOB" in refused.stderr and "--expect_unexpected=GLOB" in refused.stderr
+    assert "1: extra.weight left over" in refused.stderr
+    assert "1: layer4.1.bn1.beta missing" in refused.stderr
+    assert "--expect_missing=GLOB" in refused.stderr
+    assert "--expect_unexpected=GLOB" in refused.stderr
     assert not (tmp_path / "out.npz").exists()
     done = convert(tmp_path, "odd.npz", "--to", "out.npz", "--expect_missing=*bn1.beta", "--expect_unexpected=extra.*")
     assert done.returncode == 0, done.stderr

@@ -63,7 +63,7 @@ def test_voc2012_with_sbd(tmp_path):
     assert cv2.imread(str(tmp_path / sbd / "cls_png_gray/y.png"), cv2.IMREAD_UNCHANGED).tolist() == [[34] * 5] * 4
 
 
-@pytest.mark.parametrize("train, val", [
+@pytest.mark.parametrize(("train", "val"), [
     (b"a\nb\nc", b"c\nd"), (b"a\r\nb\r\nc\r\n", b"c\nd\n"), (b"a\nb\nc\n", b"c\r\nd"),
     (b"\xef\xbb\xbfa\nb\nc", b"\xef\xbb\xbfc\nd"), (b"a 1\nb -1\nc 1\n", b"c\nd\n"),
     (b"a\n\nb\nb\nc \na\n", b" d\n\nc\nc"),
@@ -122,7 +122,7 @@ def test_voc_colours_are_the_published_ones():
     assert len(np.unique(colours, axis=0)) == 256
 
 
-@pytest.mark.parametrize("damage, words", [
+@pytest.mark.parametrize(("damage", "words"), [
     (lambda f: os.remove(f / "JPEGImages/a.jpg"), r"JPEGImages/a\.\*: no such image"),
     (lambda f: os.remove(f / "SegmentationClass/b.png"), r"SegmentationClass/b\.\*: no such label"),
     (lambda f: (f / "SegmentationClass/a.png").write_bytes(b"text"), "SegmentationClass/a.png: is not an image"),
@@ -148,7 +148,7 @@ def test_damaged_mat(tmp_path):
         voc_layout.make_lists(tmp_path)
 
 
-@pytest.mark.parametrize("label, words", [
+@pytest.mark.parametrize(("label", "words"), [
     (np.full((4, 5), 300, np.uint16), "holds 300, expected class indices 0..255"),
     (np.full((4, 5), 1.5), "holds 1.5, expected class indices"), (np.full((4, 5), -1, np.int16), "holds -1, expected"),
     (np.zeros((4, 5, 3), np.uint8), r"of shape \(4, 5, 3\), expected \(H, W\)"),
@@ -167,7 +167,7 @@ def test_a_folder_with_a_blank_is_refused_where_a_list_would_hold_it(tmp_path):
     assert voc_layout.make_lists(tmp_path / "my data")
 
 
-@pytest.mark.parametrize("cwd, program", [(TOOLS, "get_dataset_lst.py"), ("/", str(TOOLS / "get_dataset_lst.py"))])
+@pytest.mark.parametrize(("cwd", "program"), [(TOOLS, "get_dataset_lst.py"), ("/", str(TOOLS / "get_dataset_lst.py"))])
 def test_command_from_any_folder(tmp_path, cwd, program):
     write_voc(tmp_path / "voc", b"a\nb\n", b"c\n")
     root = os.path.relpath(tmp_path / "voc", cwd)
@@ -178,8 +178,10 @@ def test_command_from_any_folder(tmp_path, cwd, program):
     assert not (tmp_path / "voc/voc").exists()
 
 
-@pytest.mark.parametrize("args, words", [([], "--data_root is missing"), (["--data_rot=."], "did you mean --data_root"),
+@pytest.mark.parametrize(("args", "words"), [([], "--data_root is missing"), (["--data_rot=."], "did you mean --data_root"),
                                          (["--data_root=/nowhere"], "data_root /nowhere: none of")])
 def test_command_line_errors(args, words):
     done = subprocess.run([sys.executable, TOOLS / "get_dataset_lst.py", *args], capture_output=True, text=True)
-    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

@@ -84,11 +84,12 @@ def test_overlap_with_the_best_anchor_literal():
     np.testing.assert_allclose(best, [0.5, 1.0, 1 / 16])
 
 
-@pytest.mark.parametrize("side, scale", [(16, 2.0), (20, 2.5), (2, 1.5)])
+@pytest.mark.parametrize(("side", "scale"), [(16, 2.0), (20, 2.5), (2, 1.5)])
 def test_one_size_is_met_by_some_level(side, scale):
     sizes = np.full((10, 2), side, float)
     scales, ratios = propose(sizes, scales_per_level=1)
-    assert scales == (scale,) and ratios == (0.83, 1.0, 1.2)
+    assert scales == (scale,)
+    assert ratios == (0.83, 1.0, 1.2)
 
 
 def test_tall_boxes_get_tall_anchors_and_two_scales_do_better():
@@ -96,9 +97,12 @@ def test_tall_boxes_get_tall_anchors_and_two_scales_do_better():
     width = rng.uniform(5, 40, 500)
     sizes = np.stack([width, width * rng.uniform(1.5, 3, 500)], 1)
     one, two = (propose(sizes, scales_per_level=n) for n in (1, 2))
-    assert one[1][0] > 1.2 and one[1][2] < 3.2 and len(two[0]) == 2
+    assert one[1][0] > 1.2
+    assert one[1][2] < 3.2
+    assert len(two[0]) == 2
     means = [best_overlaps(sizes, *p).mean() for p in (((8,), (0.5, 1.0, 2.0)), one, two)]
-    assert means == sorted(means) and means[2] > means[0] + 0.2
+    assert means == sorted(means)
+    assert means[2] > means[0] + 0.2
 
 
 def test_command(tmp_path):
@@ -108,8 +112,11 @@ def test_command(tmp_path):
                          capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
-    assert lines[0].startswith("2 boxes in an input of 32 x 64") and "half 16" in lines[0]
+    assert lines[0].startswith("2 boxes in an input of 32 x 64")
+    assert "half 16" in lines[0]
     assert lines[1].startswith("by default --anchor_scales=8 --anchor_ratios=0.5,1,2: mean best IoU 0.253")
-    assert lines[2].startswith("proposed   --anchor_scales=2 ") and "100.0 % of the boxes at 0.7" in lines[2]
+    assert lines[2].startswith("proposed   --anchor_scales=2 ")
+    assert "100.0 % of the boxes at 0.7" in lines[2]
     ran = subprocess.run(tool, cwd=tmp_path, capture_output=True, text=True)
-    assert ran.returncode == 2 and "--ann_file is missing" in ran.stderr
+    assert ran.returncode == 2
+    assert "--ann_file is missing" in ran.stderr

@@ -57,9 +57,10 @@ def test_table_and_formula_are_printed():
     assert [line.split()[0] for line in output.splitlines()[-4:]] == ["8", "64", "512", "4096"]
 
 
-@pytest.mark.parametrize("word, message", [("--step_ms=0", "--step_ms=0: must be above 0"),
+@pytest.mark.parametrize(("word", "message"), [("--step_ms=0", "--step_ms=0: must be above 0"),
                                            ("--overlap=2", "--overlap=2: must be 0 to 1"),
                                            ("--cards=0", "--cards=0: must be 1 or more")])
 def test_wrong_numbers(word, message):
     status, output = run(word)
-    assert status == 2 and message in output
+    assert status == 2
+    assert message in output

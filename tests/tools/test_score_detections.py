@@ -52,7 +52,8 @@ def test_a_results_file_counts_by_image_id(ann_file, tmp_path):
     ran = run(f"--ann_file={ann_file}", f"--results={results(tmp_path, rows)}")
     # Dogs 1.0; of the cats one in two is found: precision 1 up to recall 0.5, 51 of 101 places.
     assert average(ran.stdout) == f"{(1 + 51 / 101) / 2:.3f}", ran.stderr
-    assert "predictions without truth: [99]" in ran.stdout and "1 images without prediction: [30]" in ran.stdout
+    assert "predictions without truth: [99]" in ran.stdout
+    assert "1 images without prediction: [30]" in ran.stdout
 
 
 RLE = compress(RUNS, (HEIGHT, WIDTH))
@@ -112,8 +113,10 @@ def test_a_refusal_is_a_message_and_status_2(ann_file, tmp_path):
     path = tmp_path / "results.json"
     path.write_text(entry(score="high"))
     ran = run(f"--ann_file={ann_file}", f"--results={path}")
-    assert ran.returncode == 2 and f"{path}: entry [1]: score is 'high'" in ran.stderr
-    assert "Traceback" not in ran.stderr and ran.stdout == ""
+    assert ran.returncode == 2
+    assert f"{path}: entry [1]: score is 'high'" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ran.stdout == ""
 
 
 def test_masks_without_annotated_ones_are_refused(tmp_path):
@@ -122,14 +125,16 @@ def test_masks_without_annotated_ones_are_refused(tmp_path):
         one.pop("segmentation")
     (tmp_path / "results.json").write_text(mask(RLE))
     ran = run(f"--ann_file={write_coco(tmp_path, data)}", f"--results={tmp_path / 'results.json'}")
-    assert ran.returncode == 2 and "masks cannot be scored: no object of the annotation file has one" in ran.stderr
+    assert ran.returncode == 2
+    assert "masks cannot be scored: no object of the annotation file has one" in ran.stderr
 
 
 def test_uncompressed_masks_count_as_compressed_ones(tmp_path):
     path = tmp_path / "results.json"
     path.write_text(mask({"size": [HEIGHT, WIDTH], "counts": RUNS}))
     [found] = read_results(str(path), {3: 2}, {10: (HEIGHT, WIDTH)})
-    assert found.rles == [RLE, RLE] and found.labels.tolist() == [2, 2]
+    assert found.rles == [RLE, RLE]
+    assert found.labels.tolist() == [2, 2]
 
 
 def test_flags_are_asked_for():

@@ -41,7 +41,8 @@ def test_mindspore_reads_our_ckpt_and_we_read_its_checksummed_one(tmp_path):
 
     write_tensors(tmp_path / "ours.ckpt", {"a": SIX}, {"metadata": "{}"})
     values = ms.load_checkpoint(str(tmp_path / "ours.ckpt"))
-    assert values["a"].asnumpy().tolist() == [0, 1, 2, 3, 4, 5] and values["metadata"] == "{}"
+    assert values["a"].asnumpy().tolist() == [0, 1, 2, 3, 4, 5]
+    assert values["metadata"] == "{}"
     ms.save_checkpoint([{"name": "b", "data": ms.Tensor(SIX)}], str(tmp_path / "theirs.ckpt"), crc_check=True)
     assert read_tensors(tmp_path / "theirs.ckpt")[0]["b"].tolist() == [0, 1, 2, 3, 4, 5]
     damaged = bytearray((tmp_path / "theirs.ckpt").read_bytes())
@@ -78,7 +79,9 @@ def test_torch_files_of_both_formats(tmp_path, legacy):
     found, metadata = read_tensors(path)
     assert {name: array.tolist() for name, array in found.items()} == {
         "matrix": [[0, 3], [1, 4], [2, 5]], "part": [4, 5], "parameter": [8], "num_batches_tracked": 9}
-    assert metadata == {} and found["matrix"].dtype == np.float32 and found["num_batches_tracked"].dtype == np.int64
+    assert metadata == {}
+    assert found["matrix"].dtype == np.float32
+    assert found["num_batches_tracked"].dtype == np.int64
 
 
 # --- hostile files ----------------------------------------------------------------------------------------------------
@@ -261,6 +264,7 @@ def test_hostile_files_are_refused_without_harm(tmp_path, kind):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert str(path) in str(refusal.value) and len(str(refusal.value)) < 700
+    assert str(path) in str(refusal.value)
+    assert len(str(refusal.value)) < 700
     assert not marker.exists()
     assert peak < 8 * MEGABYTE

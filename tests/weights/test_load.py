@@ -92,14 +92,18 @@ def test_unknown_names_have_no_place():
 def test_a_family_is_recognised_and_comes_back(tmp_path, family):
     tensors = complete(family)
     weights = read_weights(write(tmp_path / "theirs.npz", tensors))
-    assert weights.report.family == family and not weights.report.missing and not weights.report.left_over
+    assert weights.report.family == family
+    assert not weights.report.missing
+    assert not weights.report.left_over
     assert weights.report.conventions.items() >= FAMILIES[family].conventions.items()
     assert weights.report.conventions["backbone"] == "resnet18"
     write_weights(weights, tmp_path / "ours.safetensors")
     ours = read_weights(tmp_path / "ours.safetensors")
-    assert ours.report.family == family and ours.report.conventions == weights.report.conventions
+    assert ours.report.family == family
+    assert ours.report.conventions == weights.report.conventions
     table, differences = write_published(ours, tmp_path / "back.npz", FAMILIES[family].publisher)
-    assert table.name == family and differences == []
+    assert table.name == family
+    assert differences == []
     back, _ = read_tensors(tmp_path / "back.npz")
     counters = {name for name in back if name.endswith("num_batches_tracked")}
     assert len(counters) == (sum(n.endswith("running_mean") for n in tensors) if "torchvision" in family else 0)
@@ -114,7 +118,8 @@ def test_training_state_and_prefixes_of_the_zoo(tmp_path):
     tensors = {f"network.{name}": array for name, array in weights.items()}
     state = {"moments.network.resnet.conv1.weight": np.ones(2), "global_step": np.array([7]), "momentum": np.ones(())}
     report = read_weights(write(tmp_path / "a.npz", {**tensors, **state})).report
-    assert report.family == "zoo_deeplabv3" and sorted(report.ignored) == sorted(state)
+    assert report.family == "zoo_deeplabv3"
+    assert sorted(report.ignored) == sorted(state)
     assert report.mapped["backbone.conv1.weight"] == "network.resnet.conv1.weight"
     tensors["resnet.conv1.weight"] = weights["resnet.conv1.weight"]
     with pytest.raises(InputError, match="are both backbone.conv1.weight"):
@@ -133,7 +138,8 @@ def test_dense_layers_of_the_zoo_are_transposed(tmp_path):
 def test_frozen_norms_of_torchvision_have_no_epsilon(tmp_path):
     tensors = complete("torchvision_maskrcnn", third=6)
     frozen = read_weights(write(tmp_path / "a.npz", tensors)).report
-    assert frozen.family == "torchvision_maskrcnn" and frozen.conventions["bn_eps"] == 0
+    assert frozen.family == "torchvision_maskrcnn"
+    assert frozen.conventions["bn_eps"] == 0
     tensors["backbone.body.bn1.num_batches_tracked"] = np.array(3)
     assert read_weights(write(tmp_path / "b.npz", tensors)).report.conventions["bn_eps"] == 1e-5
 
@@ -142,7 +148,8 @@ def test_half_precision_is_widened_and_integers_are_refused(tmp_path):
     tensors = complete("torchvision_resnet")
     tensors["conv1.weight"] = np.float16([[0.5, 2]])
     tensor = read_weights(write(tmp_path / "a.npz", tensors)).tensors["conv1.weight"]
-    assert tensor.dtype == np.float32 and tensor.tolist() == [[0.5, 2]]
+    assert tensor.dtype == np.float32
+    assert tensor.tolist() == [[0.5, 2]]
     tensors["conv1.weight"] = np.int32([[0, 2]])
     with pytest.raises(InputError, match=r"conv1.weight is int32 \(1, 2\)"):
         read_weights(write(tmp_path / "b.npz", tensors))
@@ -153,10 +160,12 @@ def test_missing_and_left_over_tensors_are_named(tmp_path):
     del tensors["layer3.1.bn2.beta"]
     tensors["layer3.1.se.weight"] = np.ones((2, 2))
     report = read_weights(write(tmp_path / "a.npz", tensors)).report
-    assert report.missing == ["layer3.1.bn2.beta"] and report.left_over == ["layer3.1.se.weight"]
+    assert report.missing == ["layer3.1.bn2.beta"]
+    assert report.left_over == ["layer3.1.se.weight"]
     with pytest.raises(InputError, match=r"1: layer3.1.se.weight left over; 1: layer3.1.bn2.beta missing"):
         report.check()
-    assert "left over   layer3.1.se.weight" in str(report) and "missing     layer3.1.bn2.beta" in str(report)
+    assert "left over   layer3.1.se.weight" in str(report)
+    assert "missing     layer3.1.bn2.beta" in str(report)
 
 
 def test_weights_of_no_or_another_family(tmp_path):
@@ -239,9 +248,13 @@ def test_a_checkpoint_of_an_earlier_stage_loads_completely(earlier):
     path, values = earlier
     net = network(output_stride=8)
     report = load_weights(net, path)
-    assert len(report.mapped) == len(values) and not report.missing and not report.left_over and not report.replaced
+    assert len(report.mapped) == len(values)
+    assert not report.missing
+    assert not report.left_over
+    assert not report.replaced
     assert sorted(report.ignored) == ["moments.network.classifier.weight", "state.loss_scale"]
-    assert report.family == "zoo_deeplabv3" and report.conventions["colour_order"] == "BGR"
+    assert report.family == "zoo_deeplabv3"
+    assert report.conventions["colour_order"] == "BGR"
     for name, value in values.items():
         np.testing.assert_array_equal(array(net, name), value, err_msg=name)
 
@@ -265,7 +278,8 @@ def test_another_number_of_classes(earlier):
 def test_when_the_classifier_is_replaced(earlier, num_classes, mode, count):
     net = used_before(num_classes=num_classes)
     report = load_weights(net, earlier[0], classifier=CLASSIFIER, replace_classifier=mode)
-    assert len(report.replaced) == count and len(report.mapped) + count == len(earlier[1])
+    assert len(report.replaced) == count
+    assert len(report.mapped) + count == len(earlier[1])
 
 
 def test_imagenet_weights_go_into_the_backbone(tmp_path, earlier):
@@ -278,8 +292,10 @@ def test_imagenet_weights_go_into_the_backbone(tmp_path, earlier):
     with pytest.raises(InputError, match=r"aspp.branches.0.conv.weight, .* missing"):
         load_weights(net, path)  # as an evaluation does
     report = load_weights(net, path, replace_classifier="mismatched")
-    assert report.family == "zoo_resnet" and report.left_over == ["end_point.weight", "end_point.bias"]
-    assert len(report.mapped) == len(own) and len(report.missing) == len(earlier[1]) - len(own)
+    assert report.family == "zoo_resnet"
+    assert report.left_over == ["end_point.weight", "end_point.bias"]
+    assert len(report.mapped) == len(own)
+    assert len(report.missing) == len(earlier[1]) - len(own)
     assert "left over   end_point.bias (as expected)" in str(report)
     np.testing.assert_array_equal(array(net, "backbone.layer4.1.bn2.gamma"), own["layer4.1.bn2.gamma"] + 1)
     np.testing.assert_array_equal(array(net, "aspp.project.conv.weight"), before)

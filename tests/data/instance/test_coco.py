@@ -18,7 +18,8 @@ def source_of(root: Path, data=None, **options) -> CocoDataset:
 
 def test_records_hold_all_that_an_evaluation_needs(tmp_path):
     dataset = source_of(tmp_path)
-    assert len(dataset) == 3 and dataset.image_ids == [10, 20, 30]
+    assert len(dataset) == 3
+    assert dataset.image_ids == [10, 20, 30]
     record = next(dataset.rows([1]))
     assert (record.image_id, record.file_name) == (20, "2.jpg")
     assert record.image == (tmp_path / "val/2.jpg").read_bytes()
@@ -49,7 +50,8 @@ def test_classes_come_from_the_file_in_the_order_of_their_ids(tmp_path):
 def test_class_index_may_be_the_category_id(tmp_path):
     dataset = source_of(tmp_path, class_map="id")
     assert [category.label for category in dataset.categories] == [3, 7, 12]
-    assert dataset.class_names[7] == "cat" and len(dataset.class_names) == 13
+    assert dataset.class_names[7] == "cat"
+    assert len(dataset.class_names) == 13
     assert decode_target(next(dataset.rows([0])).target).labels.tolist() == [3, 7]
 
 
@@ -83,7 +85,8 @@ def test_a_crowd_and_a_degenerate_box_stay(tmp_path):
     data["annotations"] = [annotation(1, 10, iscrowd=1, segmentation={"size": [24, 32], "counts": RUNS}),
                            annotation(2, 10, bbox=[5, 5, 0, 3])]
     target = decode_target(next(source_of(tmp_path, data).rows([0])).target)
-    assert target.crowds.tolist() == [True, False] and target.boxes_image[1].tolist() == [5, 5, 5, 8]
+    assert target.crowds.tolist() == [True, False]
+    assert target.boxes_image[1].tolist() == [5, 5, 5, 8]
 
 
 def test_boxes_may_overhang_by_rounding(tmp_path):
@@ -147,7 +150,7 @@ def test_check_of_a_record_compares_the_sizes_and_counts_the_classes(tmp_path):
             RecordCheck(level)(record)
 
 
-@pytest.mark.parametrize("name, split, images, instances", [
+@pytest.mark.parametrize(("name", "split", "images", "instances"), [
     ("coco_open", "val2017", 66, 560), ("coco_open", "train2017", 92, 829), ("nuclei", "val2018", 109, 4363)])
 def test_real_files(shared, name, split, images, instances):
     dataset = CocoDataset(*coco_layout(shared / "data" / name, split, "annotations/instances_{}.json"))
@@ -155,7 +158,7 @@ def test_real_files(shared, name, split, images, instances):
     assert sum(len(decode_target(record.target).instances) for record in dataset.rows(range(images))) == instances
 
 
-@pytest.mark.parametrize("part, entry, words", [
+@pytest.mark.parametrize(("part", "entry", "words"), [
     ("annotations", 5, "annotations.4.: image_id None is no image"),
     ("annotations", annotation(1000, 20), "annotation 1000 .image 20.: the id is there twice"),
     ("annotations", annotation("a", 10), "annotation 'a' .image 10.: its id must be a whole number"),

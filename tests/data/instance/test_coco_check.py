@@ -16,7 +16,7 @@ def test_a_good_annotation_keeps_its_numbers():
     assert to_instance(given, SIZE, DOG) == expected
 
 
-@pytest.mark.parametrize("changes, words", [
+@pytest.mark.parametrize(("changes", "words"), [
     ({"bbox": None}, "bbox is None; it must be four numbers"),
     ({"bbox": [1, 2, 3]}, "four numbers"), ({"bbox": [1, 2, 3, "4"]}, "four numbers"),
     ({"bbox": [1, 2, 3, float("nan")]}, "four numbers"), ({"bbox": [1, 2, 3, True]}, "four numbers"),
@@ -54,7 +54,7 @@ def test_bad_annotations(changes, words):
         to_instance(annotation(5, 10, **changes), SIZE, DOG)
 
 
-@pytest.mark.parametrize("changes, words", [
+@pytest.mark.parametrize(("changes", "words"), [
     ({"file_name": None}, "has no file_name"), ({"file_name": ""}, "has no file_name"),
     ({"file_name": "/tmp/a.jpg"}, "leaves the image folder"), ({"file_name": "a/../../b.jpg"}, "leaves the image"),
     ({"height": 0}, "height is 0"), ({"width": "32"}, "width is '32'"), ({"width": 32.5}, "whole pixels"),
@@ -69,7 +69,7 @@ def test_ids_are_whole_numbers_that_a_record_holds():
     assert [is_id(v) for v in (0, -5, 2 ** 63 - 1, 2 ** 63, 1.0, "1", None, True)] == [True] * 3 + [False] * 5
 
 
-@pytest.mark.parametrize("categories, words", [
+@pytest.mark.parametrize(("categories", "words"), [
     ([{"id": 1}], r"categories\[0\]: needs a whole number"), ([{"id": "1", "name": "a"}], "needs a whole number"),
     (["a"], "needs a whole number"), ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], r"\[1\]: id 1 or name 'b'"),
     ([{"id": 1, "name": "a"}, {"id": 2, "name": "a"}], "there twice"),
@@ -104,7 +104,7 @@ def test_category_zero_cannot_be_its_own_class_index():
         class_table(categories, "x.json", class_map="id")
 
 
-@pytest.mark.parametrize("text, words", [
+@pytest.mark.parametrize(("text", "words"), [
     ('{"images": [' + "9" * 5000, "thousands of digits"), ("[" * 200000, "nested too deep"),
     ("", "x.json:1:1: not JSON"), ('{"images": [\n', "x.json:2:1: not JSON"), ("5", "holds one value"),
     ("[]", "file of results"), ("{}", "has no list 'images'"), ('{"images": {}}', "has no list 'images'"),

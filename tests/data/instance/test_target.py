@@ -32,12 +32,14 @@ def test_target_comes_back_as_it_was():
     target = decode_target(data)
     assert (target.image_id, target.size, target.categories, target.instances) == (77, SIZE, categories, [instance])
     np.testing.assert_array_equal(target.boxes_image, [[1.25, 2, 4.25, 24]])  # clipped at the lower border
-    assert target.labels.tolist() == [2] and target.crowds.tolist() == [True]
+    assert target.labels.tolist() == [2]
+    assert target.crowds.tolist() == [True]
 
 
 def test_target_without_instances_has_arrays_of_the_right_shape():
     target = decode_target(encode_target(1, SIZE, "[]", "[]"))
-    assert target.boxes_image.shape == (0, 4) and target.labels.shape == target.crowds.shape == (0,)
+    assert target.boxes_image.shape == (0, 4)
+    assert target.labels.shape == target.crowds.shape == (0,)
 
 
 @pytest.mark.parametrize("data", [b"\x89PNG", b"[1]", b"{}", b""])

@@ -14,11 +14,14 @@ def test_lines_become_boxes_without_masks(tmp_path):
     records = list(dataset.rows(range(len(dataset))))
     assert [(record.image_id, record.file_name) for record in records] == [(1, "1.jpg"), (2, "2.jpg"), (3, "3.jpg")]
     first, second, third = (decode_target(record.target) for record in records)
-    assert first.categories == ((1, 1, "cat"), (2, 2, "dog")) and first.size == (24, 32)
-    assert first.boxes_image.tolist() == [[4, 6, 12, 11], [1, 2, 21.5, 12]] and first.labels.tolist() == [1, 2]
+    assert first.categories == ((1, 1, "cat"), (2, 2, "dog"))
+    assert first.size == (24, 32)
+    assert first.boxes_image.tolist() == [[4, 6, 12, 11], [1, 2, 21.5, 12]]
+    assert first.labels.tolist() == [1, 2]
     assert first.instances[1] == {"id": 2, "label": 2, "category_id": 2, "bbox": [1, 2, 20.5, 10], "area": 205,
                                   "iscrowd": 0}
-    assert second.instances == [] and third.boxes_image.tolist() == [[0, 0, 32, 24]]
+    assert second.instances == []
+    assert third.boxes_image.tolist() == [[0, 0, 32, 24]]
 
 
 def test_line_ends_blank_lines_and_a_byte_order_mark(tmp_path):
@@ -28,7 +31,7 @@ def test_line_ends_blank_lines_and_a_byte_order_mark(tmp_path):
     assert [record.image_id for record in dataset.rows([0, 1])] == [1, 3]
 
 
-@pytest.mark.parametrize("line, words", [
+@pytest.mark.parametrize(("line", "words"), [
     ("2.jpg 1,2,3,4", "'1,2,3,4' is no box"), ("2.jpg 1,2,3,4,1,5", "is no box"), ("2.jpg 1 2 3 4 1", "'1' is no box"),
     ("2.jpg 1,2,3,nan,1", "is no box"), ("2.jpg a,b,c,d,e", "is no box"),
     ("2.jpg 5,2,3,4,1", "corners exchanged"), ("2.jpg 1,2,3,4,0", "class 0 is none of 1..2"),
@@ -39,7 +42,8 @@ def test_malformed_lines_are_named(tmp_path, line, words):
     with pytest.raises(InputError, match=f"list.txt:2: .*{words}"):
         TxtDataset(path, tmp_path / "images", class_names=NAMES)
     dataset = TxtDataset(path, tmp_path / "images", class_names=NAMES, on_bad="skip")
-    assert [record.image_id for record in dataset.rows(range(len(dataset)))] == [1, 3] and len(dataset.bad) == 1
+    assert [record.image_id for record in dataset.rows(range(len(dataset)))] == [1, 3]
+    assert len(dataset.bad) == 1
 
 
 def test_the_number_of_classes_is_limited(tmp_path):
@@ -47,7 +51,7 @@ def test_the_number_of_classes_is_limited(tmp_path):
         TxtDataset(write_txt(tmp_path), tmp_path / "images", class_names=("background", *map(str, range(10_000))))
 
 
-@pytest.mark.parametrize("name, words", [("cat", "'cat' of class 2 is there twice"), ("background", "no object"),
+@pytest.mark.parametrize(("name", "words"), [("cat", "'cat' of class 2 is there twice"), ("background", "no object"),
                                          ("", "'' of class 2 is empty"), ("a\nb", "control"), ("\ud800", "surrogate")])
 def test_every_class_needs_a_name_of_its_own(tmp_path, name, words):
     with pytest.raises(InputError, match=f"--coco_classes: the name .*{words}.*a name of its own"):

@@ -71,8 +71,10 @@ def test_pixels_are_the_same_on_every_machine():
 
 def test_scene_has_what_was_asked_for():
     scene = draw_scene(np.random.default_rng(0), (120, 160), objects=3, crowd=True)
-    assert scene.image.shape == (120, 160, 3) and scene.image.dtype == np.uint8
-    assert len(scene.instances) == 3 and len(scene.crowds) == 1
+    assert scene.image.shape == (120, 160, 3)
+    assert scene.image.dtype == np.uint8
+    assert len(scene.instances) == 3
+    assert len(scene.crowds) == 1
     assert draw_scene(np.random.default_rng(0), (120, 160), objects=0).instances == []
 
 
@@ -116,7 +118,7 @@ def test_crowd_becomes_run_lengths_down_the_columns():
     assert encode_mask(np.array([[1, 0], [1, 0]], bool), crowd=True) == {"size": [2, 2], "counts": [0, 2, 2]}
 
 
-@pytest.mark.parametrize("rows, expected", [
+@pytest.mark.parametrize(("rows", "expected"), [
     (["111", "101", "111"], "str"),  # a hole
     (["10001", "11011"], "str"),  # two pieces
     (["100", "010", "011"], "polygon"),  # pieces that touch at a corner share one outline
@@ -145,7 +147,9 @@ def test_voc_layout(default_set):
         shapes.append(gray.shape)
         values |= set(np.unique(gray))
     assert values == {0, 1, 2, 3, 4, 5, 255}
-    assert any(h > w for h, w in shapes) and any(h < w for h, w in shapes) and min(map(max, shapes)) <= 72
+    assert any(h > w for h, w in shapes)
+    assert any(h < w for h, w in shapes)
+    assert min(map(max, shapes)) <= 72
     lines = (default_set / "labels.txt").read_text().splitlines()
     assert lines == ["0 background", "1 disc", "2 triangle", "3 square", "4 ring", "5 star", "255 void (ignore)"]
 
@@ -156,7 +160,7 @@ def test_palette_is_that_of_voc():
         [0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128], [128, 0, 128], [64, 0, 0], [224, 224, 192]]
 
 
-@pytest.mark.parametrize("split, count", [("train", 240), ("val", 60)])
+@pytest.mark.parametrize(("split", "count"), [("train", 240), ("val", 60)])
 def test_coco_layout_tells_the_visible_masks(default_set, split, count):
     coco = read_coco(default_set, split)
     assert [c["id"] for c in coco["categories"]] == [3, 7, 8, 20, 41]
@@ -261,7 +265,8 @@ def test_killed_process_leaves_no_half_set(tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert any(tmp_path.rglob("*.jpg")) and not root.exists()
+    assert any(tmp_path.rglob("*.jpg"))
+    assert not root.exists()
     write_sample_set(root, train=2, val=1)
     assert len(read_stems(root, "train")) == 2
 

@@ -20,7 +20,7 @@ def data(tmp_path_factory) -> ListDataset:
     return ListDataset(root, write_data(root, 12))
 
 
-@pytest.mark.parametrize("num_shards, names", [(1, ["r"]), (3, ["r0", "r1", "r2"]),
+@pytest.mark.parametrize(("num_shards", "names"), [(1, ["r"]), (3, ["r0", "r1", "r2"]),
                                                (12, [f"r{n:02d}" for n in range(12)])])
 def test_records_come_back_as_they_are(tmp_path, data, num_shards, names):
     manifest = build(data, tmp_path / "r", BuildOptions(num_shards=num_shards), check=CHECK)
@@ -89,7 +89,7 @@ def test_shuffle_is_a_fixed_permutation(tmp_path, data):
 
 # --- damage -----------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("file, place", [("r1", 10), ("r1", -5), ("r1", "image"), ("r2.db", 5000)])
+@pytest.mark.parametrize(("file", "place"), [("r1", 10), ("r1", -5), ("r1", "image"), ("r2.db", 5000)])
 def test_verify_names_the_one_file_in_which_a_bit_changed(tmp_path, data, file, place):
     build(data, tmp_path / "r", BuildOptions(num_shards=3))
     assert verify(tmp_path / "r").records == 12
@@ -137,7 +137,7 @@ def test_manifest_that_is_none(tmp_path):
             RecordDataset(tmp_path / "r")
 
 
-@pytest.mark.parametrize("damage, words", [
+@pytest.mark.parametrize(("damage", "words"), [
     (lambda f: os.remove(f / "r"), "r: no such record file; build it"),
     (lambda f: os.remove(f / "r.db"), "r.db is missing"),
     (lambda f: (f / "r").write_bytes(b""), "not a MindRecord"),
@@ -172,7 +172,7 @@ def write_others(path: Path, schema: dict, rows: list[dict], num_shards: int) ->
     writer.commit()
 
 
-@pytest.mark.parametrize("num_shards, first", [(1, "zoo"), (8, "zoo0"), (11, "zoo00")])
+@pytest.mark.parametrize(("num_shards", "first"), [(1, "zoo"), (8, "zoo0"), (11, "zoo00")])
 def test_zoo_records_are_read(tmp_path, num_shards, first):
     schema = {"file_name": {"type": "string"}, "label": {"type": "bytes"}, "data": {"type": "bytes"}}
     image, label = jpeg(np.zeros((8, 8, 3), np.uint8)), png(np.zeros((8, 8), np.uint8))

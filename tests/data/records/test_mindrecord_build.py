@@ -45,7 +45,8 @@ def with_bad(tmp_path) -> ListDataset:
 def test_bad_records_stop_a_build_before_anything_is_written(tmp_path):
     with pytest.raises(InputError, match="(?s)2 bad records:\n.*list.txt:3: .*\n.*list.txt:6: .*Nothing was written"):
         build(with_bad(tmp_path), tmp_path / "r", check=CHECK)
-    assert not (tmp_path / "r").exists() and not (tmp_path / "r.manifest.json").exists()
+    assert not (tmp_path / "r").exists()
+    assert not (tmp_path / "r.manifest.json").exists()
 
 
 def test_bad_records_are_left_out_counted_and_listed(tmp_path):
@@ -53,7 +54,9 @@ def test_bad_records_are_left_out_counted_and_listed(tmp_path):
                      left_out=["list.txt:9: one column"])
     assert [r.image_id for r in RecordDataset(tmp_path / "r").rows(range(6))] == [1, 2, 4, 5, 7, 8]
     stored = json.loads((tmp_path / "r.manifest.json").read_text())
-    assert stored["records"] == 6 and stored["bad"] == manifest.bad and len(manifest.bad) == 3
+    assert stored["records"] == 6
+    assert stored["bad"] == manifest.bad
+    assert len(manifest.bad) == 3
     assert verify(tmp_path / "r").records == 6
 
 
@@ -62,7 +65,7 @@ def test_nothing_left(tmp_path):
         build(Memory([record(1, b"")]), tmp_path / "r", BuildOptions(on_bad="skip"))
 
 
-@pytest.mark.parametrize("dst, num_shards, words", [
+@pytest.mark.parametrize(("dst", "num_shards", "words"), [
     ("r", 4, "num_shards=4: memory has 3 records"), ("r", -1, "num_shards=-1"), (".", 0, "is a folder"),
     ("a:b", 0, "record file's name"),
 ])

@@ -63,7 +63,7 @@ def test_absolute_paths_outside_the_root_stay(tmp_path):
     assert record.file_name == f"{tmp_path}/data/images/0.jpg"
 
 
-@pytest.mark.parametrize("text, words", [
+@pytest.mark.parametrize(("text", "words"), [
     ("images/0.jpg labels/0.png\nimages/1.jpg\n", "list.txt:2: one column 'images/1.jpg'"),
     ("images/0.jpg labels/0.png 1\n", "list.txt:1: 3 columns"),
     ("images/0.jpg labels/0.png\n./images/0.jpg labels/1.png\n", "list.txt:2: .*listed twice .first in line 1"),
@@ -116,7 +116,7 @@ def test_file_that_vanishes_later_is_named(tmp_path):
         list(dataset.rows([0, 1]))
 
 
-@pytest.mark.parametrize("name, words", [("nothing.txt", "no such list.*get_dataset_lst"), (".", "is a directory"),
+@pytest.mark.parametrize(("name", "words"), [("nothing.txt", "no such list.*get_dataset_lst"), (".", "is a directory"),
                                          ("binary", "not a text file")])
 def test_no_list(tmp_path, name, words):
     (tmp_path / "binary").write_bytes(b"\xff\xd8\xff")
@@ -144,7 +144,7 @@ def test_check_counts_pixels():
     assert RecordCheck(3, 255, "size")(good) == {}
 
 
-@pytest.mark.parametrize("pixels, target, words", [
+@pytest.mark.parametrize(("pixels", "target", "words"), [
     (jpeg(image(0, 2, 3)), png(np.zeros((3, 2), np.uint8)), "image is 2x3 .H x W., its label 3x2"),
     (jpeg(image(0, 2, 3)), png(np.full((2, 3), 3, np.uint8)), "label has values 3, but classes are 0..2 and 255"),
     (jpeg(image(0, 2, 3)), png(np.arange(90, 96, dtype=np.uint8).reshape(2, 3)), "90, 91, 92, 93, 94 and 1 more"),
@@ -168,7 +168,8 @@ def test_another_ignore_label():
 
 def test_decode_pair():
     pixels, target = decode_pair(png(image(0)), png(label(0)), 3, 255)
-    assert (pixels == image(0)).all() and (target == label(0)).all()
+    assert (pixels == image(0)).all()
+    assert (target == label(0)).all()
 
 
 def test_the_size_check_decodes_no_pixels():
