@@ -66,7 +66,7 @@ def torch_peer(data_root: str, data_lst: str):
     import torch
 
     cv2.setNumThreads(0)
-    lines = [line.split() for line in open(data_lst, encoding="utf-8")]
+    lines = [line.split() for line in Path(data_lst).read_text(encoding="utf-8").splitlines()]
 
     class Samples(torch.utils.data.Dataset):
         def __len__(self) -> int:

@@ -151,3 +151,9 @@ def test_each_requirement_is_used_and_each_import_required():
     tops = {module.split(".")[0] for path in files for module in imports(path)} - {"src", "__future__"}
     used = {DISTRIBUTIONS.get(top, top.lower()) for top in tops if top not in sys.stdlib_module_names}
     assert used == requirements("requirements.txt") | requirements("requirements/export.txt")
+
+
+def test_the_whole_tree_is_free_of_lint():
+    ran = subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format=concise", ROOT],
+                         capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, repeat
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Predictor:
     def _label_maps(self, pool: ThreadPoolExecutor, images: list[np.ndarray]) -> Iterator[np.ndarray]:
         totals: list = [0.0] * len(images)
         for side in self.sides:
-            inputs = list(pool.map(lambda image: self.preprocess.fit(image, side), images))
+            inputs = list(pool.map(self.preprocess.fit, images, repeat(side)))
             batch = np.zeros((self.batch_size, 3, side, side), np.float32)
             for i, (pixels, _) in enumerate(inputs):
                 batch[i] = pixels

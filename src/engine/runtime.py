@@ -103,7 +103,8 @@ def _set_device(device_target: str, device_id: int) -> None:
         if "has been initialized" in str(error) and ms.get_context("device_target") == device_target:
             return  # the process runs there already: a second model in one program
         reason = str(error).split(". Please")[0].splitlines()[0]
-        raise InputError(f"--device_target={device_target}: {reason}. On a machine without it use --device_target=CPU")
+        raise InputError(f"--device_target={device_target}: {reason}. On a machine without it use --device_target=CPU"
+                         ) from error
 
 
 def _join(device_target: str) -> Runtime:

@@ -65,7 +65,6 @@ class SampleDropout(nn.Cell):
     def construct(self, x, sample_id, epoch):
         if self.rate == 0:
             return x
-        batch, channels, height, width = x.shape
-        noise = hash_uniform(sample_key(self.seed, epoch, sample_id), channels * height * width)
+        noise = hash_uniform(sample_key(self.seed, epoch, sample_id), x.shape[1] * x.shape[2] * x.shape[3])
         keep = (noise >= self.rate).astype(x.dtype) * (1.0 / (1.0 - self.rate))
         return x * keep.reshape(x.shape)

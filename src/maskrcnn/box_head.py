@@ -105,9 +105,8 @@ class BoxLoss(nn.Cell):
             is_positive, is_chosen: (B, R) bool. RoIs that are chosen but not positive are background, label 0.
         """
         labels = (gt_labels * is_positive.astype(ms.int32)).reshape(-1)
-        n, k = logits.shape
         own = batched_gather(deltas, labels[:, None]).squeeze(1)
         targets = box_targets(boxes, gt_boxes, is_positive, stds=self.stds, box_offset=self.box_offset)
         is_positive, is_chosen = is_positive.reshape(-1), is_chosen.reshape(-1)
         return (class_loss(logits, labels, is_chosen),
-                delta_loss(own, targets.reshape(n, 4), is_positive, is_chosen, beta=self.beta))
+                delta_loss(own, targets.reshape(logits.shape[0], 4), is_positive, is_chosen, beta=self.beta))

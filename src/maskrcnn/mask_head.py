@@ -1,6 +1,8 @@
 """Mask head: one S x S mask of a RoI's own class, and the targets that it trains on."""
 from __future__ import annotations
 
+from itertools import pairwise
+
 import mindspore as ms
 import mindspore.nn as nn
 from mindspore import Parameter, ops
@@ -51,7 +53,7 @@ class MaskHead(nn.Cell):
     def __init__(self, in_channels: int, num_classes: int, *, channels: int = 256, depth: int = 4):
         super().__init__()
         widths = [in_channels] + [channels] * depth
-        self.convs = nn.CellList([conv2d(a, b, 3, bias=True) for a, b in zip(widths, widths[1:])])
+        self.convs = nn.CellList([conv2d(a, b, 3, bias=True) for a, b in pairwise(widths)])
         self.deconv = Deconv2x2(channels, channels)
         self.predict = conv2d(channels, num_classes, 1, bias=True)
 

@@ -199,6 +199,7 @@ def test_results_of_another_model_or_of_other_images_are_refused(program, images
         (tmp_path / "other").mkdir(exist_ok=True)
         (tmp_path / "other/square.png").write_bytes((images / "pixel.png").read_bytes())
         ran = run(program, semantic_model(tmp_path / f"m{n}", spec, seed=seed), folder, results)
-        assert ran.returncode == (2 if message else 0) and re.search(message or "", ran.stderr), ran.stderr
+        assert ran.returncode == (2 if message else 0), ran.stderr
+        assert re.search(message or "", ran.stderr), ran.stderr
         assert before == {path: path.read_bytes() for path in before}
 

@@ -100,13 +100,19 @@ def test_a_full_disk_is_an_error_at_once(tmp_path):
     metrics = MetricsLog(tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    written: list[int] = []
+
+    def fill_the_disk():
+        while len(written) < 100:
+            metrics.write("train", Position(2, 800, len(written) + 1), {"loss": 0.5})
+            written.append(len(written) + 1)
+
     try:
         with pytest.raises(InputError, match=f"{tmp_path}: the logs could not be written .*make room"):
-            for step in range(1, 100):
-                metrics.write("train", Position(2, 800, step), {"loss": 0.5})
+            fill_the_disk()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert [line["step"] for line in read(tmp_path / "metrics.jsonl")] == list(range(1, step))
+    assert [line["step"] for line in read(tmp_path / "metrics.jsonl")] == written
 
 
 def test_the_best_of_a_new_run_is_below_everything(tmp_path):

@@ -77,7 +77,7 @@ def test_a_run_killed_twelve_times_ends_bit_identical_to_an_undisturbed_one(runs
             kill_when(process, lambda: any(torn.glob(".unfinished-*.[ct]*")))
             assert any(torn.glob(".unfinished-*.[ct]*")), "killed too late to hit the write"
         else:
-            kill_when(process, lambda: max(steps(torn), default=0) >= moment)
+            kill_when(process, lambda step=moment: max(steps(torn), default=0) >= step)
     status, output = runs.finish(torn, "--resume")
     assert status == 0, output
     assert re.search(r"resuming from .*ckpt \(step \d+ of 24\)", output)

@@ -159,7 +159,9 @@ def test_wrong_use_ends_in_a_message(deeplab, tmp_path, words, message):
     for name in ("a.jpg", "other/a.jpg"):
         (tmp_path / name).write_bytes(jpeg(image(0)))
     ran = run(*(word.format(deeplab) for word in words), cwd=tmp_path)
-    assert ran.returncode == 2 and message in ran.stderr and "Traceback" not in ran.stderr, ran.stderr
+    assert ran.returncode == 2, ran.stderr
+    assert message in ran.stderr, ran.stderr
+    assert "Traceback" not in ran.stderr, ran.stderr
 
 
 def test_an_exported_file_without_its_recipe_is_refused(tmp_path):

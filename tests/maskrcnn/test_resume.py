@@ -59,7 +59,7 @@ def test_a_run_killed_in_epochs_and_in_a_write_ends_bit_identical_to_an_undistur
             kill_when(process, lambda: any(torn.glob(".unfinished-*.[ct]*")))
             assert any(torn.glob(".unfinished-*.[ct]*")), "killed too late to hit the write"
         else:
-            kill_when(process, lambda: max(steps(torn), default=0) >= moment)
+            kill_when(process, lambda step=moment: max(steps(torn), default=0) >= step)
     status, output = finish(root, torn, "--resume")
     assert status == 0, output
     assert re.search(r"resuming from .*ckpt \(step \d+ of 16\)", output)
@@ -76,7 +76,8 @@ def test_a_run_killed_in_epochs_and_in_a_write_ends_bit_identical_to_an_undistur
 def test_a_non_finite_loss_ends_the_run_and_its_step_can_be_repeated(root):
     folder = root / "diverged"
     status, output = finish(root, folder, "--base_lr=1e30", "--warmup_steps=0")
-    assert status == 2 and "Traceback" not in output, output
+    assert status == 2, output
+    assert "Traceback" not in output, output
     found = re.search(r"error: the \w+ is not finite at step (\d+) .*sample ids \[\d, \d\]", output)
     assert found, output
     file = folder / f"replay-{found[1]}.ckpt"

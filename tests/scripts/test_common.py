@@ -12,8 +12,9 @@ def bash(code: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess:
                           capture_output=True, env={"PATH": "/usr/local/bin:/usr/bin:/bin"} | variables)
 
 
-@pytest.mark.parametrize(("words", "expected"), [("--resume", 0), ("--a --resume=True", 0), ("--resumed", 1), ("resume", 1),
-                                             ("", 1), ("--data_lst=resume", 1), ("--data_lst x --resume", 0)])
+@pytest.mark.parametrize(("words", "expected"), [
+    ("--resume", 0), ("--a --resume=True", 0), ("--resumed", 1), ("resume", 1), ("", 1), ("--data_lst=resume", 1),
+    ("--data_lst x --resume", 0)])
 def test_has_flag(words, expected, tmp_path):
     assert bash(f"has_flag resume again -- {words}", tmp_path).returncode == expected
 

@@ -64,7 +64,8 @@ def test_an_empty_prefix_becomes_an_environment_that_runs(tmp_path):
     assert "MindSpore 2.10.0" in ran.stdout
     python = tmp_path / "env/bin/python"
     shown = subprocess.run([python, ROOT / "train.py", "--print_config"], capture_output=True, text=True, cwd=tmp_path)
-    assert shown.returncode == 0 and "model: deeplab_v3_s16" in shown.stdout, shown.stderr
+    assert shown.returncode == 0, shown.stderr
+    assert "model: deeplab_v3_s16" in shown.stdout, shown.stderr
 
 
 def test_the_dockerfile_copies_what_the_installation_reads():

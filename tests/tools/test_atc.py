@@ -60,7 +60,8 @@ def test_without_atc_the_line_is_printed_and_with_it_run(tmp_path):
     (tmp_path / "preprocess.json").write_text(json.dumps(SPEC))
     command = [sys.executable, ROOT / "src/tools/atc.py", "m.onnx", "--aipp"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={"PATH": ""})
-    assert ran.returncode == 0 and ran.stdout.startswith("atc --model=m.onnx --framework=5"), ran.stderr
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("atc --model=m.onnx --framework=5"), ran.stderr
     assert "atc is not installed here" in ran.stdout
     assert json.loads((tmp_path / "om/preprocess.json").read_text())["normalise"]["in_model"] is True
     atc = tmp_path / "bin/atc"
@@ -73,7 +74,8 @@ def test_without_atc_the_line_is_printed_and_with_it_run(tmp_path):
     assert "atc ended with status 3" in ran.stderr
 
 
-@pytest.mark.parametrize(("name", "message"), [("m.mindir", "atc takes .onnx and .air files"), ("m.onnx", "no such file")])
+@pytest.mark.parametrize(("name", "message"), [
+    ("m.mindir", "atc takes .onnx and .air files"), ("m.onnx", "no such file")])
 def test_wrong_models_are_refused(name, message, tmp_path):
     ran = subprocess.run([sys.executable, ROOT / "src/tools/atc.py", name], cwd=tmp_path, capture_output=True,
                          text=True)

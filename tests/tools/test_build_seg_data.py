@@ -73,8 +73,8 @@ def test_flags_skip_shuffle_and_verify(tmp_path):
     assert len(json.loads((tmp_path / "r.manifest.json").read_text())["bad"]) == 4
 
 
-@pytest.mark.parametrize(("flag", "shuffled"), [("--shuffle", True), ("--shuffle=True", True), ("--shuffle=False", False),
-                                            ("--shuffle=false", False), ("", False)])
+@pytest.mark.parametrize(("flag", "shuffled"), [
+    ("--shuffle", True), ("--shuffle=True", True), ("--shuffle=False", False), ("--shuffle=false", False), ("", False)])
 def test_shuffle_is_a_real_truth_value(monkeypatch, flag, shuffled):
     from src.tools import build_seg_data
 

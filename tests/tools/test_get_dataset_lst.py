@@ -178,8 +178,9 @@ def test_command_from_any_folder(tmp_path, cwd, program):
     assert not (tmp_path / "voc/voc").exists()
 
 
-@pytest.mark.parametrize(("args", "words"), [([], "--data_root is missing"), (["--data_rot=."], "did you mean --data_root"),
-                                         (["--data_root=/nowhere"], "data_root /nowhere: none of")])
+@pytest.mark.parametrize(("args", "words"), [
+    ([], "--data_root is missing"), (["--data_rot=."], "did you mean --data_root"),
+    (["--data_root=/nowhere"], "data_root /nowhere: none of")])
 def test_command_line_errors(args, words):
     done = subprocess.run([sys.executable, TOOLS / "get_dataset_lst.py", *args], capture_output=True, text=True)
     assert done.returncode == 2

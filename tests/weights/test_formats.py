@@ -31,7 +31,8 @@ def test_tensors_and_metadata_survive_a_file(tmp_path, suffix):
     assert metadata == {"metadata": '{"family": "zoo"}', "note": "Höhe"}
     assert found.keys() == tensors.keys()
     for name, array in tensors.items():
-        assert found[name].dtype == array.dtype and found[name].shape == array.shape, name
+        assert found[name].dtype == array.dtype, name
+        assert found[name].shape == array.shape, name
         np.testing.assert_array_equal(found[name], array)
     assert list(tmp_path.iterdir()) == [path]
 

@@ -28,12 +28,13 @@ log = logging.getLogger(__name__)
 
 SCHEMA = dict(zip(RECORD_COLUMNS, ({"type": "int64"}, {"type": "string"}, {"type": "bytes"}, {"type": "bytes"})))
 ZOO_COLUMNS = ("file_name", "data", "label")
+_DEFAULTS = BuildOptions()
 _CHUNK = 64  # records handed to FileWriter at once
 _REBUILD = "Remove these files and run the same build again; it keeps the others"
 _READERS = min(2, os.cpu_count() or 1)  # threads of MindDataset
 
 
-def build(dataset: Dataset, dst_path: str | Path, options: BuildOptions = BuildOptions(), *, check: Check | None = None,
+def build(dataset: Dataset, dst_path: str | Path, options: BuildOptions = _DEFAULTS, *, check: Check | None = None,
           left_out: Sequence[str] = (), progress: ProgressCallback = lambda phase, done, total: None) -> Manifest:
     """Write `dataset` as MindRecord shards at `dst_path` and return the manifest.
 

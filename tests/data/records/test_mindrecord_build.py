@@ -195,9 +195,9 @@ def test_one_builds_and_the_others_wait(tmp_path, data):
 
 
 def test_waiting_has_an_end_and_says_for_whom(tmp_path):
-    with manifests.exclusive(tmp_path / "r", 1):
-        with pytest.raises(InputError, match=f"waited 0.2 s for process {os.getpid()} on .*still missing: all shards"):
-            build(Memory([record(1)]), tmp_path / "r", BuildOptions(wait_seconds=0.2))
+    message = f"waited 0.2 s for process {os.getpid()} on .*still missing: all shards"
+    with manifests.exclusive(tmp_path / "r", 1), pytest.raises(InputError, match=message):
+        build(Memory([record(1)]), tmp_path / "r", BuildOptions(wait_seconds=0.2))
 
 
 # --- size -------------------------------------------------------------------------------------------------------------
