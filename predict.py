@@ -16,7 +16,7 @@ def main() -> int:
                         help="checkpoint, or a .mindir or .onnx file beside its preprocess.json")
     add_flag(parser, "output_dir", "runs/predict", "folder for overlays/, labels/ or detections/, and index.json")
     add_flag(parser, "device_target", "CPU", "device of a checkpoint", choices=("Ascend", "CPU"))
-    add_flag(parser, "least_score", 0.5, "instances below it are not drawn; all are written")
+    add_flag(parser, "score_threshold", 0.5, "instances below it are not drawn; all are written")
     add_flag(parser, "batch_size", 1, "images at a time, of a checkpoint")
     args = parser.parse_args()
     path = Path(args.model_path)

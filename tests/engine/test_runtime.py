@@ -10,7 +10,7 @@ from src.engine import runtime
 PROCESS = """
 from src.engine import runtime
 machine = runtime.start("CPU", seed=3)
-print(machine.rank, machine.world, machine.data_sink)
+print(machine.rank, machine.world_size, machine.data_sink)
 runtime.start("CPU", is_distributed=True)
 """
 
