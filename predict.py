@@ -3,7 +3,7 @@ import logging
 import sys
 from pathlib import Path
 
-from src.config import Parser, add_flag, entry_point
+from src.config import Parser, add_flag, entry_point, number_in
 from src.contract import InputError
 
 log = logging.getLogger(__name__)
@@ -16,8 +16,9 @@ def main() -> int:
                         help="checkpoint, or a .mindir or .onnx file beside its preprocess.json")
     add_flag(parser, "output_dir", "runs/predict", "folder for overlays/, labels/ or detections/, and index.json")
     add_flag(parser, "device_target", "CPU", "device of a checkpoint", choices=("Ascend", "CPU"))
-    add_flag(parser, "score_threshold", 0.5, "instances below it are not drawn; all are written")
-    add_flag(parser, "batch_size", 1, "images at a time, of a checkpoint")
+    parser.add_argument("--score_threshold", "--least_score", default=0.5, type=number_in(float, 0, 1),
+                        help="draw instances of at least this score; all of them are written (default: 0.5)")
+    add_flag(parser, "batch_size", 1, "images per batch (checkpoints only; an exported file has its own)")
     args = parser.parse_args()
     path = Path(args.model_path)
     if not path.is_file():

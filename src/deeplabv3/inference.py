@@ -3,13 +3,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice, repeat
+from itertools import repeat
 
 import numpy as np
 
-from src.contract import InputError, LabelMap, Record
+from src.contract import LabelMap, Record
 from src.data import image_ops
-from src.data.decode import decode_image
+from src.data.read_ahead import decode_record, read_ahead
 from src.deeplabv3.preprocess import Preprocess
 
 
@@ -35,17 +35,9 @@ class Predictor:
         self.flip, self.batch_size, self.workers = flip, batch_size, workers
 
     def __call__(self, records: Iterable[Record]) -> Iterator[LabelMap]:
-        records = iter(records)
         with ThreadPoolExecutor(self.workers) as pool:
-            ahead = self._prepare(pool, records)
-            while (current := ahead) is not None:
-                ahead = self._prepare(pool, records)  # decoded while the network works on the current batch
-                images = [future.result() for future in current[1]]
-                yield from map(LabelMap, current[0], self._label_maps(pool, images))
-
-    def _prepare(self, pool: ThreadPoolExecutor, records: Iterator[Record]):
-        batch = list(islice(records, self.batch_size))
-        return ([r.image_id for r in batch], [pool.submit(_decode, r) for r in batch]) if batch else None
+            for image_ids, images in read_ahead(records, decode_record, batch_size=self.batch_size, pool=pool):
+                yield from map(LabelMap, image_ids, self._label_maps(pool, images))
 
     def _label_maps(self, pool: ThreadPoolExecutor, images: list[np.ndarray]) -> Iterator[np.ndarray]:
         totals: list = [0.0] * len(images)
@@ -67,10 +59,3 @@ def to_image_frame(scores: np.ndarray, size: tuple[int, int], image_size: tuple[
     """(K, S, S) scores of a canvas whose top left `size` is the image -> (*image_size, K), bilinear."""
     cropped = np.ascontiguousarray(scores[:, : size[0], : size[1]].transpose(1, 2, 0))
     return image_ops.resize(cropped, image_size, "bilinear")
-
-
-def _decode(record: Record) -> np.ndarray:
-    try:
-        return decode_image(record.image)
-    except InputError as error:
-        raise InputError(f"{record.place}: {record.file_name} {error}") from error

@@ -3,12 +3,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 
 import numpy as np
 
-from src.contract import InputError, Instances, Record
-from src.data.decode import decode_image
+from src.contract import Instances, Record
+from src.data.read_ahead import decode_record, read_ahead
 from src.maskrcnn.paste import to_instances
 from src.maskrcnn.preprocess import Preprocess
 
@@ -22,7 +21,7 @@ class Predictor:
         preprocess: of the input.
         batch_size: B; zeros fill up what is missing of a batch.
         workers: threads that decode and resize.
-        paste: options of `predict.to_instances`: paste_pad, threshold, with_masks.
+        paste: options of `paste.to_instances`: paste_pad, threshold, with_masks.
     """
 
     def __init__(self, detect: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], *, preprocess: Preprocess,
@@ -31,22 +30,13 @@ class Predictor:
         self.workers, self.paste = workers, paste
 
     def __call__(self, records: Iterable[Record]) -> Iterator[Instances]:
-        records = iter(records)
         with ThreadPoolExecutor(self.workers) as pool:
-            ahead = self._prepare(pool, records)
-            while current := ahead:
-                ahead = self._prepare(pool, records)  # decoded while the network works on the current batch
-                yield from self._batch([(image_id, *future.result()) for image_id, future in current])
-
-    def _prepare(self, pool: ThreadPoolExecutor, records: Iterator[Record]) -> list[tuple]:
-        return [(r.image_id, pool.submit(self._input, r)) for r in islice(records, self.batch_size)]
+            for image_ids, inputs in read_ahead(records, self._input, batch_size=self.batch_size, pool=pool):
+                yield from self._batch([(image_id, *one) for image_id, one in zip(image_ids, inputs)])
 
     def _input(self, record: Record) -> tuple:
         """The input (3, H, W), the image's (height, width) in it and the original's."""
-        try:
-            image = decode_image(record.image)
-        except InputError as error:
-            raise InputError(f"{record.place}: {record.file_name} {error}") from error
+        image = decode_record(record)
         return *self.preprocess.prepare(image), image.shape[:2]
 
     def _batch(self, images: list[tuple]) -> list[Instances]:

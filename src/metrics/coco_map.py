@@ -30,17 +30,19 @@ class CocoMAP:
     """Evaluator of instances.
 
     Args:
-        max_detections: best detections of an image that count; COCO's numbers have 100.
+        max_detections: how many detections of a class and image count, the best first; COCO's numbers have 100.
+        areas: what makes a predicted mask small, medium or large: its "own" area, or that of its box ("bbox", as
+            pycocotools does where an entry of a results file has both).
 
     Raises:
         InputError: fewer than one detection.
     """
 
-    def __init__(self, max_detections: int = 100):
+    def __init__(self, max_detections: int = 100, *, areas: Literal["own", "bbox"] = "own"):
         if max_detections < 1:
             raise InputError(f"max_detections={max_detections}: at least 1 detection of an image must count; COCO's "
                              "numbers have 100")
-        self.max_detections = max_detections
+        self.max_detections, self.areas = max_detections, areas
         self.categories: tuple[Category, ...] = ()
         self.targets: dict[int, Target] = {}
         self.detections: dict[int, list[dict[str, Any]]] = {}
@@ -137,10 +139,13 @@ class CocoMAP:
 
     def results(self, kind: Kind) -> list[dict[str, Any]]:
         """Detections in COCO's results format, by image id: boxes as x, y, width, height, or masks alone."""
-        # With a box beside its mask, a detection would be small, medium or large by its box instead of its mask.
+        # loadRes takes the area of the box where an entry has both.
         other = "segmentation" if kind == "bbox" else "bbox"
-        return [{key: value for key, value in detection.items() if key != other}
-                for image_id in sorted(self.detections) for detection in self.detections[image_id]]
+        return [{key: value for key, value in detection.items() if key != other} for detection in self.all_results()]
+
+    def all_results(self) -> list[dict[str, Any]]:
+        """Detections in COCO's results format, by image id, boxes and masks in one entry."""
+        return [detection for image_id in sorted(self.detections) for detection in self.detections[image_id]]
 
     def _same_categories(self, categories: tuple[Category, ...]) -> None:
         if self.categories and categories != self.categories:
@@ -154,26 +159,45 @@ class CocoMAP:
 
     def _score(self, kind: Kind) -> tuple[dict[str, float | None], dict[int, float | None]] | None:
         """COCO's numbers and the AP of each category; None for masks that are not there."""
-        image_ids, results = self._image_ids(kind), self.results(kind)
+        image_ids = self._image_ids(kind)
+        results = self.all_results() if self.areas == "bbox" else self.results(kind)
         has_truth = any(self.targets[image_id].instances for image_id in image_ids)
         if kind == "segm" and (not has_truth or any("segmentation" not in result for result in results)):
             return None
         if not has_truth:
             return dict.fromkeys(_NUMBERS), {c.category_id: None for c in self.categories}
-        counted = set(image_ids)
-        evaluation = _evaluation(self._truth(image_ids), [r for r in results if r["image_id"] in counted], kind,
+        numbers = _Numbers(image_ids, self.categories)
+        evaluation = _evaluation(self._truth(image_ids, numbers), numbers.renumbered(results), kind,
                                  self.max_detections)
         precision = evaluation.eval["precision"][:, :, :, 0, -1]  # IoU, recall, category at any area
-        by_category = {int(category): _mean(precision[:, :, k]) for k, category in enumerate(evaluation.params.catIds)}
+        by_category = {category_id: _mean(precision[:, :, n - 1]) for category_id, n in numbers.categories.items()}
         return dict(zip(_NUMBERS, map(_defined, evaluation.stats))), by_category
 
-    def _truth(self, image_ids: list[int]) -> dict[str, list]:
-        """The targets in COCO's layout; annotations get numbers of their own, because 0 means "no match"."""
+    def _truth(self, image_ids: list[int], numbers: _Numbers) -> dict[str, list]:
+        """The targets in COCO's layout; annotations are numbered from 1, because 0 means "no match"."""
         targets = [self.targets[image_id] for image_id in image_ids]
         annotations = [{**instance, "image_id": target.image_id} for target in targets for instance in target.instances]
-        return {"images": [{"id": t.image_id, "height": t.size[0], "width": t.size[1]} for t in targets],
-                "annotations": [{**annotation, "id": n} for n, annotation in enumerate(annotations, 1)],
-                "categories": [{"id": c.category_id, "name": c.name} for c in self.categories]}
+        return {"images": [{"id": numbers.images[t.image_id], "height": t.size[0], "width": t.size[1]}
+                           for t in targets],
+                "annotations": [{**annotation, "id": n} for n, annotation in
+                                enumerate(numbers.renumbered(annotations), 1)],
+                "categories": [{"id": numbers.categories[c.category_id], "name": c.name} for c in self.categories]}
+
+
+class _Numbers:
+    """Small numbers for images and categories, in the order of their ids.
+
+    The evaluator keeps ids as float64: from 2**53 on, different ids would become one.
+    """
+
+    def __init__(self, image_ids: Iterable[int], categories: Iterable[Category]):
+        self.images = {image_id: n for n, image_id in enumerate(sorted(image_ids), 1)}
+        self.categories = {id_: n for n, id_ in enumerate(sorted(c.category_id for c in categories), 1)}
+
+    def renumbered(self, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Annotations or detections with these numbers as ids; those of other images are left out."""
+        return [{**row, "image_id": self.images[row["image_id"]], "category_id": self.categories[row["category_id"]]}
+                for row in rows if row["image_id"] in self.images]
 
 
 def _check_sizes(prediction: Instances, truth: Target) -> None:
@@ -193,9 +217,12 @@ def _chosen(prediction: Instances, index: np.ndarray) -> Instances:
 def _results(prediction: Instances, category_ids: Mapping[int, int]) -> list[dict[str, Any]]:
     """Detections of one image in COCO's results format, with box and mask."""
     boxes = np.asarray(prediction.boxes_image, np.float64).reshape(-1, 4)
-    xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).tolist()
+    if not np.isfinite(boxes).all() or not np.isfinite(np.asarray(prediction.scores, np.float64)).all():
+        raise InputError(f"image {prediction.image_id}: a predicted box or score is NaN or infinite; the network "
+                         "diverged: evaluate another checkpoint")
     if prediction.rles and len(prediction.rles) != len(boxes):
         raise InputError(f"image {prediction.image_id}: {len(boxes)} boxes and {len(prediction.rles)} masks")
+    xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).tolist()
     results = []
     for k, (box, label, score) in enumerate(zip(xywh, prediction.labels, prediction.scores, strict=True)):
         if int(label) not in category_ids:
@@ -213,9 +240,14 @@ def _evaluation(truth: dict[str, list], results: list[dict], kind: Kind, max_det
 
     gt = COCO(truth)
     evaluation = COCOeval_faster(gt, gt.loadRes(results), kind, print_function=lambda *words: None)
-    evaluation.params.maxDets = [1, 10, max_detections]
+    evaluation.params.maxDets = _counts(max_detections)
     evaluation.run()
     return evaluation
+
+
+def _counts(max_detections: int) -> list[int]:
+    """Detections that count in AR1, AR10 and the rest. The evaluator sorts them and takes its AP at the last."""
+    return [1, min(10, max_detections), max_detections]
 
 
 def _defined(value: float) -> float | None:
@@ -233,7 +265,8 @@ def summary(numbers: Mapping[str, float | None], max_detections: int = 100) -> s
     lines = []
     for key, (average, iou, area) in _NUMBERS.items():
         short = "(AP)" if average == "Precision" else "(AR)"
-        counted = {"AR1": 1, "AR10": 10}.get(key, max_detections)
+        at_one, at_ten, _ = _counts(max_detections)
+        counted = {"AR1": at_one, "AR10": at_ten}.get(key, max_detections)
         value = -1.0 if numbers[key] is None else numbers[key]
         what = f" {f'Average {average}':<18} {short} @[ IoU={iou:<9} | area={area:>6s} | maxDets={counted:>3d} ]"
         lines.append(f"{what} = {value:0.3f}")

@@ -3,6 +3,9 @@
 
     python src/tools/score_detections.py --ann_file=JSON --results=eval_result.bbox.json,eval_result.segm.json
     python src/tools/score_detections.py --ann_file=JSON --truth     the file's own objects as detections: AP is 1.0
+
+A file is scored for boxes, masks or both, as its entries have them. Where they have both, a mask counts as small,
+medium or large by the area of its box: pycocotools' rule.
 """
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 if __name__ == "__main__":  # works from any folder, as a file too
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -33,7 +36,7 @@ def read_results(path: str, label_of: Mapping[int, int], sizes: Mapping[int, tup
     """Detections of a results file, image by image.
 
     Args:
-        path: the file: a list of {image_id, category_id, score} with bbox, segmentation or both.
+        path: the file: a list of {image_id, category_id, score} with bbox, segmentation or both, all entries alike.
         label_of: class index by category id.
         sizes: (H, W) by image id of the images that have a truth.
 
@@ -48,11 +51,18 @@ def read_results(path: str, label_of: Mapping[int, int], sizes: Mapping[int, tup
         except InputError as error:
             raise InputError(f"{path}: entry [{position}]: {error}") from error
         grouped[row["image_id"]].append(row)
-    masks = ["segmentation" in row for row in rows]
-    if any(masks) and not all(masks):
-        raise InputError(f"{path}: entry [{masks.index(False)}] has no segmentation, others have one; write boxes and "
-                         "masks into a file each")
+    for key in ("segmentation", "bbox"):
+        has_key = [key in row for row in rows]
+        if any(has_key) and not all(has_key):
+            raise InputError(f"{path}: entry [{has_key.index(False)}] has no {key}, others have one; write boxes and "
+                             "masks into a file each")
     return [_instances(image_id, rows, label_of) for image_id, rows in grouped.items()]
+
+
+def kinds_of(path: str) -> tuple[str, ...]:
+    """What the entries of a results file have: ("bbox",), ("segm",) or both; boxes where there is no entry."""
+    first = (_rows(path) or [{"bbox": []}])[0]
+    return tuple(kind for kind, key in (("bbox", "bbox"), ("segm", "segmentation")) if key in first)
 
 
 def _rows(path: str) -> list[Any]:
@@ -97,9 +107,9 @@ def objects(target: Target) -> Instances:
 
 
 def score(predictions: Iterable[Instances], targets: Sequence[bytes], *, kinds: Sequence[str],
-          max_detections: int) -> str:
-    """The numbers of `kinds` ("bbox", "segm") as eval.py prints them."""
-    evaluator = CocoMAP(max_detections)
+          max_detections: int, areas: Literal["own", "bbox"] = "own") -> str:
+    """The numbers of `kinds` ("bbox", "segm") as eval.py prints them; for `areas` see `CocoMAP`."""
+    evaluator = CocoMAP(max_detections, areas=areas)
     evaluator.update_all(predictions, targets)
     numbers = evaluator.compute()
     if not any(numbers[kind] for kind in kinds):
@@ -132,8 +142,13 @@ def main() -> int:
     sizes = {truth.image_id: truth.size for truth in truths}
     for path in filter(None, args.results.split(",")):
         found = read_results(path, {c.category_id: c.label for c in dataset.categories}, sizes)
-        kind = "segm" if any(instances.rles for instances in found) else "bbox"
-        print(f"{path}\n" + score(found, targets, kinds=(kind,), max_detections=args.max_detections))
+        kinds = kinds_of(path)
+        both = len(kinds) == 2
+        print(f"{path}\n" + score(found, targets, kinds=kinds, max_detections=args.max_detections,
+                                  areas="bbox" if both else "own"))
+        if both:
+            print("Entries have boxes and masks: masks are small, medium or large by the area of their boxes, as in "
+                  "pycocotools. A file of masks alone is scored by the areas of the masks.")
     return 0
 
 

@@ -68,14 +68,46 @@ def test_where_all_slots_are_taken_the_last_may_be_another():
     assert not compare(full, detections(*FOUND[:2], (1, 0.0705, 120.0), slots=3), DETECTIONS).acceptable
 
 
-def test_masks_are_compared_at_their_threshold():
+def test_a_mask_pixel_at_the_threshold_is_no_difference():
+    """One pixel of 0.4999996 in one runtime and 0.5000002 in the other: rounding."""
     one, other = detections(*FOUND), detections(*FOUND)
-    other[4][0, 1] = np.where(other[4][0, 1] > 0.5, 0.6, 0.4)
-    assert compare(one, other, DETECTIONS).masks_equal == 1
-    other[4][0, 1, 0, 0] = 0
+    one[4][0, 1, 20, 3], other[4][0, 1, 20, 3] = 0.4999996, 0.5000002
     difference = compare(one, other, DETECTIONS)
-    assert difference.masks_equal == 783 / 784
+    assert difference.masks_equal == 1
+    assert difference.masks == pytest.approx(6e-7, rel=0.3)
+    assert difference.acceptable
+
+
+@pytest.mark.parametrize(("wrong", "acceptable"), [(0, True), (2, True), (3, False)])
+def test_mask_pixels_count_over_all_detections(wrong, acceptable):
+    """3 masks of 784 pixels: 0.1 % of them are 2.35 pixels, in whichever mask they lie."""
+    one, other = detections(*FOUND), detections(*FOUND)
+    one[4][0, 1, 20, :wrong], other[4][0, 1, 20, :wrong] = 0.4995, 0.5005
+    difference = compare(one, other, DETECTIONS)
+    assert difference.masks_equal == pytest.approx(1 - wrong / (3 * 784))
+    assert difference.acceptable is acceptable
+    images = worst([difference] + [compare(one, one, DETECTIONS)] * 2)  # as many as 9 masks have
+    assert images.masks_equal == pytest.approx(1 - wrong / (9 * 784))
+    assert images.acceptable
+
+
+def test_mask_probabilities_are_compared_wherever_they_lie():
+    one, other = detections(*FOUND), detections(*FOUND)
+    other[4][0, 1] = np.where(other[4][0, 1] > 0.5, 0.905, 0.004)
+    assert compare(one, other, DETECTIONS).acceptable
+    other[4][0, 1, 0, 0] = 0.92
+    difference = compare(one, other, DETECTIONS)
+    assert difference.masks_equal == 1
+    assert "mask probabilities 2.0e-02" in str(difference)
     assert not difference.acceptable
+
+
+def test_the_threshold_of_masks_is_the_models():
+    one, other = detections(*FOUND), detections(*FOUND)
+    one[4][0, :3], other[4][0, :3] = 0.6990, 0.7010
+    assert compare(one, other, DETECTIONS).masks_equal == 1
+    spec = DETECTIONS | {"postprocess": {"score_threshold": 0.05, "mask_threshold": 0.7}}
+    assert compare(one, other, spec).masks_equal == 0
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -90,8 +122,10 @@ def test_values_that_are_not_finite_fail_wherever_they_are(output, value):
 
 
 def test_one_bad_batch_of_several_fails():
-    good = Difference(labels_equal=1.0, scores=0.0, boxes=0.0, masks_equal=1.0, unmatched=0)
-    for bad in (Difference(scores=np.nan), Difference(boxes=np.nan), Difference(masks_equal=np.nan),
+    good = Difference(labels_equal=1.0, scores=0.0, boxes=0.0, masks=0.0, mask_pixels=784, mask_pixels_wrong=0,
+                      unmatched=0)
+    for bad in (Difference(scores=np.nan), Difference(boxes=np.nan), Difference(masks=np.nan),
+                Difference(mask_pixels=784, mask_pixels_wrong=4),
                 Difference(labels_equal=np.nan), Difference(unmatched=1), Difference(not_finite=1)):
         for order in ([bad, good, good], [good, bad, good], [good, good, bad]):
             assert not worst(order).acceptable

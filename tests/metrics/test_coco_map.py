@@ -153,10 +153,97 @@ def test_categories_that_the_data_lacks_do_not_count_where_class_indices_are_cat
     (lambda e: e.update(Instances(1, np.zeros((2, 4)), [1, 1], [1, 1], [MASK]), target(1)), "2 boxes and 1 masks"),
     (lambda e: e.update(Instances(1, np.zeros((1, 4)), [1], [1], [MASK | {"size": [50, 200]}]), target(1)),
      r"image 1: a predicted mask's size is \[50, 200\], the annotations say \[100, 100\]"),
+    (lambda e: e.update(Instances(1, np.zeros((1, 4)), [1], [np.nan], []), target(1)), "image 1: .* is NaN or infin"),
+    (lambda e: e.update(Instances(1, np.full((1, 4), np.inf), [1], [1], []), target(1)), "image 1: .* is NaN or infin"),
     (lambda e: CocoMAP(0), "max_detections=0: at least 1")])
 def test_mistakes_are_named(case, words):
     with pytest.raises(InputError, match=words):
         case(CocoMAP())
+
+
+GRID = [[12 * k, 5, 10, 10] for k in range(8)]
+
+
+@pytest.mark.parametrize(("count", "ap", "recalls"), [
+    (1, 13 / 101, [1 / 8] * 3), (5, 63 / 101, [1 / 8, 5 / 8, 5 / 8]), (8, 1, [1 / 8, 1, 1]), (10, 1, [1 / 8, 1, 1]),
+    (100, 1, [1 / 8, 1, 1])])
+def test_max_detections_below_ten(count, ap, recalls):
+    """Eight objects, all found: of the 101 recall thresholds those up to count / 8 are reached."""
+    truth = target(1, *(instance(k, box) for k, box in enumerate(GRID)))
+    evaluator = CocoMAP(count)
+    evaluator.update(prediction(1, *((box, 1, 0.9 - 0.1 * k) for k, box in enumerate(GRID))), truth)
+    numbers = evaluator.compute()
+    for kind in ("bbox", "segm"):
+        assert numbers[kind]["AP"] == numbers["classes"]["dog"][kind] == pytest.approx(ap, abs=1e-12)
+        assert [numbers[kind][key] for key in ("AR1", "AR10", "AR")] == pytest.approx(recalls)
+    theirs = pycocotools_numbers([truth], evaluator.results("bbox"), "bbox", count)
+    assert theirs.eval["precision"][:, :, 1, 0, -1].mean() == pytest.approx(ap, abs=1e-12)  # of ids 3, 18 the second
+    assert [theirs.eval["recall"][:, 1, 0, k].mean() for k in range(3)] == pytest.approx(recalls)
+    lines = summary(numbers["bbox"], count).splitlines()
+    assert [line.split("maxDets=")[1][:3].strip() for line in lines[:1] + lines[6:9]] == [
+        str(n) for n in (count, 1, min(10, count), count)]
+
+
+def pycocotools_numbers(targets: list[bytes], results: list[dict], kind: str, count: int = 100):
+    """pycocotools' own evaluation of a results list."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truths = [decode_target(data) for data in targets]
+    gt = COCO()
+    gt.dataset = {"images": [{"id": t.image_id, "height": t.size[0], "width": t.size[1]} for t in truths],
+                  "annotations": [{**i, "image_id": t.image_id, "id": 1000 * n + k} for n, t in enumerate(truths, 1)
+                                  for k, i in enumerate(t.instances)],
+                  "categories": [{"id": c.category_id, "name": c.name} for c in truths[0].categories]}
+    with contextlib.redirect_stdout(io.StringIO()):
+        gt.createIndex()
+        theirs = COCOeval(gt, gt.loadRes(json.loads(json.dumps(results))), kind)
+        theirs.params.maxDets = [1, min(10, count), count]
+        theirs.evaluate()
+        theirs.accumulate()
+        if count == 100:  # summarize asks for AP at 100 whatever maxDets says
+            theirs.summarize()
+    return theirs
+
+
+@pytest.mark.parametrize("first", [2 ** 53, -2 ** 53 - 1, 2 ** 62, 0])
+def test_image_ids_that_are_one_as_floats_stay_apart(first):
+    """The detections of two images, exchanged: nothing is right."""
+    truths = target(first, instance(1, BOX)), target(first + 1, instance(1, OTHER), instance(2, FAR))
+    right, exchanged = CocoMAP(), CocoMAP()
+    for evaluator, boxes in ((right, ([BOX], [OTHER, FAR])), (exchanged, ([OTHER, FAR], [BOX]))):
+        evaluator.update_all([prediction(first + k, *((box, 1, 0.9) for box in found))
+                              for k, found in enumerate(boxes)], truths)
+    assert right.compute()["bbox"]["AP"] == right.compute()["segm"]["AP"] == 1
+    assert exchanged.compute()["bbox"]["AP"] == exchanged.compute()["segm"]["AP"] == 0
+
+
+def test_category_ids_that_are_one_as_floats_stay_apart():
+    ids = encode_categories((Category(1, 2 ** 53 + 1, "dog"), Category(2, 2 ** 53, "cat")))
+    truth = encode_target(1, SIZE, ids, encode_instances(
+        [instance(1, BOX) | {"category_id": 2 ** 53 + 1}, instance(2, OTHER) | {"label": 2, "category_id": 2 ** 53}]))
+    evaluator = CocoMAP()
+    evaluator.update(prediction(1, (BOX, 1, 0.9), (FAR, 2, 0.9)), truth)
+    numbers = evaluator.compute()
+    assert (numbers["classes"]["dog"]["bbox"], numbers["classes"]["cat"]["bbox"]) == (1, 0)
+    assert numbers["bbox"]["AP"] == 0.5
+
+
+def test_areas_of_boxes_are_pycocotools_rule_for_entries_with_both():
+    """A false alarm whose mask is small (800 pixels) and whose box is medium (1600), beside a small object found."""
+    half, small = [[10, 10, 50, 10, 10, 50]], [[60, 5, 80, 5, 80, 25, 60, 25]]
+    truth = target(1, instance(1, [60, 5, 20, 20], segmentation=small, area=400))
+    found = prediction(1, (BOX, 1, 0.9), ([60, 5, 20, 20], 1, 0.8))
+    found.rles[:] = [to_rle(half, SIZE), to_rle(small, SIZE)]
+    for areas, expected in (("own", 0.5), ("bbox", 1)):
+        evaluator = CocoMAP(areas=areas)
+        evaluator.update(found, truth)
+        numbers = evaluator.compute()
+        assert numbers["segm"]["APs"] == pytest.approx(expected)
+        results = evaluator.all_results() if areas == "bbox" else evaluator.results("segm")
+        theirs = pycocotools_numbers([truth], results, "segm").stats
+        ours = [-1.0 if value is None else value for value in numbers["segm"].values()]
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
 
 
 def noisy(truth: bytes, rng: np.random.Generator) -> Instances:

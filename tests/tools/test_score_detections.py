@@ -1,4 +1,6 @@
 """Results files scored against annotations: numbers of known detections, and what is refused."""
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from src.contract import InputError
-from src.data.instance.target import compress
+from src.data.instance.target import compress, to_rle
 from src.tools.score_detections import parse_args, read_results
 from tests.tiny_coco import HEIGHT, POLYGON, RUNS, WIDTH, content, write_coco
 
@@ -89,6 +91,9 @@ BAD = {
     "box of three numbers": (entry(bbox=[1, 2, 3]), ["entry [1]: bbox is [1, 2, 3]", "x, y, width, height"]),
     "box of negative side": (entry(bbox=[4, 6, -8, 5]), ["entry [1]: bbox is [4, 6, -8, 5]", "not negative"]),
     "masks in some": (entry(segmentation=RLE), ["entry [0] has no segmentation", "a file each"]),
+    "boxes in some": (json.dumps([{"image_id": 10, "category_id": 3, "score": 0.9, "segmentation": RLE}
+                                  | box for box in ({"bbox": [4, 6, 8, 5]}, {})]),
+                      ["entry [1] has no bbox", "a file each"]),
     "mask null": (mask(None), ["entry [1]: segmentation is None", "run-length encoding"]),
     "mask a polygon": (mask(POLYGON), ["entry [1]: segmentation is [[4, 6, ", "run-length encoding"]),
     "mask damaged": (mask(RLE | {"counts": "j2~n"}), ["entry [1]: its counts are no run-length encoding"]),
@@ -135,6 +140,35 @@ def test_uncompressed_masks_count_as_compressed_ones(tmp_path):
     [found] = read_results(str(path), {3: 2}, {10: (HEIGHT, WIDTH)})
     assert found.rles == [RLE, RLE]
     assert found.labels.tolist() == [2, 2]
+
+
+def test_entries_with_box_and_mask_are_scored_for_both_as_pycocotools_does(ann_file, tmp_path):
+    """Of image 10's two objects the dog's box is wrong and its mask right; the cat has both."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    rows = [{key: a[key] for key in ("image_id", "category_id", "bbox")} | {
+        "score": 0.9, "segmentation": to_rle(a["segmentation"], (HEIGHT, WIDTH))} for a in content()["annotations"]]
+    for row in rows:
+        if row["category_id"] == 3:
+            row["bbox"] = [0, 0, 32, 24]
+    path = results(tmp_path, rows)
+    ran = run(f"--ann_file={ann_file}", f"--results={path}")
+    parts = ran.stdout.split("Evaluate annotation type ")[1:]
+    assert [part.split("*")[1] for part in parts] == ["bbox", "segm"], ran.stderr
+    assert [average(part) for part in parts] == ["0.500", "1.000"]
+    assert "small, medium or large by the area of their boxes" in ran.stdout
+    with contextlib.redirect_stdout(io.StringIO()):
+        gt = COCO(ann_file)
+        found = gt.loadRes(str(path))
+    for part, kind in zip(parts, ("bbox", "segm")):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            theirs = COCOeval(gt, found, kind)
+            theirs.evaluate()
+            theirs.accumulate()
+            theirs.summarize()
+        lines = [line for line in printed.getvalue().splitlines() if " @[ " in line]
+        assert [line for line in part.splitlines() if " @[ " in line] == lines
 
 
 def test_flags_are_asked_for():

@@ -1,0 +1,47 @@
+"""Reading ahead: records are decoded in threads while the network works on the batch before."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+
+from src.contract import InputError, Record
+from src.data.decode import decode_image
+
+T = TypeVar("T")
+
+
+def read_ahead(records: Iterable[Record], prepare: Callable[[Record], T], *, batch_size: int,
+               pool: Executor) -> Iterator[tuple[list[int], list[T]]]:
+    """Yield (image ids, prepared records) of `batch_size` records at a time, in order; the last batch may be shorter.
+
+    One batch is in preparation while the caller works on the one that it was given, so at most two are in memory.
+
+    Args:
+        records: read in the caller's thread.
+        prepare: called in `pool`, once for each record; what it raises is raised here, when the record's turn comes.
+    """
+    records = iter(records)
+
+    def submit() -> list:
+        return [(record.image_id, pool.submit(prepare, record)) for record in islice(records, batch_size)]
+
+    ahead = submit()
+    while current := ahead:
+        ahead = submit()
+        yield [image_id for image_id, _ in current], [future.result() for _, future in current]
+
+
+def decode_record(record: Record) -> np.ndarray:
+    """The image of a record, (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: as `decode_image`, with the record's place and file name.
+    """
+    try:
+        return decode_image(record.image)
+    except InputError as error:
+        raise InputError(f"{record.place}: {record.file_name} {error}") from error
