@@ -74,16 +74,44 @@ logged() {
     "$@" 2>&1 | tee "$log"
 }
 
-# hand_over SCRIPT MODEL ...: run scripts/MODEL/SCRIPT with the rest of the line.
+# hand_over SCRIPT [MODEL] ...: run scripts/MODEL/SCRIPT with the rest of the line; without a model's name, the script of
+# the model that the line is about.
 hand_over() {
     local script=$1 model=${2:-} folder
     folder=$(dirname "${BASH_SOURCE[0]}")
     [[ $model != -h && $model != --help ]] || { usage; exit 0; }
-    if [[ -z $model || $model == */* || ! -x $folder/$model/$script ]]; then
-        usage_error "'$model' is no model that has $script; expected one of: $(models_with "$script")"
+    shift
+    if [[ -n $model && $model != */* && -x $folder/$model/$script ]]; then
+        shift
+    elif [[ -z $model || $model == -* || -e $model || ${model##*/} == *.* ]] && model=$(model_of_line "$@"); then
+        export CALLED_AS=${CALLED_AS:-$folder/$model/$script}
+    else
+        usage_error "'${1:-}' is no model that has $script; expected one of: $(models_with "$script")"
     fi
-    shift 2
     exec "$folder/$model/$script" "$@"
+}
+
+# model_of_line WORDS...: the model that a line without its name is about: what --model says, else what the data is, else
+# the form of the arguments, which only Mask R-CNN's scripts have (but for inference, by the third: a folder or a file).
+model_of_line() {
+    local word
+    for word in "$@"; do
+        case $word in
+            --model=deeplab*) echo deeplabv3; return ;;
+            --model=mask*) echo maskrcnn; return ;;
+        esac
+    done
+    if has_flag data_root data_lst val_data_lst -- "$@" || [[ -d ${3:-} ]]; then
+        echo deeplabv3
+    elif has_flag coco_root anno_path ann_file image_dir mindrecord_dir -- "$@" || [[ -n ${1:-} && $1 != -* ]]; then
+        echo maskrcnn
+    elif [[ -n ${DATA_FILE:-}${DATA_LST:-} && -z ${COCO_ROOT:-} ]]; then
+        echo deeplabv3
+    elif [[ -n ${COCO_ROOT:-} && -z ${DATA_FILE:-}${DATA_LST:-} ]]; then
+        echo maskrcnn
+    else
+        return 1
+    fi
 }
 
 models_with() {
@@ -95,6 +123,35 @@ models_with() {
 }
 
 # --- training and evaluation ------------------------------------------------------------------------------------------
+
+# flags_from_environment NAME:FLAG...: append --FLAG=VALUE to the array `flags` for every variable that is set.
+flags_from_environment() {
+    local pair name
+    for pair in "$@"; do
+        name=${pair%%:*}
+        [[ -z ${!name:-} ]] || flags+=("--${pair#*:}=${!name}")
+    done
+}
+
+# is_rank_table PATH: whether PATH is meant as a rank table, whatever its suffix; a folder holds one by a platform's name.
+is_rank_table() {
+    [[ $1 == *.json || -d $1 ]] ||
+        { [[ -f $1 ]] && head -c 4096 "$1" | grep -aqE '"(server_list|server_count|group_list|rank_list)"'; }
+}
+
+# train_stage PRESET FOLDER [RANK_TABLE_FILE] FLAGS...: one stage of DeepLabV3's published recipe on several devices, into
+# $train_path, which is FOLDER where it is not set.
+train_stage() {
+    local preset=$1 table=()
+    export train_path=${train_path:-$2} CALLED_AS=${CALLED_AS:-$0}
+    shift 2
+    if has_flag help -- "$@"; then usage; exit 0; fi
+    if [[ -n ${1:-} && $1 != -* ]]; then
+        table=("$1")
+        shift
+    fi
+    exec "$(project_root)/scripts/deeplabv3/run_distribute_train.sh" "${table[@]}" --config="$preset" "$@"
+}
 
 # train_into FOLDER FLAGS...: python train.py into FOLDER/ckpt, or FOLDER/$checkpoint_folder, with FOLDER/log. With --resume it
 # goes on in FOLDER itself.

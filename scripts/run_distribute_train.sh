@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
-# Train a model on several devices: run_distribute_train.sh deeplabv3|maskrcnn [RANK_TABLE_FILE] [arguments and flags].
-# The rest of the line goes to scripts/MODEL/run_distribute_train.sh, which says what it takes.
+# Train a model on several devices.
+#
+#   run_distribute_train.sh deeplabv3|maskrcnn [RANK_TABLE_FILE] [arguments and flags]
+#   run_distribute_train.sh RANK_TABLE_FILE [PRETRAINED_CKPT] [flags]     (Mask R-CNN)
+#
+# The line goes to scripts/MODEL/run_distribute_train.sh, which says what it takes.
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
-# Evaluate a checkpoint: run_eval.sh deeplabv3|maskrcnn [arguments and flags].
-# The rest of the line goes to scripts/MODEL/run_eval.sh, which says what it takes.
+# Evaluate a checkpoint.
+#
+#   run_eval.sh deeplabv3|maskrcnn [arguments and flags]
+#   run_eval.sh VALIDATION_JSON CHECKPOINT [flags]     (Mask R-CNN)
+#
+# The line goes to scripts/MODEL/run_eval.sh, which says what it takes.
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
-# Train a model on one device: run_standalone_train.sh deeplabv3|maskrcnn [arguments and flags].
-# The rest of the line goes to scripts/MODEL/run_standalone_train.sh, which says what it takes.
+# Train a model on one device.
+#
+#   run_standalone_train.sh deeplabv3|maskrcnn [arguments and flags]
+#   run_standalone_train.sh [PRETRAINED_CKPT] [flags]     (the model that the data belongs to: COCO_ROOT, DATA_FILE, ...)
+#
+# The line goes to scripts/MODEL/run_standalone_train.sh, which says what it takes.
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -15,20 +15,12 @@ source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 if has_flag help -- "$@"; then usage; exit 0; fi
 train_path=${train_path:-deeplabv3_train}
 options=(--folder="${train_path%/}{number}/device{device}")
-if [[ ${1:-} == *.json ]]; then
+if [[ -n ${1:-} && $1 != -* ]]; then
     options+=(--rank_table="$1")
     shift
-elif [[ -n ${1:-} && ${1:-} != -* ]]; then
-    usage_error "'$1' is no rank table; expected [RANK_TABLE_FILE.json] [flags]"
 fi
 flags=(--train_dir="${train_path%/}{number}/ckpt" --is_distributed)
-[[ -z ${DATA_FILE:-} ]] || flags+=(--data_file="$DATA_FILE")
-[[ -z ${DATA_ROOT:-} ]] || flags+=(--data_root="$DATA_ROOT")
-[[ -z ${DATA_LST:-} ]] || flags+=(--data_lst="$DATA_LST")
-[[ -z ${PRETRAINED:-} ]] || flags+=(--ckpt_pre_trained="$PRETRAINED")
-flags+=("$@")
-has_flag data_file mindrecord_dir data_lst -- "${flags[@]}" ||
-    usage_error "training data is missing: DATA_FILE=MINDRECORD, or DATA_ROOT=DIR DATA_LST=LIST"
+flags_from_environment DATA_FILE:data_file DATA_ROOT:data_root DATA_LST:data_lst PRETRAINED:ckpt_pre_trained
 root=$(project_root)
 python=$(python_command)
-exec "$python" "$root/src/tools/launch.py" "${options[@]}" "$root/train.py" "${flags[@]}"
+exec "$python" "$root/src/tools/launch.py" "${options[@]}" "$root/train.py" "${flags[@]}" "$@"

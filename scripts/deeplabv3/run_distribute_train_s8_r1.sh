@@ -9,12 +9,4 @@
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-if has_flag help -- "$@"; then usage; exit 0; fi
-table=()
-if [[ ${1:-} == *.json ]]; then
-    table=("$1")
-    shift
-fi
-export train_path=${train_path:-s8_aug_train}
-export CALLED_AS=${CALLED_AS:-$0}
-exec "$(dirname "${BASH_SOURCE[0]}")/run_distribute_train.sh" "${table[@]}" --config=s8_r1 "$@"
+train_stage s8_r1 s8_aug_train "$@"

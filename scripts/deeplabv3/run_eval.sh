@@ -12,10 +12,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 if has_flag help -- "$@"; then usage; exit 0; fi
 flags=()
-[[ -z ${DATA_ROOT:-} ]] || flags+=(--data_root="$DATA_ROOT")
-[[ -z ${DATA_LST:-} ]] || flags+=(--data_lst="$DATA_LST")
-[[ -z ${CKPT_PATH:-} ]] || flags+=(--ckpt_path="$CKPT_PATH")
-[[ -z ${DEVICE_TARGET:-} ]] || flags+=(--device_target="$DEVICE_TARGET")
+flags_from_environment DATA_ROOT:data_root DATA_LST:data_lst CKPT_PATH:ckpt_path DEVICE_TARGET:device_target
 flags+=("$@")
 has_flag data_lst val_data_lst data_file -- ${flags[@]+"${flags[@]}"} ||
     usage_error "the images are missing: DATA_ROOT=DIR and DATA_LST=LIST"

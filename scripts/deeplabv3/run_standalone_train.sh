@@ -14,11 +14,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 if has_flag help -- "$@"; then usage; exit 0; fi
 flags=(--config=standalone)
-[[ -z ${DATA_FILE:-} ]] || flags+=(--data_file="$DATA_FILE")
-[[ -z ${DATA_ROOT:-} ]] || flags+=(--data_root="$DATA_ROOT")
-[[ -z ${DATA_LST:-} ]] || flags+=(--data_lst="$DATA_LST")
-[[ -z ${PRETRAINED:-} ]] || flags+=(--ckpt_pre_trained="$PRETRAINED")
-[[ -z ${DEVICE_TARGET:-} ]] || flags+=(--device_target="$DEVICE_TARGET")
+flags_from_environment DATA_FILE:data_file DATA_ROOT:data_root DATA_LST:data_lst PRETRAINED:ckpt_pre_trained \
+    DEVICE_TARGET:device_target
 flags+=("$@")
 has_flag data_file mindrecord_dir data_lst -- "${flags[@]}" ||
     usage_error "training data is missing: DATA_FILE=MINDRECORD, or DATA_ROOT=DIR DATA_LST=LIST"

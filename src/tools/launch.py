@@ -22,6 +22,7 @@ from src.launch.launcher import DEFAULT_PORT, choose_port, launch
 from src.launch.plan import describe, make_plan, next_number
 
 ROOT = Path(__file__).resolve().parents[2]
+DATA = ("data_file", "data_lst", "coco_root", "anno_path")  # keys that name what is trained on
 SHARED = ("dry_run", "max_restarts", "bind_core", "server", "port", "grace", "start_timeout", "compile_timeout")
 
 
@@ -108,7 +109,20 @@ def check_flags(words: list[str]) -> None:
         hint = nearest(name, [*theirs, *(f"--{ours}" for ours in SHARED)])
         if name not in theirs and hint != nearest(name, theirs):
             raise InputError(f"unknown flag {name}{hint}")
-    tasks.parse_settings(words[1:], program="train.py", groups=("train",))
+    check_data(tasks.parse_settings(words[1:], program="train.py", groups=("train",)))
+
+
+def check_data(settings) -> None:
+    """Refuse a job without data here, not in every rank.
+
+    Raises:
+        InputError: none of the keys that name training data is set.
+    """
+    keys = [key for key in DATA if hasattr(settings, key)]
+    if not settings.replay and not any(getattr(settings, key) for key in keys):
+        variables = ", ".join(f"{key.upper()}=..." for key in keys if key != "anno_path")
+        raise InputError(f"training data is missing: give {' or '.join(f'--{key}' for key in keys)}"
+                         f" (run_distribute_train.sh: {variables} too)")
 
 
 def find_command(words: list[str]) -> tuple[str, ...]:

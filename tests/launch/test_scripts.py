@@ -47,18 +47,19 @@ def test_variables_of_the_published_loop(dry, tmp_path):
 def test_maskrcnn_with_table_and_checkpoint(dry, table_file, tmp_path):
     path, checkpoint = table_file({"127.0.0.1": [(0, 0), (1, 1)]}), tmp_path / "resnet50.ckpt"
     checkpoint.touch()
-    status, output = dry("maskrcnn/run_distribute_train.sh", path, checkpoint, "--epoch_size=3", "--port=9000")
+    status, output = dry("maskrcnn/run_distribute_train.sh", path, checkpoint, "--epoch_size=3", "--port=9000",
+                         COCO_ROOT="coco", train_path="out")
     assert status == 0, output
-    assert f"{tmp_path}/train_parallel1/log" in output
-    found = re.search(r"train.py --model=\w+ --output_dir=train_parallel0/checkpoint --is_distributed "
-                      rf"--pre_trained={checkpoint} --epoch_size=3 --device_target=Ascend\n", output)
+    assert f"{tmp_path}/out/train_parallel1/log" in output
+    found = re.search(r"train.py --model=\w+ --output_dir=out/train_parallel0/checkpoint --is_distributed "
+                      rf"--coco_root=coco --pre_trained={checkpoint} --epoch_size=3 --device_target=Ascend\n", output)
     assert found, output
     assert "msrun --worker_num=2 --local_worker_num=2 --master_addr=127.0.0.1 --master_port=9000" in output
 
 
 @pytest.mark.parametrize("words", [["--device_target=CPU"], ["--device_target", "CPU"]])
 def test_model_is_chosen_by_the_common_script(dry, words):
-    status, output = dry("run_distribute_train.sh", "maskrcnn", *words, WORKERS="2")
+    status, output = dry("run_distribute_train.sh", "maskrcnn", *words, WORKERS="2", COCO_ROOT="coco")
     assert status == 0, output
     assert "2 ranks on CPU" in output
     assert "train_parallel1/log" in output
@@ -67,17 +68,31 @@ def test_model_is_chosen_by_the_common_script(dry, words):
 
 @pytest.mark.parametrize(("name", "words", "message"), [
     ("run_distribute_train.sh", ["yolo"], "'yolo' is no model that has run_distribute_train.sh"),
-    ("deeplabv3/run_distribute_train.sh", ["table"], "'table' is no rank table"),
-    ("deeplabv3/run_distribute_train.sh", [], "training data is missing: DATA_FILE=MINDRECORD"),
+    ("deeplabv3/run_distribute_train.sh", ["table"], "table: rank table not readable"),
+    ("deeplabv3/run_distribute_train.sh", ["--device_target=CPU"], "training data is missing: give --data_file or --data_lst"),
+    ("maskrcnn/run_distribute_train.sh", ["--device_target=CPU"], "give --data_file or --coco_root or --anno_path"),
     ("deeplabv3/run_distribute_train_s8_r1.sh", ["absent.json", "--data_file=x"],
      "absent.json: rank table not readable"),
     ("maskrcnn/run_distribute_train.sh", ["absent.ckpt"], "'absent.ckpt' is no file"),
     ("maskrcnn/run_distribute_train.sh", [], "no rank table: give --rank_table=FILE"),
 ])
 def test_what_is_missing_is_said(dry, name, words, message):
-    status, output = dry(name, *words)
+    status, output = dry(name, *words, **({"WORKERS": "2"} if "training data" in message or "coco" in message else {}))
     assert status == 2
     assert message in output
+
+
+@pytest.mark.parametrize("name", ["table", "table.txt", "hccl.JSON"])
+def test_a_rank_table_is_one_whatever_its_suffix(dry, table_file, tmp_path, name):
+    path, checkpoint = table_file({"127.0.0.1": [(0, 0), (1, 1)]}).rename(tmp_path / name), tmp_path / "resnet50.ckpt"
+    checkpoint.write_bytes(b"\x0a\x7b server")
+    for words in ([path], [path, checkpoint]):
+        status, output = dry("maskrcnn/run_distribute_train.sh", *words, COCO_ROOT="coco")
+        assert status == 0, output
+        assert "2 ranks on Ascend" in output
+        assert (f"--pre_trained={checkpoint}" in output) is (len(words) == 2)
+    status, output = dry("maskrcnn/run_distribute_train.sh", checkpoint, COCO_ROOT="coco", WORKERS="2")
+    assert f"--pre_trained={checkpoint}" in output
 
 
 @pytest.mark.parametrize("name", NAMES[1:])
