@@ -86,7 +86,8 @@ def test_numbers_out_of_range(capsys, word, least):
 
 @pytest.mark.parametrize("words", [["--max_restarts=3", "--port=9000"], ["--max_restarts", "3", "--port", "9000"]])
 def test_flags_of_the_launcher_may_stand_among_those_of_train_py(dry, words):
-    status, output = dry("train.py", "--epochs", "2", *words, "--train_dir=out", "--data_file=voc", DEVICE_TARGET="CPU", WORKERS="2")
+    status, output = dry("train.py", "--epochs", "2", *words, "--train_dir=out", "--data_file=voc",
+                         DEVICE_TARGET="CPU", WORKERS="2")
     assert status == 0, output
     assert "scheduler 127.0.0.1:9000" in output
     assert "restarts" not in output

@@ -1,4 +1,4 @@
-"""The paths that the published documents name, typed as they stand there, reach the tools and scripts of this project."""
+"""The paths that the published documents name, typed as they stand there, reach this project's tools and scripts."""
 import os
 import subprocess
 import sys
@@ -8,8 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts"
-DEEPLAB = ("build_data.sh", "run_standalone_train_cpu.sh", "run_distribute_train_s16_r1.sh", "run_distribute_train_s8_r1.sh",
-           "run_distribute_train_s8_r2.sh", "run_eval_s16.sh", "run_eval_s8.sh", "run_eval_s8_multiscale.sh",
+DEEPLAB = ("build_data.sh", "run_standalone_train_cpu.sh", "run_distribute_train_s16_r1.sh",
+           "run_distribute_train_s8_r1.sh", "run_distribute_train_s8_r2.sh", "run_eval_s16.sh", "run_eval_s8.sh", "run_eval_s8_multiscale.sh",
            "run_eval_s8_multiscale_flip.sh", "run_eval_s8_multiscale_filp.sh")
 
 
@@ -84,7 +84,8 @@ def test_a_line_that_tells_no_model_lists_them(tmp_path):
 
 
 def test_maskrcnn_s_line_runs_as_documented(files):
-    ran = start("sh", SCRIPTS / "run_standalone_train.sh", "resnet50.ckpt", "--print_config", cwd=files, COCO_ROOT="coco")
+    ran = start("sh", SCRIPTS / "run_standalone_train.sh", "resnet50.ckpt", "--print_config", cwd=files,
+                COCO_ROOT="coco")
     assert ran.returncode == 0, ran.stderr
     assert "pretrained: resnet50.ckpt" in ran.stdout
     assert "coco_root: coco" in ran.stdout
