@@ -69,7 +69,8 @@ def test_model_is_chosen_by_the_common_script(dry, words):
 @pytest.mark.parametrize(("name", "words", "message"), [
     ("run_distribute_train.sh", ["yolo"], "'yolo' is no model that has run_distribute_train.sh"),
     ("deeplabv3/run_distribute_train.sh", ["table"], "table: rank table not readable"),
-    ("deeplabv3/run_distribute_train.sh", ["--device_target=CPU"], "training data is missing: give --data_file or --data_lst"),
+    ("deeplabv3/run_distribute_train.sh", ["--device_target=CPU"],
+     "training data is missing: give --data_file or --data_lst"),
     ("maskrcnn/run_distribute_train.sh", ["--device_target=CPU"], "give --data_file or --coco_root or --anno_path"),
     ("deeplabv3/run_distribute_train_s8_r1.sh", ["absent.json", "--data_file=x"],
      "absent.json: rank table not readable"),
