@@ -29,7 +29,7 @@ def main() -> int:
     network = task.network()
     report = load_weights(network, checkpoint, expect_unexpected=task.may_be_missing)
     log.info(report.summary())
-    spec = preprocess_spec.complete(task.preprocess_spec(), model=settings.model, family=report.family,
+    spec = preprocess_spec.complete(task.export.preprocess_spec(), model=settings.model, family=report.family,
                                     checkpoint=checkpoint, conventions=settings.conventions())
     flow.export(task, network, spec, files, sample_images=settings.sample_images)
     return 0

@@ -97,11 +97,11 @@ def columns_of_scene() -> list[np.ndarray]:
 def training(network, conventions, positives: int, columns: list):
     from src.engine.optim import momentum_optimizer
     from src.engine.train_step import TrainStep
-    from src.maskrcnn.build import build_losses
+    from src.maskrcnn.build import Sampling, build_losses
 
-    losses = build_losses(network, conventions, rois={
-        "negative_iou": POSITIVE_IOU, "positive_iou": POSITIVE_IOU, "max_positive": positives, "samples": ROIS},
-        mask_rois=positives, box_beta=1 / 9)
+    rois = Sampling(negative_iou=POSITIVE_IOU, positive_iou=POSITIVE_IOU, best_iou=None, max_positive=positives,
+                    samples=ROIS)
+    losses = build_losses(network, conventions, rois=rois, mask_rois=positives, box_beta=1 / 9)
     rates = np.full(1000, LEARNING_RATE, np.float32)
     optimizer = momentum_optimizer(network.trainable_params(), rates, momentum=0.9, weight_decay=1e-4)
     step = TrainStep(losses, optimizer).set_train()

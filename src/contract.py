@@ -91,6 +91,27 @@ class Evaluator(Protocol):
     def compute(self) -> dict[str, Any]: ...
 
 
+class Export(Protocol):
+    """What the writers and readers of exported files need to know of a model: `Task.export`."""
+
+    def preprocess_spec(self) -> dict:
+        """The deterministic input recipe as data (see `src/exporting/preprocess_spec.py`)."""
+
+    def cell(self, network: Any) -> Any:
+        """The cell that is frozen: from the inputs of `preprocess_spec()` to its outputs, NMS included."""
+
+    def inputs(self, image: Any) -> tuple[Any, ...]:
+        """(H, W, 3) uint8 RGB -> the model's inputs for this image, float32, without their batch axis."""
+
+    def predictor(self, run: Callable, shape: tuple[int, ...]) -> Callable:
+        """`Task.predictor` of an exported file.
+
+        Args:
+            run: from the file's inputs to its outputs, arrays both.
+            shape: (B, 3, H, W), that of its first input.
+        """
+
+
 class Task(Protocol):
     """What the entry scripts need to know of a model. Two implementations, listed in `src/tasks.py`.
 
@@ -101,6 +122,7 @@ class Task(Protocol):
         class_names: names of the classes, index 0 first.
         classifier: globs of the parameters whose shapes follow the number of classes.
         may_be_missing: globs of parameters that pretrained weights may lack, or have beyond this network.
+        export: what only export needs to know.
     """
 
     columns: tuple[str, ...]
@@ -109,6 +131,7 @@ class Task(Protocol):
     class_names: tuple[str, ...]
     classifier: tuple[str, ...]
     may_be_missing: tuple[str, ...]
+    export: Export
 
     def dataset(self, split: str) -> Dataset:
         """The records of "train" or "val"."""
@@ -125,19 +148,7 @@ class Task(Protocol):
     def predictor(self, network: Any) -> Callable:
         """`iterable of records -> iterator of predictions`, batching inside; every record yields exactly one."""
 
-    def exported_predictor(self, run: Callable, shape: tuple[int, ...]) -> Callable:
-        """`predictor` of an exported model: `run` from its inputs to its outputs, `shape` (B, 3, H, W) of the first."""
-
     def evaluator(self) -> Evaluator: ...
-
-    def preprocess_spec(self) -> dict:
-        """The deterministic input recipe as data (see `src/exporting/preprocess_spec.py`)."""
-
-    def export_cell(self, network: Any) -> Any:
-        """The cell that export freezes: the inputs of `preprocess_spec()` -> its outputs, nothing left to suppress."""
-
-    def export_inputs(self, image: Any) -> tuple[Any, ...]:
-        """(H, W, 3) uint8 RGB -> the inputs of the exported model for it, float32, without their batch axis."""
 
     def results(self, evaluator: Evaluator) -> dict[str, Any]:
         """Single predictions that belong beside the numbers: {name: JSON content of a file}, empty without any."""

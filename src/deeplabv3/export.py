@@ -1,14 +1,18 @@
-"""DeepLabV3 as it is exported: the graph from image tensor to result, and its input recipe as data."""
+"""DeepLabV3 as it is exported: the graph from image tensor to result, its input recipe as data, its predictor."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import mindspore as ms
 import mindspore.nn as nn
+import numpy as np
 from mindspore import ops
 
 from src.deeplabv3.config import DeepLabV3Config
+from src.deeplabv3.inference import Predictor
 from src.deeplabv3.network import DeepLabV3
+from src.deeplabv3.preprocess import Preprocess
 from src.exporting.preprocess_spec import DECODE, tensor
 
 
@@ -35,30 +39,47 @@ class Labels(nn.Cell):
         return self.best(self.network(image))
 
 
-def export_cell(config: DeepLabV3Config, network: DeepLabV3) -> nn.Cell:
-    """The cell that export freezes."""
-    if config.output == "labels":
-        return Labels(network)
-    return Scores(network, getattr(ms, config.precision))
+class Export:
+    """See `contract.Export`."""
 
+    def __init__(self, config: DeepLabV3Config, preprocess: Preprocess):
+        self.config = config
+        self.preprocess = preprocess
 
-def preprocess_spec(config: DeepLabV3Config) -> dict[str, Any]:
-    """See `src/exporting/preprocess_spec.py`."""
-    c, batch, side = config, config.exported_batch, config.exported_side
-    if c.output == "labels":
-        output = tensor("labels", (batch, side, side), "int32", "index of the best class of every input pixel")
-    else:
-        output = tensor("scores", (batch, c.num_classes, side, side), c.precision,
-                        "class probabilities of every input pixel")
-    return {
-        "task": "semantic", "class_names": list(c.names),
-        "inputs": [tensor("image", (batch, 3, side, side), "float32", "normalised image, top left on the canvas",
-                          layout="NCHW")],
-        "outputs": [output],
-        "decode": {"colour_order": c.colour_order, **DECODE},
-        "resize": {"rule": "long_side", "size": [side, side], "rounding": "floor", "interpolation": "bilinear"},
-        "pad": {"position": "bottom_right", "value": "zero_after_normalisation"},
-        "normalise": {"mean": list(c.image_mean), "std": list(c.image_std), "in_model": False},
-        "postprocess": {"done_in_model": ["argmax"] if c.output == "labels" else ["softmax"],
-                        "resize_back": "nearest" if c.output == "labels" else "bilinear"},
-    }
+    def cell(self, network: DeepLabV3) -> nn.Cell:
+        if self.config.output == "labels":
+            return Labels(network)
+        return Scores(network, getattr(ms, self.config.precision))
+
+    def inputs(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
+        return self.preprocess.fit(image, self.config.exported_side)[:1]
+
+    def predictor(self, run: Callable, shape: tuple[int, ...]) -> Predictor:
+        def probabilities(batch: np.ndarray) -> np.ndarray:
+            output = run(batch)[0]
+            if output.ndim == 3:  # label maps: as sure as can be
+                return np.moveaxis(np.eye(self.config.num_classes, dtype=np.float32)[output], -1, 1)
+            return output.astype(np.float32)
+
+        return Predictor(probabilities, preprocess=self.preprocess, crop_size=shape[-1], scales=(1.0,), flip=False,
+                         batch_size=shape[0], workers=self.config.workers)
+
+    def preprocess_spec(self) -> dict[str, Any]:
+        c, batch, side = self.config, self.config.exported_batch, self.config.exported_side
+        if c.output == "labels":
+            output = tensor("labels", (batch, side, side), "int32", "index of the best class of every input pixel")
+        else:
+            output = tensor("scores", (batch, c.num_classes, side, side), c.precision,
+                            "class probabilities of every input pixel")
+        return {
+            "task": "semantic", "class_names": list(c.names),
+            "inputs": [tensor("image", (batch, 3, side, side), "float32", "normalised image, top left on the canvas",
+                              layout="NCHW")],
+            "outputs": [output],
+            "decode": {"colour_order": c.colour_order, **DECODE},
+            "resize": {"rule": "long_side", "size": [side, side], "rounding": "floor", "interpolation": "bilinear"},
+            "pad": {"position": "bottom_right", "value": "zero_after_normalisation"},
+            "normalise": {"mean": list(c.image_mean), "std": list(c.image_std), "in_model": False},
+            "postprocess": {"done_in_model": ["argmax"] if c.output == "labels" else ["softmax"],
+                            "resize_back": "nearest" if c.output == "labels" else "bilinear"},
+        }

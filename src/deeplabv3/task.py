@@ -12,9 +12,9 @@ from src.contract import Dataset, InputError
 from src.data.checks import leave_out_bad
 from src.data.decode import decode_label
 from src.data.semantic.voc import ListDataset, RecordCheck
-from src.deeplabv3 import export
 from src.deeplabv3.augmentation import TrainAugmentation
 from src.deeplabv3.config import DeepLabV3Config
+from src.deeplabv3.export import Export
 from src.deeplabv3.inference import Predictor
 from src.deeplabv3.loss import DeepLabV3Loss
 from src.deeplabv3.memory import activation_bytes
@@ -55,6 +55,7 @@ class DeepLabV3Task:
         self.config = config
         self.class_names = config.names
         self.preprocess = Preprocess(config.colour_order, config.image_mean, config.image_std)
+        self.export = Export(config, self.preprocess)
         self.scores: SoftmaxScores | None = None
 
     def dataset(self, split: str) -> Dataset:
@@ -108,25 +109,6 @@ class DeepLabV3Task:
         return Predictor(self.scores.of, preprocess=self.preprocess,
                          crop_size=c.eval_crop_size or c.crop_size, scales=c.scales, flip=c.flip,
                          batch_size=c.batch_size, workers=c.workers)
-
-    def exported_predictor(self, run: Callable, shape: tuple[int, ...]) -> Predictor:
-        def probabilities(batch: np.ndarray) -> np.ndarray:
-            output = run(batch)[0]
-            if output.ndim == 3:  # label maps: as sure as can be
-                return np.moveaxis(np.eye(self.config.num_classes, dtype=np.float32)[output], -1, 1)
-            return output.astype(np.float32)
-
-        return Predictor(probabilities, preprocess=self.preprocess, crop_size=shape[-1], scales=(1.0,), flip=False,
-                         batch_size=shape[0], workers=self.config.workers)
-
-    def preprocess_spec(self) -> dict:
-        return export.preprocess_spec(self.config)
-
-    def export_cell(self, network: DeepLabV3) -> nn.Cell:
-        return export.export_cell(self.config, network)
-
-    def export_inputs(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
-        return self.preprocess.fit(image, self.config.exported_side)[:1]
 
     def evaluator(self) -> MeanIoU:
         return MeanIoU(self.class_names, decode_label, self.config.ignore_label)

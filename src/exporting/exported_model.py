@@ -68,7 +68,7 @@ def settings_of(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def refuse_contradictions(model: Path, spec: Mapping[str, Any], task: Task) -> None:
     """Raise InputError unless the recipe of the task of `settings_of` is the one that `spec` has."""
-    place, wanted = model.with_name(preprocess_spec.FILE_NAME), task.preprocess_spec()
+    place, wanted = model.with_name(preprocess_spec.FILE_NAME), task.export.preprocess_spec()
     for key in ("task", "class_names", "inputs", "outputs", "resize", "pad", "normalise", "postprocess"):
         found, expected = (_compared(key, part.get(key)) for part in (spec, wanted))
         if found != expected:

@@ -54,7 +54,7 @@ def export(task: Task, network: Any, spec: dict[str, Any], files: dict[str, Path
     if "ONNX" in files and not importlib.util.find_spec("onnx"):
         raise InputError("--file_format=ONNX: the package onnx is missing; pip install -r requirements/export.txt")
     batches = _batches(task, _pictures(sample_images), spec["inputs"][0]["shape"][0])
-    run = mindir.as_function(task.export_cell(network).set_train(False))
+    run = mindir.as_function(task.export.cell(network).set_train(False))
     expected = [run(*batch) for batch in batches]
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as aside:
         written = _write(task, network, spec, files, batches[0], Path(aside))
@@ -112,7 +112,7 @@ def _pictures(sample_images: str) -> list[np.ndarray]:
 def _batches(task: Task, pictures: list[np.ndarray], size: int) -> list[tuple[np.ndarray, ...]]:
     """The model's inputs for all pictures; the last one fills up the last batch."""
     pictures = pictures + pictures[-1:] * (-len(pictures) % size)
-    inputs = [task.export_inputs(picture) for picture in pictures]
+    inputs = [task.export.inputs(picture) for picture in pictures]
     return [tuple(np.stack(column) for column in zip(*inputs[i:i + size])) for i in range(0, len(inputs), size)]
 
 
@@ -121,7 +121,7 @@ def _write(task: Task, network: Any, spec: dict[str, Any], files: dict[str, Path
     """Write every format under its own name in the folder `aside`."""
     started = time.monotonic()
     folded = fold_batch_norms(network)
-    cell = task.export_cell(network).set_train(False)
+    cell = task.export.cell(network).set_train(False)
     paths = {kind: aside / path.name for kind, path in files.items()}
     if "AIR" in paths:
         mindir.write(cell, batch, paths["AIR"], "AIR")

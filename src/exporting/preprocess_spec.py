@@ -1,6 +1,6 @@
 """`preprocess.json`: all that a program needs to run an exported model, as data beside it.
 
-A task's `preprocess_spec()` gives what depends on the model, `complete` adds where it comes from. The keys:
+A task's `export.preprocess_spec()` gives what depends on the model, `complete` adds where it comes from. The keys:
 
     format, version     "mindseg.preprocess", 1
     task                "semantic" or "instance"
@@ -48,7 +48,7 @@ def tensor(name: str, shape: tuple[int, ...], dtype: str, meaning: str, **more: 
 
 def complete(preprocess: Mapping[str, Any], *, model: str, family: str, checkpoint: Path,
              conventions: Mapping[str, Any]) -> dict[str, Any]:
-    """A task's `preprocess_spec()` with where the model comes from; `files` is still empty."""
+    """A task's `export.preprocess_spec()` with where the model comes from; `files` is still empty."""
     return {"format": FORMAT, "version": VERSION, "model": model, "family": family,
             "checkpoint": {"file": checkpoint.name, "sha256": sha256(checkpoint)}, **preprocess,
             "conventions": dict(conventions), "files": {}}

@@ -140,7 +140,7 @@ def _exported(path: Path, device_target: str, batch_size: int, settings: dict[st
     task = exported_task(path, spec, settings)
     run, *shapes = runners.load_with_shapes(path)
     exported_model.refuse_other_model(path, spec, *shapes)
-    return Model(task, task.exported_predictor(run, shape))
+    return Model(task, task.export.predictor(run, shape))
 
 
 def exported_task(path: Path, spec: dict[str, Any], settings: dict[str, Any]) -> Task:

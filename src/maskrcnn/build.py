@@ -1,9 +1,8 @@
-"""Builds the network from named options; the options in which published weights differ are one `Conventions`."""
+"""Builds network and losses from named options. Those in which published weights differ form one `Conventions`."""
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from src.layers.conv_norm import norm_factory
@@ -11,7 +10,7 @@ from src.layers.resnet import ResNet
 from src.maskrcnn.box_head import BoxHead, BoxLoss, RoISampler
 from src.maskrcnn.fpn import FPN
 from src.maskrcnn.mask_head import MaskHead
-from src.maskrcnn.network import STRIDES, Anchors, MaskRCNN, MaskRCNNLosses
+from src.maskrcnn.network import STRIDES, Anchors, LossWeights, MaskRCNN, MaskRCNNLosses
 from src.maskrcnn.proposals import DetectionPostprocess, ProposalGenerator
 from src.maskrcnn.roi import RoIAlign
 from src.maskrcnn.rpn import RPNHead, RPNLoss
@@ -38,8 +37,8 @@ class Conventions:
 
     @classmethod
     def of_family(cls, options: Mapping[str, Any], **changes: Any) -> Conventions:
-        """Take the options of a weights family that the network needs; those of its input are left aside."""
-        names = {field.name for field in dataclasses.fields(cls)}
+        """Take from a weights family's options those of the network and leave those of its input."""
+        names = {field.name for field in fields(cls)}
         taken = {name: value for name, value in options.items() if name in names}
         if "anchor_scale" in options:
             taken["anchor_scales"] = (options["anchor_scale"],)
@@ -56,6 +55,12 @@ class Conventions:
     def anchors(self) -> Anchors:
         return Anchors(scales=self.anchor_scales, ratios=self.anchor_ratios, centre=self.anchor_centre,
                        box_offset=self.box_offset, strides=self.anchor_strides)
+
+    def proposal_generator(self, proposals: Proposals) -> ProposalGenerator:
+        chosen = asdict(proposals)
+        if proposals.min_size is None:
+            chosen["min_size"] = self.proposal_min_size
+        return ProposalGenerator(**chosen, **self.rpn_coder)
 
     def align(self, size: int, finest_scale: float) -> RoIAlign:
         return RoIAlign(size, roi_level=self.roi_level, finest_scale=finest_scale, box_offset=self.box_offset)
@@ -74,26 +79,66 @@ class Widths:
     finest_scale: float = 56.0
 
 
+@dataclass(frozen=True)
+class Proposals:
+    """Arguments of `ProposalGenerator`; the defaults are those of inference.
+
+    Attributes:
+        min_size: shortest side of a proposal, pixels; None for that of the conventions.
+    """
+
+    before_nms: int = 1000
+    after_nms: int = 1000
+    nms_iou: float = 0.7
+    min_size: float | None = None
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Arguments of `DetectionPostprocess`; the shortest side of a detection is one of the conventions."""
+
+    max_detections: int = 100
+    candidates: int = 2000
+    score_threshold: float = 0.05
+    nms_iou: float = 0.5
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which anchors or RoIs are positive, and how many of them train: arguments of `RPNLoss` and `RoISampler`.
+
+    Attributes:
+        negative_iou, positive_iou, best_iou: see `matching.match`.
+        max_positive, samples: positive ones of an image at most; positive and negative ones of an image.
+    """
+
+    negative_iou: float
+    positive_iou: float
+    best_iou: float | None
+    max_positive: int
+    samples: int
+
+
+TRAINING_PROPOSALS = Proposals(before_nms=2000, after_nms=2000)
+ANCHOR_SAMPLING = Sampling(negative_iou=0.3, positive_iou=0.7, best_iou=0.3, max_positive=128, samples=256)
+ROI_SAMPLING = Sampling(negative_iou=0.5, positive_iou=0.5, best_iou=None, max_positive=128, samples=512)
+
+
 def build_network(conventions: Conventions, *, num_classes: int, depth: int = 50, norm: str = "frozen",
-                  widths: Widths = Widths(), proposals: Mapping[str, Any] | None = None,
-                  detections: Mapping[str, Any] | None = None) -> MaskRCNN:
+                  widths: Widths = Widths(), proposals: Proposals = Proposals(),
+                  detections: Detections = Detections()) -> MaskRCNN:
     """Return the inference network with fresh weights.
 
     Args:
-        conventions: see there.
         num_classes: K, background included; at least 2.
-        depth: of the ResNet. norm: of its normalisation, see `conv_norm.norm_factory`.
-        widths: see there.
-        proposals: arguments of `ProposalGenerator` at inference: before_nms, after_nms, nms_iou; 1000,
-        1000 and 0.7 if absent.
-        detections: arguments of `DetectionPostprocess`: max_detections, score_threshold, nms_iou, candidates.
+        depth: of the ResNet.
+        norm: normalisation of the ResNet, see `conv_norm.norm_factory`.
+        conventions, widths, proposals, detections: see there.
     """
     if num_classes < 2:
         raise ValueError(f"num_classes={num_classes}: expected at least 2, background is one of them")
     backbone = ResNet(depth, norm=norm_factory(norm, eps=conventions.bn_eps), stem_pool=conventions.stem_pool)
     anchors = conventions.anchors()
-    kept = {"before_nms": 1000, "after_nms": 1000, "min_size": conventions.proposal_min_size} | dict(proposals or {})
-    shown = {"min_size": conventions.detection_min_size} | dict(detections or {})
     return MaskRCNN(
         backbone=backbone, fpn=FPN(backbone.out_channels, widths.fpn, upsample=conventions.fpn_upsample),
         rpn=RPNHead(widths.fpn, widths.rpn, anchors.per_cell), anchors=anchors,
@@ -101,24 +146,27 @@ def build_network(conventions: Conventions, *, num_classes: int, depth: int = 50
              BoxHead(widths.fpn, num_classes, size=widths.box_size, hidden=widths.box_hidden)),
         mask=(conventions.align(widths.mask_size, widths.finest_scale),
               MaskHead(widths.fpn, num_classes, channels=widths.mask_channels)),
-        proposals=ProposalGenerator(**kept, **conventions.rpn_coder),
-        detections=DetectionPostprocess(**shown, **conventions.box_coder))
+        proposals=conventions.proposal_generator(proposals),
+        detections=DetectionPostprocess(**asdict(detections), min_size=conventions.detection_min_size,
+                                        **conventions.box_coder))
 
 
-def build_losses(network: MaskRCNN, conventions: Conventions, *, proposals: Mapping[str, Any] | None = None,
-                 rpn: Mapping[str, Any] | None = None, rois: Mapping[str, Any] | None = None, box_beta: float = 1.0,
-                 **others: Any) -> MaskRCNNLosses:
+def build_losses(network: MaskRCNN, conventions: Conventions, *, proposals: Proposals = TRAINING_PROPOSALS,
+                 anchors: Sampling = ANCHOR_SAMPLING, rois: Sampling = ROI_SAMPLING,
+                 weights: LossWeights = LossWeights(), mask_rois: int = 128, box_beta: float = 1.0,
+                 seed: int = 1) -> MaskRCNNLosses:
     """Return the training cell of `network`.
 
     Args:
         conventions: those that the network was built with.
-        proposals: arguments of `ProposalGenerator` in training; 2000, 2000 and 0.7 if absent.
-        rpn: arguments of `RPNLoss`. rois: arguments of `RoISampler`. box_beta: of `BoxLoss`.
-        others: arguments of `MaskRCNNLosses`.
+        proposals: those that training samples RoIs from.
+        anchors, rois: what the RPN and the heads are trained on.
+        weights, mask_rois, seed: see `MaskRCNNLosses`.
+        box_beta: where the box head's smooth L1 loss turns from quadratic to linear.
     """
-    kept = {"before_nms": 2000, "after_nms": 2000, "min_size": conventions.proposal_min_size} | dict(proposals or {})
     offset = {"box_offset": conventions.box_offset}
-    return MaskRCNNLosses(network, proposals=ProposalGenerator(**kept, **conventions.rpn_coder),
-                          rpn_loss=RPNLoss(stds=conventions.rpn_stds, **offset, **dict(rpn or {})),
-                          sampler=RoISampler(**offset, **dict(rois or {})),
-                          box_loss=BoxLoss(stds=conventions.box_stds, beta=box_beta, **offset), **others)
+    return MaskRCNNLosses(network, proposals=conventions.proposal_generator(proposals),
+                          rpn_loss=RPNLoss(stds=conventions.rpn_stds, **offset, **asdict(anchors)),
+                          sampler=RoISampler(**offset, **asdict(rois)),
+                          box_loss=BoxLoss(stds=conventions.box_stds, beta=box_beta, **offset), mask_rois=mask_rois,
+                          weights=weights, seed=seed)

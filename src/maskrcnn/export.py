@@ -1,19 +1,20 @@
-"""Mask R-CNN as it is exported: the graph from image tensor to detections with masks, and its recipe as data."""
+"""Mask R-CNN as it is exported: the graph from image tensor to detections with masks, its input recipe as data."""
 from __future__ import annotations
 
-import logging
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import mindspore as ms
 import mindspore.nn as nn
+import numpy as np
 
 from src.exporting.preprocess_spec import DECODE, tensor
 from src.maskrcnn.config import MaskRCNNConfig
+from src.maskrcnn.inference import Predictor
 from src.maskrcnn.network import MaskRCNN
 from src.maskrcnn.preprocess import Preprocess
 from src.maskrcnn.splits import category_ids
-
-log = logging.getLogger(__name__)
 
 
 class Detector(nn.Cell):
@@ -28,28 +29,49 @@ class Detector(nn.Cell):
         return boxes, labels, scores.astype(self.dtype), valid, masks.astype(self.dtype)
 
 
-def preprocess_spec(config: MaskRCNNConfig, preprocess: Preprocess) -> dict[str, Any]:
-    """See `src/exporting/preprocess_spec.py`. `preprocess` has one canvas for all images."""
-    c, batch = config, config.exported_batch
-    side, detections = 2 * c.roi_layer.mask_out_size, c.test_max_per_img
-    padding = "black_before_normalisation" if c.pad_before_normalise else "zero_after_normalisation"
-    return {
-        "task": "instance", "class_names": list(c.names), "category_ids": category_ids(c),
-        "inputs": [tensor("image", (batch, 3, *preprocess.canvas((1, 1))), "float32",
-                          "normalised image, top left on the canvas", layout="NCHW"),
-                   tensor("image_size", (batch, 2), "float32", "height and width of what of the input is image")],
-        "outputs": [
-            tensor("boxes", (batch, detections, 4), "float32", "x1, y1, x2, y2 in pixels of the input, half-open; best "
-                                                               "score first"),
-            tensor("labels", (batch, detections), "int32", "class index, 0 where not valid"),
-            tensor("scores", (batch, detections), c.precision, "0 where not valid"),
-            tensor("valid", (batch, detections), "bool", "which slots hold a detection"),
-            tensor("masks", (batch, detections, side, side), c.precision, "probabilities in the frame of the box")],
-        "decode": {"colour_order": c.colour_order, **DECODE},
-        "resize": {"rule": "canvas" if c.keep_ratio else "stretch", "size": list(preprocess.size),
-                   "rounding": c.resize_rounding, "interpolation": "bilinear"},
-        "pad": {"position": "bottom_right", "value": padding},
-        "normalise": {"mean": list(c.image_mean), "std": list(c.image_std), "in_model": False},
-        "postprocess": {"done_in_model": ["score_threshold", "nms", "sigmoid"], "score_threshold": c.test_score_thr,
-                        "mask_threshold": c.mask_thr_binary, "paste_pad": c.mask_paste_pad},
-    }
+class Export:
+    """See `contract.Export`. An exported model has one canvas, a landscape one: portrait images are scaled to fit it.
+
+    Args:
+        predictor: `(detect, preprocess, batch_size) -> predictor`, the task's.
+    """
+
+    def __init__(self, config: MaskRCNNConfig, preprocess: Preprocess, predictor: Callable):
+        self.config = config
+        self.preprocess = dataclasses.replace(preprocess, rule="canvas")
+        self.make_predictor = predictor
+
+    def cell(self, network: MaskRCNN) -> nn.Cell:
+        return Detector(network, getattr(ms, self.config.precision))
+
+    def inputs(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
+        pixels, size = self.preprocess.prepare(image)
+        return pixels, np.array(size, np.float32)
+
+    def predictor(self, run: Callable, shape: tuple[int, ...]) -> Predictor:
+        return self.make_predictor(run, dataclasses.replace(self.preprocess, size=shape[2:]), shape[0])
+
+    def preprocess_spec(self) -> dict[str, Any]:
+        c, batch, preprocess = self.config, self.config.exported_batch, self.preprocess
+        side, detections = 2 * c.roi_layer.mask_out_size, c.test_max_per_img
+        padding = "black_before_normalisation" if c.pad_before_normalise else "zero_after_normalisation"
+        return {
+            "task": "instance", "class_names": list(c.names), "category_ids": category_ids(c),
+            "inputs": [tensor("image", (batch, 3, *preprocess.canvas((1, 1))), "float32",
+                              "normalised image, top left on the canvas", layout="NCHW"),
+                       tensor("image_size", (batch, 2), "float32", "height and width of what of the input is image")],
+            "outputs": [
+                tensor("boxes", (batch, detections, 4), "float32",
+                       "x1, y1, x2, y2 in pixels of the input, half-open; best score first"),
+                tensor("labels", (batch, detections), "int32", "class index, 0 where not valid"),
+                tensor("scores", (batch, detections), c.precision, "0 where not valid"),
+                tensor("valid", (batch, detections), "bool", "which slots hold a detection"),
+                tensor("masks", (batch, detections, side, side), c.precision, "probabilities in the frame of the box")],
+            "decode": {"colour_order": c.colour_order, **DECODE},
+            "resize": {"rule": "canvas" if c.keep_ratio else "stretch", "size": list(preprocess.size),
+                       "rounding": c.resize_rounding, "interpolation": "bilinear"},
+            "pad": {"position": "bottom_right", "value": padding},
+            "normalise": {"mean": list(c.image_mean), "std": list(c.image_std), "in_model": False},
+            "postprocess": {"done_in_model": ["score_threshold", "nms", "sigmoid"], "score_threshold": c.test_score_thr,
+                            "mask_threshold": c.mask_thr_binary, "paste_pad": c.mask_paste_pad},
+        }

@@ -1,7 +1,8 @@
 """Mask R-CNN put together: the inference network, and the cell that computes its training losses."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 
 import mindspore as ms
 import mindspore.nn as nn
@@ -93,6 +94,18 @@ class MaskRCNN(nn.Cell):
         return boxes, labels, scores, valid, masks
 
 
+@dataclass(frozen=True)
+class LossWeights:
+    """Factors of the losses in the sums that `MaskRCNNLosses` forms of them."""
+
+    rpn: float = 1.0
+    rpn_cls: float = 1.0
+    rpn_reg: float = 1.0
+    rcnn_cls: float = 1.0
+    rcnn_reg: float = 1.0
+    rcnn_mask: float = 1.0
+
+
 class MaskRCNNLosses(nn.Cell):
     """Training cell: batch columns -> the losses named in `maskrcnn.LOSS_NAMES`, float32 scalars, total first.
 
@@ -103,22 +116,17 @@ class MaskRCNNLosses(nn.Cell):
         network: `MaskRCNN`.
         proposals: `ProposalGenerator` for training. rpn_loss: `RPNLoss`. sampler: `RoISampler`. box_loss: `BoxLoss`.
         mask_rois: positives an image that the mask head trains on; chosen at random where there are more.
-        weights: of the losses in their sums; {"rpn", "rpn_cls", "rpn_reg", "rcnn_cls", "rcnn_reg", "rcnn_mask"}: 1.0
-            where absent. The parts are returned unweighted.
+        weights: of the losses in their sums. The parts are returned unweighted.
         seed: of the sampling.
     """
 
     def __init__(self, network: MaskRCNN, *, proposals: ProposalGenerator, rpn_loss: RPNLoss, sampler: RoISampler,
-                 box_loss: BoxLoss, mask_rois: int = 128, weights: Mapping[str, float] | None = None, seed: int = 1):
+                 box_loss: BoxLoss, mask_rois: int = 128, weights: LossWeights = LossWeights(), seed: int = 1):
         super().__init__(auto_prefix=False)
         self.network = network
         self.proposals, self.rpn_loss, self.sampler, self.box_loss = proposals, rpn_loss, sampler, box_loss
         self.mask_rois, self.seed = min(mask_rois, sampler.max_positive), seed
-        weights = dict(weights or {})
-        self.weights = [float(weights.pop(name, 1.0)) for name in
-                        ("rpn", "rpn_cls", "rpn_reg", "rcnn_cls", "rcnn_reg", "rcnn_mask")]
-        if weights:
-            raise ValueError(f"unknown loss weights: {', '.join(weights)}")
+        self.weights = [float(weight) for weight in astuple(weights)]
 
     def construct(self, image, image_size, gt_boxes, gt_labels, gt_valid, gt_ignore, gt_masks, gt_has_mask, sample_id,
                   epoch):

@@ -1,7 +1,6 @@
 """Mask R-CNN as the entry scripts see it (`contract.Task`). Configuration stops here: blocks get plain arguments."""
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import mindspore as ms
@@ -9,13 +8,22 @@ import mindspore.nn as nn
 import numpy as np
 
 from src.contract import Dataset
-from src.maskrcnn import COLUMNS, LOSS_NAMES, export
+from src.maskrcnn import COLUMNS, LOSS_NAMES
 from src.maskrcnn.augmentation import TrainAugmentation
-from src.maskrcnn.build import Conventions, Widths, build_losses, build_network
+from src.maskrcnn.build import (
+    Conventions,
+    Detections,
+    Proposals,
+    Sampling,
+    Widths,
+    build_losses,
+    build_network,
+)
 from src.maskrcnn.config import MaskRCNNConfig
+from src.maskrcnn.export import Export
 from src.maskrcnn.inference import Predictor
 from src.maskrcnn.memory import activation_bytes
-from src.maskrcnn.network import MaskRCNN, MaskRCNNLosses, freeze
+from src.maskrcnn.network import LossWeights, MaskRCNN, MaskRCNNLosses, freeze
 from src.maskrcnn.preprocess import Preprocess
 from src.maskrcnn.splits import open_split
 from src.metrics.coco_map import CocoMAP
@@ -37,6 +45,7 @@ class MaskRCNNTask:
         self.preprocess = Preprocess((c.img_height, c.img_width), c.image_mean, c.image_std, c.colour_order,
                                   keep_ratio=c.keep_ratio, rule=c.resize_rule, rounding=c.resize_rounding,
                                   pad_before_normalise=c.pad_before_normalise)
+        self.export = Export(c, self.preprocess, self._predictor)
         self.conventions = Conventions(
             stem_pool=c.stem_pool, bn_eps=c.bn_eps, box_offset=c.box_offset, anchor_scales=c.anchor_scales,
             anchor_ratios=c.anchor_ratios, anchor_centre=c.anchor_centre, anchor_strides=c.anchor_strides,
@@ -60,27 +69,26 @@ class MaskRCNNTask:
                         mask_size=c.roi_layer.mask_out_size, finest_scale=c.roi_align_finest_scale)
         network = build_network(
             self.conventions, num_classes=c.num_classes, depth=c.depth, norm=c.norm, widths=widths,
-            proposals={"before_nms": c.rpn_nms_pre, "after_nms": c.rpn_max_num, "nms_iou": c.rpn_nms_thr},
-            detections={"max_detections": c.test_max_per_img, "score_threshold": c.test_score_thr,
-                        "nms_iou": c.test_iou_thr})
+            proposals=Proposals(before_nms=c.rpn_nms_pre, after_nms=c.rpn_max_num, nms_iou=c.rpn_nms_thr),
+            detections=Detections(max_detections=c.test_max_per_img, score_threshold=c.test_score_thr,
+                                  nms_iou=c.test_iou_thr))
         freeze(network.backbone, c.freeze_at)
         return network
 
     def training_cell(self, network: MaskRCNN) -> MaskRCNNLosses:
         c = self.config
-        return build_losses(
-            network, self.conventions,
-            proposals={"before_nms": c.rpn_proposal_nms_pre, "after_nms": c.rpn_proposal_max_num,
-                       "nms_iou": c.rpn_proposal_nms_thr, "min_size": c.rpn_proposal_min_bbox_size},
-            rpn={"negative_iou": c.neg_iou_thr, "positive_iou": c.pos_iou_thr, "best_iou": c.min_pos_iou,
-                 "max_positive": c.num_expected_pos, "samples": c.num_expected_neg},
-            rois={"negative_iou": c.neg_iou_thr_stage2, "positive_iou": c.pos_iou_thr_stage2,
-                  "best_iou": c.min_pos_iou_stage2, "max_positive": c.num_expected_pos_stage2,
-                  "samples": c.num_expected_neg_stage2},
-            mask_rois=c.num_mask_rois or c.num_expected_pos_stage2, seed=c.seed,
-            weights={"rpn": c.rpn_head_weight, "rpn_cls": c.rpn_loss_cls_weight, "rpn_reg": c.rpn_loss_reg_weight,
-                     "rcnn_cls": c.rcnn_loss_cls_weight, "rcnn_reg": c.rcnn_loss_reg_weight,
-                     "rcnn_mask": c.rcnn_loss_mask_fb_weight})
+        proposals = Proposals(before_nms=c.rpn_proposal_nms_pre, after_nms=c.rpn_proposal_max_num,
+                              nms_iou=c.rpn_proposal_nms_thr, min_size=c.rpn_proposal_min_bbox_size)
+        anchors = Sampling(negative_iou=c.neg_iou_thr, positive_iou=c.pos_iou_thr, best_iou=c.min_pos_iou,
+                           max_positive=c.num_expected_pos, samples=c.num_expected_neg)
+        rois = Sampling(negative_iou=c.neg_iou_thr_stage2, positive_iou=c.pos_iou_thr_stage2,
+                        best_iou=c.min_pos_iou_stage2, max_positive=c.num_expected_pos_stage2,
+                        samples=c.num_expected_neg_stage2)
+        weights = LossWeights(rpn=c.rpn_head_weight, rpn_cls=c.rpn_loss_cls_weight, rpn_reg=c.rpn_loss_reg_weight,
+                              rcnn_cls=c.rcnn_loss_cls_weight, rcnn_reg=c.rcnn_loss_reg_weight,
+                              rcnn_mask=c.rcnn_loss_mask_fb_weight)
+        return build_losses(network, self.conventions, proposals=proposals, anchors=anchors, rois=rois, weights=weights,
+                            mask_rois=c.num_mask_rois or c.num_expected_pos_stage2, seed=c.seed)
 
     def predictor(self, network: nn.Cell) -> Predictor:
         c = self.config
@@ -91,29 +99,10 @@ class MaskRCNNTask:
 
         return self._predictor(detect, self.preprocess, c.test_batch_size)
 
-    def exported_predictor(self, run: Callable, shape: tuple[int, ...]) -> Predictor:
-        return self._predictor(run, dataclasses.replace(self.export_preprocess, size=shape[2:]), shape[0])
-
     def _predictor(self, detect: Callable, preprocess: Preprocess, batch_size: int) -> Predictor:
         c = self.config
         return Predictor(detect, preprocess=preprocess, batch_size=batch_size, workers=c.workers,
-                         paste_pad=c.mask_paste_pad,
-                         threshold=c.mask_thr_binary, with_masks=c.dataset != "other")
-
-    def preprocess_spec(self) -> dict:
-        return export.preprocess_spec(self.config, self.export_preprocess)
-
-    def export_cell(self, network: MaskRCNN) -> nn.Cell:
-        return export.Detector(network, getattr(ms, self.config.precision))
-
-    def export_inputs(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
-        pixels, size = self.export_preprocess.prepare(image)
-        return pixels, np.array(size, np.float32)
-
-    @property
-    def export_preprocess(self) -> Preprocess:
-        """An exported model has one canvas, a landscape one; portrait images are scaled down until they fit."""
-        return dataclasses.replace(self.preprocess, rule="canvas")
+                         paste_pad=c.mask_paste_pad, threshold=c.mask_thr_binary, with_masks=c.dataset != "other")
 
     def evaluator(self) -> CocoMAP:
         return CocoMAP(self.config.eval_max_detections)

@@ -21,7 +21,7 @@ def exported(request, tmp_path) -> Path:
     """A model file, empty, beside the preprocess.json that export would write."""
     task = tasks.create(tasks.config_class(request.param)(model=request.param, **MODELS[request.param]).completed())
     (tmp_path / "a.ckpt").touch()
-    spec = preprocess_spec.complete(task.preprocess_spec(), model=request.param, family="mindseg",
+    spec = preprocess_spec.complete(task.export.preprocess_spec(), model=request.param, family="mindseg",
                                     checkpoint=tmp_path / "a.ckpt", conventions=task.config.conventions())
     preprocess_spec.write(spec | {"files": {"ONNX": "m.onnx"}}, tmp_path / "preprocess.json")
     return tmp_path / "m.onnx"
@@ -47,7 +47,7 @@ def test_the_task_has_the_recipe_of_the_file(exported):
     task = create(exported, workers=1)
     assert task.config.workers == 1
     assert tuple(spec["class_names"]) == task.class_names
-    preprocess = json.loads(json.dumps(task.preprocess_spec()))
+    preprocess = json.loads(json.dumps(task.export.preprocess_spec()))
     assert preprocess["class_names"]
     assert preprocess == {key: spec[key] for key in preprocess}
 

@@ -77,7 +77,7 @@ def test_deeplabv3(tmp_path, norm):
     network, ids = task.network(), np.zeros(2, np.int32)
     batch = (np.zeros((2, 3, 33, 33), np.float32), np.zeros((2, 33, 33), np.int32), ids, ids)
     found = primitives(step_of(task, network), batch, tmp_path / "train.mindir")
-    found |= primitives(task.export_cell(network).set_train(False), batch[:1], tmp_path / "serve.mindir")
+    found |= primitives(task.export.cell(network).set_train(False), batch[:1], tmp_path / "serve.mindir")
     assert not_on_ascend(found) == set()
     assert {"Conv2D", "Conv2DBackpropFilter", "ApplyMomentum", "MaxPool"} <= found
 
@@ -95,6 +95,6 @@ def test_maskrcnn(tmp_path):
     truth = (np.zeros((*slots, 4), np.float32), np.zeros(slots, np.int32), np.ones(slots, bool), np.zeros(slots, bool),
              np.zeros((*slots, side, side), np.uint8), np.ones(slots, bool))
     found = primitives(step_of(task, network), (*images, *truth, ids, ids), tmp_path / "train.mindir")
-    found |= primitives(task.export_cell(network).set_train(False), images, tmp_path / "serve.mindir")
+    found |= primitives(task.export.cell(network).set_train(False), images, tmp_path / "serve.mindir")
     assert not_on_ascend(found) == set()
     assert {"NMSWithMask", "TopK", "UnsortedSegmentSum", "IOU"} <= found

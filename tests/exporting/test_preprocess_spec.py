@@ -102,15 +102,18 @@ def test_the_recipes_follow_the_rules_as_written():
 
 def test_both_models_describe_themselves():
     from src.deeplabv3.config import DeepLabV3Config
-    from src.deeplabv3.export import preprocess_spec
+    from src.deeplabv3.task import DeepLabV3Task
 
-    spec = preprocess_spec(DeepLabV3Config(num_classes=3, input_size=65, export_batch_size=2, precision="float16"))
+    def preprocess_spec(**values):
+        return DeepLabV3Task(DeepLabV3Config(**values)).export.preprocess_spec()
+
+    spec = preprocess_spec(num_classes=3, input_size=65, export_batch_size=2, precision="float16")
     assert [(t["name"], t["shape"], t["dtype"]) for t in spec["inputs"]] == [("image", [2, 3, 65, 65], "float32")]
     assert [(t["name"], t["shape"], t["dtype"]) for t in spec["outputs"]] == [("scores", [2, 3, 65, 65], "float16")]
     assert spec["postprocess"] == {"done_in_model": ["softmax"], "resize_back": "bilinear"}
     assert spec["resize"]["rule"] == "long_side"
     assert spec["decode"]["colour_order"] == "RGB"
-    labels = preprocess_spec(DeepLabV3Config(num_classes=3, crop_size=65, output="labels"))
+    labels = preprocess_spec(num_classes=3, crop_size=65, output="labels")
     assert labels["outputs"][0]["shape"] == [1, 65, 65]
     assert labels["postprocess"]["resize_back"] == "nearest"
     json.dumps(spec)

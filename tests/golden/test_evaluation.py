@@ -52,12 +52,12 @@ def expected(path, image, make_input):
     """(boxes of the image, class indices, scores) of the network with the file's conventions and nothing else."""
     import mindspore as ms
 
-    from src.maskrcnn.build import Conventions, build_network
+    from src.maskrcnn.build import Conventions, Detections, build_network
     from src.weights.load import load_weights
 
     said = read_weights(path).report.conventions
     network = build_network(Conventions.of_family(said), num_classes=said["num_classes"],
-                            detections={"max_detections": said["detections_per_image"], "score_threshold": 0.05})
+                            detections=Detections(max_detections=said["detections_per_image"]))
     load_weights(network, path)
     pixels, size = make_input(image)
     boxes, labels, scores, valid, _ = (x.asnumpy()[0] for x in network.set_train(False)(

@@ -25,13 +25,13 @@ def off(found, expected, *, relative=False):
 
 def build(path, **wrong):
     """(network, conventions) that the weights of `path` ask for; `wrong` options replace some of them."""
-    from src.maskrcnn.build import Conventions, build_network
+    from src.maskrcnn.build import Conventions, Detections, build_network
     from src.weights.load import load_weights
 
     said = read_weights(path).report.conventions
     network = build_network(Conventions.of_family(said, **wrong), num_classes=said["num_classes"],
                             depth=int(said["backbone"].removeprefix("resnet")),
-                            detections={"max_detections": said["detections_per_image"], "score_threshold": 0.05})
+                            detections=Detections(max_detections=said["detections_per_image"]))
     report = load_weights(network, path)
     assert not report.missing
     assert not report.left_over

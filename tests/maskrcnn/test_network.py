@@ -1,5 +1,7 @@
 """The whole network at a tiny size: names, shapes, odd inputs, sampling, eager against graph."""
 import src  # noqa: F401  isort: skip
+from dataclasses import replace
+
 import mindspore as ms
 import mindspore.nn as nn
 import numpy as np
@@ -7,8 +9,17 @@ import pytest
 from mindspore import Tensor, ops
 
 from src.maskrcnn import COLUMNS, LOSS_NAMES
-from src.maskrcnn.build import Conventions, Widths, build_losses, build_network
-from src.maskrcnn.network import freeze
+from src.maskrcnn.build import (
+    ANCHOR_SAMPLING,
+    ROI_SAMPLING,
+    Conventions,
+    Detections,
+    Proposals,
+    Widths,
+    build_losses,
+    build_network,
+)
+from src.maskrcnn.network import LossWeights, freeze
 from tests.conftest import running_mode
 
 HEIGHT, WIDTH, SLOTS, SIDE = 64, 96, 4, 14
@@ -23,15 +34,15 @@ def network():
 
 def tiny(num_classes, **options):
     network = build_network(Conventions(**options), num_classes=num_classes, depth=18, widths=NARROW,
-                            proposals={"before_nms": 60, "after_nms": 30},
-                            detections={"max_detections": 6, "candidates": 40, "score_threshold": 0.0})
+                            proposals=Proposals(before_nms=60, after_nms=30),
+                            detections=Detections(max_detections=6, candidates=40, score_threshold=0.0))
     return network.set_train(False)
 
 
 def losses_of(network, **options):
-    options = {"rpn": {"samples": 24, "max_positive": 12}} | options
-    cell = build_losses(network, Conventions(), proposals={"before_nms": 60, "after_nms": 30},
-                        rois={"samples": 16, "max_positive": 4}, mask_rois=4, **options)
+    options = {"anchors": replace(ANCHOR_SAMPLING, samples=24, max_positive=12)} | options
+    cell = build_losses(network, Conventions(), proposals=Proposals(before_nms=60, after_nms=30),
+                        rois=replace(ROI_SAMPLING, samples=16, max_positive=4), mask_rois=4, **options)
     return cell.set_train(False)
 
 
@@ -119,13 +130,11 @@ def test_losses_are_finite_and_add_up(network):
 @pytest.mark.slow
 def test_weights_of_losses_change_the_sums_alone(network):
     plain = run(losses_of(network), batch())
-    weighted = run(losses_of(network, weights={"rpn": 2.0, "rpn_reg": 3.0, "rcnn_mask": 0.5}), batch())
+    weighted = run(losses_of(network, weights=LossWeights(rpn=2.0, rpn_reg=3.0, rcnn_mask=0.5)), batch())
     rpn = 2 * (plain["rpn_cls_loss"] + 3 * plain["rpn_reg_loss"])
     rcnn = plain["rcnn_cls_loss"] + plain["rcnn_reg_loss"] + 0.5 * plain["rcnn_mask_loss"]
     assert weighted["rpn_cls_loss"] == plain["rpn_cls_loss"]
     assert weighted["total_loss"] == pytest.approx(rpn + rcnn, rel=1e-5)
-    with pytest.raises(ValueError, match="rpn_cls_wait"):
-        losses_of(network, weights={"rpn_cls_wait": 1.0})
 
 
 def test_empty_images_teach_background(network):
@@ -207,7 +216,8 @@ class Gradients(nn.Cell):
 
 @pytest.mark.slow
 def test_graph_gives_the_losses_of_eager_mode_and_gradients_for_every_parameter(network, capfd):
-    cell, columns = losses_of(network, rpn={"samples": 2000}), batch()  # all anchors, so that no level is left out
+    all_anchors = replace(ANCHOR_SAMPLING, samples=2000)  # so that no level is left out
+    cell, columns = losses_of(network, anchors=all_anchors), batch()
     expected = run(cell, columns)
     with running_mode("GRAPH"):
         (_, losses), gradients = Gradients(cell)(*(Tensor(a) for a in columns.values()))
