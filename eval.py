@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: `python eval.py --data_root=... --data_lst=... --ckpt_path=...` (see README.md)."""
+"""Evaluate a checkpoint: `python eval.py --data_root=... --data_lst=... --ckpt_path=...` (see docs/)."""
 import logging
 import sys
 from pathlib import Path

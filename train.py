@@ -1,4 +1,4 @@
-"""Train a model: `python train.py --model=deeplab_v3_s16 --data_file=... --train_dir=...` (see README.md)."""
+"""Train a model: `python train.py --model=deeplab_v3_s16 --data_file=... --train_dir=...` (see docs/)."""
 import logging
 import sys
 

@@ -1,4 +1,4 @@
-"""The page of README.md about clusters: its commands run in their order, as far as a machine without cards can."""
+"""docs/cluster.md: its commands run in their order, as far as a machine without cards can."""
 import os
 import re
 import shlex
@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TITLE = "## From one card to many hosts"
 CARDS = """#!/bin/sh
 echo "ipaddr:192.168.${host}.$2"
 """
@@ -17,9 +16,8 @@ echo "ipaddr:192.168.${host}.$2"
 
 @pytest.fixture
 def commands() -> list[str]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text[text.index(TITLE):].split("\n## ")[0]
-    block = re.search(r"```bash\n(.*?)```", section, re.S)[1].replace("\\\n", " ")
+    text = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+    block = re.search(r"```bash\n(.*?)```", text, re.S)[1].replace("\\\n", " ")
     return [line for line in block.splitlines() if not line.startswith("#")]
 
 
@@ -55,13 +53,12 @@ def test_the_commands_run_in_their_order(commands, tmp_path):
 
 
 def test_the_flags_that_the_page_names_exist(commands):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text[text.index(TITLE):].split("\n## ")[0]
+    text = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
     known = ""
     for words in ("src/tools/launch.py --help", "src/tools/get_multicards_json.py --help", "train.py --help",
                   "src/tools/build_seg_data.py --help", "src/tools/scaling_estimate.py --help",
                   "train.py --model=mask_rcnn_r50 --help"):
         done = subprocess.run([sys.executable, *shlex.split(words)], cwd=ROOT, capture_output=True, text=True)
         known += done.stdout
-    absent = [flag for flag in set(re.findall(r"(--\w+)", section)) if not re.search(rf"{flag}\b", known)]
+    absent = [flag for flag in set(re.findall(r"(--\w+)", text)) if not re.search(rf"{flag}\b", known)]
     assert absent == []
