@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: `python eval.py --data_root=... --data_lst=... --ckpt_path=...` (see docs/)."""
+"""Evaluate a checkpoint: `python eval.py --data_root=... --data_lst=... --ckpt_path=...` (docs/)."""
 import logging
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Write a checkpoint as MindIR, AIR or ONNX: `python export.py --ckpt_file=... --file_format=ONNX` (see docs/export.md)."""
+"""Write a checkpoint as MindIR, AIR or ONNX: `python export.py --ckpt_file=... --file_format=ONNX` (docs/export.md)."""
 import logging
 import sys
 from pathlib import Path

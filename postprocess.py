@@ -1,4 +1,4 @@
-"""Score offline results: `python postprocess.py --result_path=DIR --data_root=... --data_lst=...` (see docs/export.md)."""
+"""Score offline results: `python postprocess.py --result_path=DIR --data_root=... --data_lst=...` (docs/export.md)."""
 import sys
 from pathlib import Path
 

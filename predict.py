@@ -1,4 +1,4 @@
-"""Predict images, folders and videos: `python predict.py --model_path=MODEL IMAGES...` (see docs/export.md)."""
+"""Predict images, folders and videos: `python predict.py --model_path=MODEL IMAGES...` (docs/export.md)."""
 import logging
 import sys
 from pathlib import Path

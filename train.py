@@ -1,4 +1,4 @@
-"""Train a model: `python train.py --model=deeplab_v3_s16 --data_file=... --train_dir=...` (see docs/)."""
+"""Train a model: `python train.py --model=deeplab_v3_s16 --data_file=... --train_dir=...` (docs/)."""
 import logging
 import sys
 
