@@ -147,16 +147,20 @@ def batch_statistics(network: nn.Cell) -> list[ms.Parameter]:
 
 
 def evaluate_split(task: Task, network: nn.Cell, dataset: Dataset, machine: runtime.Runtime) -> Evaluator:
-    """What an evaluator counted of `network` on a split, shared out over the ranks. Its training mode stays."""
+    """An evaluator that has counted `network` on a split. The network's training mode stays as it is.
+
+    The split is shared out over the ranks; rank 0 returns the evaluator of all of it, other ranks that of their share.
+    """
     was_training = network.training
     network.set_train(False)
     evaluator = evaluate(task.predictor(network), dataset, task.evaluator(), world_size=machine.world_size,
                          rank=machine.rank)
     network.set_train(was_training)
-    first, *others = machine.gather(evaluator)
-    for other in others:
-        first.merge(other)
-    return first
+    if machine.world_size > 1:
+        evaluator, *others = machine.gather_on_first(evaluator) or [evaluator]
+        for other in others:
+            evaluator.merge(other)
+    return evaluator
 
 
 def replay(task: Task, settings: Settings, machine: runtime.Runtime) -> dict[str, float]:
@@ -252,8 +256,8 @@ class _Run:
         if settings.eval_interval:
             dataset = task.dataset("val")
             callbacks.append(Evaluation(
-                lambda: evaluate_split(task, network, dataset, self.machine).compute(), checkpoints, metrics,
-                metric=task.metric, interval=settings.eval_interval))
+                lambda: self.machine.run_on_first(evaluate_split(task, network, dataset, self.machine).compute),
+                checkpoints, metrics, metric=task.metric, interval=settings.eval_interval))
         return [*callbacks, RestartClock(recorder)]
 
 

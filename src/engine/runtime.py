@@ -3,18 +3,17 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mindspore as ms
-import mindspore.nn as nn
 import numpy as np
 import psutil
-from mindspore import ops
 
 from src.contract import InputError
+from src.engine import collectives
 
 EACH_HOSTS = ("device_id", "workers", "checkpoint", "result_path", "output_dir", "pretrained", "replay", "log_steps",
               "data_file", "data_root", "data_lst", "val_data_file", "val_data_lst", "coco_root", "ann_file",
@@ -35,20 +34,36 @@ class Runtime:
         return self.device_target == "Ascend"
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` is true on any rank. A collective: every rank has to call it, as all of these."""
-        return flag if self.world_size == 1 else bool(_sum(np.array([flag]))[0])
+        """Whether `flag` is true on any rank. A collective, as all methods here: every rank has to call it."""
+        return flag if self.world_size == 1 else bool(collectives.all_sum(np.array([flag]))[0])
 
     def gather(self, thing: Any) -> list:
-        """What every rank passes, in the order of the ranks, on every rank. Picklable and of moderate size."""
+        """What every rank passes (picklable), in the order of the ranks, on every rank."""
+        return self._gather(thing, keep=True)
+
+    def gather_on_first(self, thing: Any) -> list:
+        """`gather` on rank 0 alone; an empty list elsewhere."""
+        return self._gather(thing, keep=self.rank == 0)
+
+    def _gather(self, thing: Any, *, keep: bool) -> list:
         if self.world_size == 1:
             return [thing]
-        data = np.frombuffer(pickle.dumps(thing), np.uint8)
-        parts = np.zeros((self.world_size, 2))  # a size above 2^24 is no exact float32; its two parts are
-        parts[self.rank] = divmod(len(data), _PART)
-        sizes = (_sum(parts) @ [_PART, 1]).astype(int)
-        padded = np.zeros((self.world_size, sizes.max()), np.float32)
-        padded[self.rank, :len(data)] = data
-        return [pickle.loads(row[:size].astype(np.uint8).tobytes()) for row, size in zip(_sum(padded), sizes)]
+        return list(map(pickle.loads, collectives.gather_bytes(pickle.dumps(thing), keep=keep)))
+
+    def run_on_first(self, function: Callable[[], Any]) -> Any:
+        """Call `function` on rank 0 alone and return its result (picklable), or raise its InputError, on every rank."""
+        if self.world_size == 1:
+            return function()
+        outcome = None
+        if self.rank == 0:
+            try:
+                outcome = function()
+            except InputError as error:
+                outcome = error
+        outcome = self.gather(outcome)[0]
+        if isinstance(outcome, InputError):
+            raise outcome
+        return outcome
 
     def agree(self, values: Mapping[str, Any]) -> None:
         """Raise InputError unless all ranks pass the same; the message has what differs."""
@@ -61,25 +76,8 @@ class Runtime:
 
 
 def common(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a configuration has to be equal on all ranks: all but paths and what is each host's own affair."""
+    """The part of a configuration that has to be equal on all ranks: all but paths and each host's own settings."""
     return {name: value for name, value in values.items() if name not in EACH_HOSTS}
-
-
-_PART = 1 << 20
-
-
-class _Sum(nn.Cell):
-    def __init__(self):
-        super().__init__()
-        self.all_reduce = ops.AllReduce()
-
-    def construct(self, x):
-        return self.all_reduce(x)
-
-
-def _sum(values: np.ndarray) -> np.ndarray:
-    """Sum over the ranks, in float32: the CPU's collectives have no integers. Whole numbers are exact below 2^24."""
-    return _Sum()(ms.Tensor(values.astype(np.float32, copy=False))).asnumpy()
 
 
 def start(device_target: str, *, device_id: int = 0, is_distributed: bool = False, seed: int = 1) -> Runtime:

@@ -37,20 +37,37 @@ def test_table_of_cpu_devices_in_any_order(launchers, script, table_file):
 
 
 GATHER = """
+import time
+from src.contract import InputError
 from src.engine import runtime
 machine = runtime.start("CPU", is_distributed=True)
 found = machine.gather(bytes([machine.rank + 1]) * (2 ** 24 + 1 + machine.rank))
 print([(len(part), part[0], part[-1]) for part in found])
+print("first:", machine.gather_on_first(machine.rank), machine.run_on_first(lambda: f"by rank {machine.rank}"))
+def fails():
+    raise InputError(f"of rank {machine.rank}")
+try:
+    machine.run_on_first(fails)
+except InputError as error:
+    print("error", error)
+machine.any(False)
+begun = time.monotonic()
+flags = [machine.any(step == 3 and machine.rank == 1) for step in range(5)]
+print(flags, "fast" if time.monotonic() - begun < 0.5 else "slow")
 """
 
 
-def test_results_of_more_than_16_million_bytes_are_exchanged_whole(launchers):
+def test_ranks_exchange_more_than_16_million_bytes_errors_and_flags(launchers):
     (launchers.folder / "gather.py").write_text(GATHER)
     status, output = launchers.run("gather.py", timeout=300, DEVICE_TARGET="CPU", WORKERS="2",
                                    PYTHONPATH=str(Path(__file__).resolve().parents[2]))
     assert status == 0, output
     for rank in (0, 1):
-        assert "[(16777217, 1, 1), (16777218, 2, 2)]" in log_of(launchers, rank)
+        log = log_of(launchers, rank)
+        assert "[(16777217, 1, 1), (16777218, 2, 2)]" in log
+        assert f"first: {[[0, 1], []][rank]} by rank 0" in log
+        assert "error of rank 0" in log
+        assert "[False, False, False, True, False] fast" in log  # a new cell a call takes 0.15 s and more
 
 
 def test_sigkill_of_a_rank_ends_the_job_within_a_minute(launchers, script):
