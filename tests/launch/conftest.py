@@ -62,7 +62,7 @@ class Launchers:
 
 @pytest.fixture
 def launchers(tmp_path):
-    (tmp_path / "rank.py").write_text((Path(__file__).parent / "rank_script.txt").read_text())
+    (tmp_path / "rank.py").write_text((Path(__file__).parent / "rank_script.py").read_text())
     made = Launchers(tmp_path)
     yield made
     for popen in made.started:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def script(launchers):
-    (launchers.folder / "sum.py").write_text((Path(__file__).parent / "allreduce_script.txt").read_text())
+    (launchers.folder / "sum.py").write_text((Path(__file__).parent / "allreduce_script.py").read_text())
     return "sum.py"
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def ranks(launchers):
     """Launches the smallest training on two ranks: 20 samples, 5 steps an epoch."""
-    (launchers.folder / "train.py").write_text((Path(__file__).parent / "tiny_train.txt").read_text())
+    (launchers.folder / "train.py").write_text((Path(__file__).parent / "tiny_train.py").read_text())
     fixed = {"DEVICE_TARGET": "CPU", "WORKERS": "2", "PYTHONPATH": str(ROOT)}
 
     class Ranks:

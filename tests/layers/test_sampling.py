@@ -41,7 +41,7 @@ def test_more_slots_than_rows():
     assert all(is_chosen)
 
 
-def test_take_rows_takes_from_the_own_image():
+def test_batched_gather_takes_from_the_own_image():
     values = Tensor(np.arange(12, dtype=np.float32).reshape(2, 3, 2))
     rows = batched_gather(values, Tensor(np.array([[2, 0], [1, 1]], np.int32)))
     assert rows.asnumpy().tolist() == [[[4, 5], [0, 1]], [[8, 9], [8, 9]]]

@@ -79,7 +79,7 @@ def test_a_constant_channel_stays_finite():
 
 @pytest.mark.slow
 def test_two_ranks_with_half_the_batch_each_compute_what_one_does_with_all(reference, tmp_path):
-    (tmp_path / "rank.py").write_text((Path(__file__).parent / "sync_rank.txt").read_text())
+    (tmp_path / "rank.py").write_text((Path(__file__).parent / "sync_rank.py").read_text())
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("RANK_", "MS_", "DEVICE_"))}
     done = subprocess.run([sys.executable, str(ROOT / "src/tools/launch.py"), "rank.py", str(ROOT)], cwd=tmp_path,
                           env=environment | {"DEVICE_TARGET": "CPU", "WORKERS": "2"}, capture_output=True, text=True)

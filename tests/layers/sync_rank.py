@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, sys.argv[1])
-import src  # noqa: F401  before mindspore
+import src  # noqa: F401  isort: skip  the CPU switch comes before MindSpore
 import mindspore as ms
-from mindspore import Tensor
 from mindspore.communication import get_rank, init
 
 from src.layers.sync_norm import SyncBatchNorm
@@ -21,4 +20,5 @@ rank = get_rank()
 norm = SyncBatchNorm(3)
 assert norm.world_size == 2
 result = run(norm, slice(rank, None, 2))
-Path(__file__).with_name(f"result{rank}.json").write_text(json.dumps({k: np.asarray(v).tolist() for k, v in result.items()}))
+values = {name: np.asarray(value).tolist() for name, value in result.items()}
+Path(__file__).with_name(f"result{rank}.json").write_text(json.dumps(values))

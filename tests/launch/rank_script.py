@@ -1,4 +1,4 @@
-"""A rank that needs no MindSpore. Each word of its command line is one thing to do, in order; RANK:word for one rank."""
+"""A rank without MindSpore that does what each word of its command line says, in order; RANK:word is for one rank."""
 import os
 import signal
 import subprocess
