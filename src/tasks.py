@@ -42,7 +42,7 @@ def settings_of(checkpoint: str, **changes):
     _, metadata = load(Path(checkpoint))
     if "config" not in metadata:
         raise InputError(f"{checkpoint}: holds no configuration: not a checkpoint that train.py wrote")
-    return build(config_class(metadata["config"]["model"]), metadata["config"] | changes)
+    return build(config_class(metadata["config"]["model"]), {"noise": 1} | metadata["config"] | changes)
 
 
 def with_conventions(settings):

@@ -94,7 +94,7 @@ class DeepLabV3Task:
         backbone = ResNet(int(c.backbone.removeprefix("resnet")), norm=norm, output_stride=c.output_stride,
                           dilation=c.dilation, stem_pool=c.stem_pool)
         return DeepLabV3(backbone, num_classes=c.num_classes, aspp_rates=c.aspp_rates, norm=norm,
-                         dropout=SampleDropout(c.dropout, seed=c.seed),
+                         dropout=SampleDropout(c.dropout, seed=c.seed, noise=c.noise),
                          resize_rule="align_corners" if c.resize_align_corners else "half_pixel",
                          head_conv=c.head_conv3x3, auxiliary=c.auxiliary)
 

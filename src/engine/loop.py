@@ -50,6 +50,8 @@ def train(task: Task, settings: Settings, machine: runtime.Runtime) -> Path:
 
 def _train(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Dataset,
            folder: checkpoint.CheckpointFolder) -> Path:
+    if settings.noise > 1:
+        machine.check_noise()
     network = task.network()
     if settings.pretrained and not settings.start_epoch:
         load_pretrained(task, settings, network)

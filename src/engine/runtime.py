@@ -14,6 +14,7 @@ import psutil
 
 from src.contract import InputError
 from src.engine import collectives
+from src.layers import product_noise
 
 EACH_HOSTS = ("device_id", "workers", "checkpoint", "result_path", "output_dir", "pretrained", "replay", "log_steps",
               "data_file", "data_root", "data_lst", "val_data_file", "val_data_lst", "coco_root", "ann_file",
@@ -32,6 +33,11 @@ class Runtime:
     def data_sink(self) -> bool:
         """Whether whole chunks of steps run on the device without the host in between."""
         return self.device_target == "Ascend"
+
+    def check_noise(self) -> None:
+        """Raise InputError unless this device computes a run's noise as NumPy does. A CPU is what NumPy runs on."""
+        if self.device_target != "CPU":
+            product_noise.check_device()
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` is true on any rank. A collective, as all methods here: every rank has to call it."""

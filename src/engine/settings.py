@@ -27,6 +27,8 @@ class Settings(Config):
     device_id: int = option(0, "device of this process; the environment's DEVICE_ID wins", group="common", ge=0)
     seed: int = option(1, "seed of initial weights, order, augmentation and noise", group="common", ge=0,
                        le=2 ** 32 - 1)
+    noise: int = option(2, "version of the hash behind dropout and sampling; 1, slow on Ascend, is for runs that began "
+                           "with it", ge=1, le=2)
     batch_size: int = option(32, "images per batch and process", group="common", ge=1)
     workers: int = option(2, "threads that decode and augment", group="common", ge=1)
     on_bad: Literal["error", "skip"] = option("error", "bad images of lists and annotation files: error stops, skip "

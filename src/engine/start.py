@@ -42,9 +42,19 @@ def start_position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, se
     if before != (per_epoch, samples):
         raise InputError(f"{path}: was trained on {before[1]} samples with {before[0]} steps an epoch, now there are "
                          f"{samples} with {per_epoch}; resume with the same data, --batch_size and number of processes")
+    _check_noise(settings, metadata["config"], path)
     _check_settings(settings, metadata["config"], path)
     log.info("resuming from %s (step %d of %d)", path, metadata["step"], position.total_steps)
     return Position(per_epoch, position.total_steps, metadata["step"]), path
+
+
+def _check_noise(settings: Settings, before: dict, path: Path) -> None:
+    """Refuse to go on with another hash: the run would draw other masks and samples from here on."""
+    version = before.get("noise", 1)  # there was no other when the key was not there
+    if version != settings.noise:
+        raise InputError(f"{path}: the run draws its noise with version {version}, now it is --noise={settings.noise}. "
+                         f"Resume with --noise={version}, or start a new run from its weights: --pretrained={path} and "
+                         "another --output_dir")
 
 
 def _check_settings(settings: Settings, before: dict, path: Path) -> None:

@@ -2,69 +2,67 @@
 
 MindSpore's random primitives restart their stream in a new process and ignore the seed in places, so a resumed run
 would draw other numbers. A hash of (seed, epoch, sample id, position) draws the same ones on any rank, in any process.
+
+There are two versions of the hash: 2 (`product_noise`), and 1 (`shift_noise`) for runs that began with it.
 """
 from __future__ import annotations
 
 import mindspore.nn as nn
-import numpy as np
-from mindspore import Tensor, ops
 
-# Multipliers of the 32-bit finaliser "lowbias32" (C. Wellons, hash-prospector), as int32; products wrap modulo 2^32.
-_M1, _M2 = 0x7FEB352D, 0x846CA68B - (1 << 32)
-_SEED_STEP, _GOLDEN, _STREAM_STEP = 0x2545F491, 0x9E3779B9, 0x85EBCA6B  # odd constants that spread neighbouring keys
+from src.layers import product_noise, shift_noise
+
+NEWEST = 2
 
 
-def mix(x):
-    """Hash int32 values of any shape to int32 values, elementwise."""
-    x = ops.bitwise_xor(x, _shift_right(x, 16)) * _M1
-    x = ops.bitwise_xor(x, _shift_right(x, 15)) * _M2
-    return ops.bitwise_xor(x, _shift_right(x, 16))
+def sample_key(seed: int, epoch, sample_id, *, noise: int = NEWEST):
+    """Key of each sample in this epoch, from (B,) int32 `epoch` and `sample_id`; its form depends on the version."""
+    if noise == 1:
+        return shift_noise.sample_key(seed, epoch, sample_id)
+    return product_noise.sample_key(seed, epoch, sample_id)
 
 
-def _shift_right(x, bits: int):
-    """Logical shift: int32's own shift copies the sign bit, so the copies are masked away."""
-    return ops.bitwise_and(ops.bitwise_right_shift(x, bits), (1 << (32 - bits)) - 1)
-
-
-def _int32(value: int) -> int:
-    return (value + (1 << 31)) % (1 << 32) - (1 << 31)
-
-
-def sample_key(seed: int, epoch, sample_id):
-    """(B,) int32 key of each sample in this epoch, from (B,) int32 `epoch` and `sample_id`."""
-    return mix(mix(mix(sample_id + _int32(seed * _SEED_STEP)) + epoch) + _int32(_GOLDEN))
-
-
-def hash_uniform(key, count: int, stream: int = 0):
-    """(B,) int32 keys -> (B, count) float32, uniform in [0, 1), multiples of 2^-24.
+def hash_uniform(key, count: int, *, stream: int = 0, noise: int = NEWEST):
+    """Keys of B samples -> (B, count) float32, uniform in [0, 1), multiples of 2^-24.
 
     `stream` separates several uses of one key in one graph.
     """
-    bits = mix(mix(_offsets(count, stream))[None, :] + key[:, None])
-    return _shift_right(bits, 8).astype(np.float32) * (1.0 / (1 << 24))
+    if noise == 1:
+        return shift_noise.uniform(key, count, stream)
+    return product_noise.uniform(key, count, stream)
 
 
-@ops.constexpr
-def _offsets(count, stream):
-    offsets = np.arange(count, dtype=np.int64) * _GOLDEN + stream * _STREAM_STEP
-    return Tensor(offsets.astype(np.uint32).view(np.int32))
+def sampling_priority(key, count: int, *, stream: int, noise: int = NEWEST):
+    """Keys of B samples -> (B, count) float32 in [0, 1] for `sampling.balanced_sample`: uniform, the smallest go first.
+
+    Runs of version 1 chose the largest numbers; their complements are exact and put the same ones first.
+    """
+    values = hash_uniform(key, count, stream=stream, noise=noise)
+    return 1.0 - values if noise == 1 else values
+
+
+def keep_mask(key, count: int, rate: float, *, noise: int = NEWEST):
+    """Keys of B samples -> (B, count) bool, false for a share of `rate`."""
+    if noise == 1:
+        return shift_noise.uniform(key, count) >= rate
+    return product_noise.keep(key, count, rate)
 
 
 class SampleDropout(nn.Cell):
     """Dropout of (B, C, h, w) by a mask that depends on (seed, epoch, sample id) alone.
 
     Args:
-        rate: of the features that is dropped; the others are scaled by 1 / (1 - share).
+        rate: share of the features that is dropped; the others are scaled by 1 / (1 - rate).
         seed: of the masks.
+        noise: version of the hash.
     """
 
-    def __init__(self, rate: float, *, seed: int = 1):
+    def __init__(self, rate: float, *, seed: int = 1, noise: int = NEWEST):
         super().__init__()
-        self.rate, self.seed = rate, seed
+        self.rate, self.seed, self.noise = rate, seed, noise
 
     def construct(self, x, sample_id, epoch):
         if self.rate == 0:
             return x
-        noise = hash_uniform(sample_key(self.seed, epoch, sample_id), x.shape[1] * x.shape[2] * x.shape[3])
-        keep = (noise >= self.rate).astype(x.dtype) * (1.0 / (1.0 - self.rate))
-        return x * keep.reshape(x.shape)
+        key = sample_key(self.seed, epoch, sample_id, noise=self.noise)
+        keep = keep_mask(key, x.shape[1] * x.shape[2] * x.shape[3], self.rate, noise=self.noise)
+        return x * (keep.astype(x.dtype) * (1.0 / (1.0 - self.rate))).reshape(x.shape)

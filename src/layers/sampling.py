@@ -20,7 +20,8 @@ def balanced_sample(positive, negative, priority, *, max_positive: int, total: i
 
     Args:
         positive, negative: (B, N) bool, disjoint candidates.
-        priority: (B, N) float32 in [0, 1); the largest are chosen, so uniform noise makes a uniform choice.
+        priority: (B, N) float32 in [0, 1]; the smallest go first, so uniform noise makes a uniform choice. Where TopK
+            computes in float16 that keeps them apart: steps are 2^-11 of a number, and the chosen are small ones.
         max_positive: at most this many positives an image.
         total: rows chosen an image; N where that is less.
 
@@ -28,10 +29,23 @@ def balanced_sample(positive, negative, priority, *, max_positive: int, total: i
         index (B, total) int32, is_positive (B, total) bool, is_chosen (B, total) bool: false in slots that stay empty
         because there are too few candidates. Positives come first, so they stand in the first `max_positive` slots.
     """
-    rows = priority.shape[1]
-    wanted = ops.topk(ops.where(positive, priority, -1.0), min(max_positive, rows))[0]
-    least = wanted[:, -1:]  # below 0 when all positives fit
-    chosen_positive = ops.logical_and(positive, priority >= least)
-    order = ops.where(chosen_positive, 1.0 + priority, ops.where(negative, priority, -1.0))
-    key, index = ops.topk(order, min(total, rows))
-    return index.astype(ms.int32), key >= 1.0, key >= 0.0
+    total = min(total, priority.shape[1])
+    most = min(max_positive, total)
+    index, is_found = first_rows(positive, priority, most)
+    other_index, is_other = first_rows(negative, priority, total)
+    found = is_found.astype(ms.int32).sum(axis=1, keepdims=True)
+    slot = arange(0, total)[None, :]
+    is_positive = slot < found
+    # Slots from `found` on take the negatives from their first: the two lists, laid end to end, are read with a gap.
+    place = ops.where(is_positive, slot, slot - found + most)
+    index = batched_gather(ops.cat((index, other_index), 1), place)
+    return index, is_positive, batched_gather(ops.cat((is_found, is_other), 1), place)
+
+
+def first_rows(candidates, priority, count: int):
+    """The `count` of (B, N) bool candidates with the smallest priority: index int32 and whether it is a candidate.
+
+    Both (B, count). What is no candidate has priority 2, further from every other than float16 rounds.
+    """
+    key, index = ops.topk(ops.where(candidates, -priority, -2.0), count)
+    return index.astype(ms.int32), key > -1.5

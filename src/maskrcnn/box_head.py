@@ -61,7 +61,7 @@ class RoISampler(nn.Cell):
         Args:
             proposals, valid: (B, P, 4), (B, P) bool.
             gt_boxes, gt_valid, gt_ignore: (B, G, 4), (B, G) bool, (B, G) bool.
-            priority: (B, P + G) uniform noise in [0, 1).
+            priority: (B, P + G) uniform noise, see `sampling.balanced_sample`.
         """
         objects = ops.logical_and(gt_valid, ops.logical_not(gt_ignore))
         crowds = ops.logical_and(gt_valid, gt_ignore)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from src.layers.conv_norm import norm_factory
+from src.layers.random import NEWEST
 from src.layers.resnet import ResNet
 from src.maskrcnn.box_head import BoxHead, BoxLoss, RoISampler
 from src.maskrcnn.fpn import FPN
@@ -154,14 +155,14 @@ def build_network(conventions: Conventions, *, num_classes: int, depth: int = 50
 def build_losses(network: MaskRCNN, conventions: Conventions, *, proposals: Proposals = TRAINING_PROPOSALS,
                  anchors: Sampling = ANCHOR_SAMPLING, rois: Sampling = ROI_SAMPLING,
                  weights: LossWeights = LossWeights(), mask_rois: int = 128, box_beta: float = 1.0,
-                 seed: int = 1) -> MaskRCNNLosses:
+                 seed: int = 1, noise: int = NEWEST) -> MaskRCNNLosses:
     """Return the training cell of `network`.
 
     Args:
         conventions: those that the network was built with.
         proposals: those that training samples RoIs from.
         anchors, rois: what the RPN and the heads are trained on.
-        weights, mask_rois, seed: see `MaskRCNNLosses`.
+        weights, mask_rois, seed, noise: see `MaskRCNNLosses`.
         box_beta: where the box head's smooth L1 loss turns from quadratic to linear.
     """
     offset = {"box_offset": conventions.box_offset}
@@ -169,4 +170,4 @@ def build_losses(network: MaskRCNN, conventions: Conventions, *, proposals: Prop
                           rpn_loss=RPNLoss(stds=conventions.rpn_stds, **offset, **asdict(anchors)),
                           sampler=RoISampler(**offset, **asdict(rois)),
                           box_loss=BoxLoss(stds=conventions.box_stds, beta=box_beta, **offset), mask_rois=mask_rois,
-                          weights=weights, seed=seed)
+                          weights=weights, seed=seed, noise=noise)

@@ -8,7 +8,7 @@ import mindspore as ms
 import mindspore.nn as nn
 from mindspore import Tensor, ops
 
-from src.layers.random import hash_uniform, sample_key
+from src.layers.random import NEWEST, sample_key, sampling_priority
 from src.layers.sampling import batched_gather
 from src.maskrcnn.anchors import pyramid_anchors
 from src.maskrcnn.box_head import BoxLoss, RoISampler
@@ -117,15 +117,16 @@ class MaskRCNNLosses(nn.Cell):
         proposals: `ProposalGenerator` for training. rpn_loss: `RPNLoss`. sampler: `RoISampler`. box_loss: `BoxLoss`.
         mask_rois: positives an image that the mask head trains on; chosen at random where there are more.
         weights: of the losses in their sums. The parts are returned unweighted.
-        seed: of the sampling.
+        seed: of the sampling. noise: version of its hash, see `layers.random`.
     """
 
     def __init__(self, network: MaskRCNN, *, proposals: ProposalGenerator, rpn_loss: RPNLoss, sampler: RoISampler,
-                 box_loss: BoxLoss, mask_rois: int = 128, weights: LossWeights = LossWeights(), seed: int = 1):
+                 box_loss: BoxLoss, mask_rois: int = 128, weights: LossWeights = LossWeights(), seed: int = 1,
+                 noise: int = NEWEST):
         super().__init__(auto_prefix=False)
         self.network = network
         self.proposals, self.rpn_loss, self.sampler, self.box_loss = proposals, rpn_loss, sampler, box_loss
-        self.mask_rois, self.seed = min(mask_rois, sampler.max_positive), seed
+        self.mask_rois, self.seed, self.noise = min(mask_rois, sampler.max_positive), seed, noise
         self.weights = [float(weight) for weight in astuple(weights)]
 
     def construct(self, image, image_size, gt_boxes, gt_labels, gt_valid, gt_ignore, gt_masks, gt_has_mask, sample_id,
@@ -133,15 +134,15 @@ class MaskRCNNLosses(nn.Cell):
         """See the package's vocabulary for the columns; returns a tuple of scalars."""
         gt_valid, gt_ignore = gt_valid.astype(ms.bool_), gt_ignore.astype(ms.bool_)
         truth = (gt_boxes, gt_valid, gt_ignore)
-        key = sample_key(self.seed, epoch, sample_id)
+        key = sample_key(self.seed, epoch, sample_id, noise=self.noise)
         levels = self.network.fpn(self.network.backbone(image))
         logits, deltas = self.network.rpn(levels)
         anchors = self.network.anchors(image, levels)
         rpn_cls, rpn_reg = self.rpn_loss(ops.cat(logits, 1), ops.cat(deltas, 1), anchors, *truth,
-                                         hash_uniform(key, anchors.shape[0], stream=0))
+                                         sampling_priority(key, anchors.shape[0], stream=0, noise=self.noise))
         proposals, valid = self.proposals(logits, deltas, anchors, image_size)
-        noise = hash_uniform(key, proposals.shape[1] + gt_boxes.shape[1], stream=1)
-        rois = self.sampler(proposals, valid, *truth, noise)
+        priority = sampling_priority(key, proposals.shape[1] + gt_boxes.shape[1], stream=1, noise=self.noise)
+        rois = self.sampler(proposals, valid, *truth, priority)
         pyramid = levels[:4]
         table, sizes = feature_table(pyramid), feature_sizes(pyramid)
         rcnn_cls, rcnn_reg = self.box_branch(table, sizes, rois, gt_boxes, gt_labels)

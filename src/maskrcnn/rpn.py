@@ -70,7 +70,7 @@ class RPNLoss(nn.Cell):
             logits, deltas: (B, A) and (B, A, 4), all levels.
             anchors: (A, 4).
             gt_boxes, gt_valid, gt_ignore: (B, G, 4), (B, G) bool, (B, G) bool.
-            priority: (B, A) uniform noise in [0, 1).
+            priority: (B, A) uniform noise, see `sampling.balanced_sample`.
         """
         objects = ops.logical_and(gt_valid, ops.logical_not(gt_ignore))
         crowds = ops.logical_and(gt_valid, gt_ignore)

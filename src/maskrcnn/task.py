@@ -88,7 +88,7 @@ class MaskRCNNTask:
                               rcnn_cls=c.rcnn_loss_cls_weight, rcnn_reg=c.rcnn_loss_reg_weight,
                               rcnn_mask=c.rcnn_loss_mask_fb_weight)
         return build_losses(network, self.conventions, proposals=proposals, anchors=anchors, rois=rois, weights=weights,
-                            mask_rois=c.num_mask_rois or c.num_expected_pos_stage2, seed=c.seed)
+                            mask_rois=c.num_mask_rois or c.num_expected_pos_stage2, seed=c.seed, noise=c.noise)
 
     def predictor(self, network: nn.Cell) -> Predictor:
         c = self.config

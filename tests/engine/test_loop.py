@@ -14,6 +14,7 @@ import pytest
 from src.contract import InputError
 from src.engine import checkpoint, loop
 from src.engine.callbacks import Stopped
+from src.engine.runtime import Runtime
 from tests.conftest import running_mode
 from tests.engine.tiny_task import CPU, Points, TinyTask, jitter, settings, weight
 
@@ -254,6 +255,31 @@ def test_a_run_is_not_resumed_with_other_settings(finished):
     folder, *_ = finished
     with pytest.raises(InputError, match=r"the run has other settings: seed=9 \(was 1\)"):
         loop.train(TinyTask(), settings(folder, resume=True, eval_interval=1, seed=9), CPU)
+
+
+def test_a_run_is_resumed_with_its_own_noise_alone(finished, tmp_path):
+    folder, last, _ = finished
+    with pytest.raises(InputError, match=r"line-2_5.ckpt: .* version 2, now it is --noise=1. Resume with --noise=2, or "
+                                         r"start a new run from its weights: --pretrained=.*line-2_5.ckpt"):
+        loop.train(TinyTask(), settings(folder, resume=True, noise=1), CPU)
+    values, metadata = checkpoint.load(last)
+    del metadata["config"]["noise"]  # as of a run from before there was version 2
+    step = loop.build_step(TinyTask(), settings(tmp_path), CPU, TinyTask().network(), 5)
+    checkpoint.restore(step, values, last)
+    checkpoint.save(tmp_path / last.name, step, metadata)
+    with pytest.raises(InputError, match=r"version 1, now it is --noise=2. Resume with --noise=1"):
+        loop.train(TinyTask(), settings(tmp_path, resume=True), CPU)
+    assert loop.train(TinyTask(), settings(tmp_path, resume=True, noise=1), CPU) == tmp_path / last.name
+
+
+def test_a_device_that_computes_other_noise_is_refused_before_the_first_step(tmp_path, monkeypatch):
+    def refuse():
+        raise InputError("not NumPy's")
+
+    monkeypatch.setattr("src.layers.product_noise.check_device", refuse)
+    with pytest.raises(InputError, match="not NumPy's"):
+        loop.train(TinyTask(), settings(tmp_path), Runtime("Ascend"))
+    loop.train(TinyTask(), settings(tmp_path, epochs=1), CPU)
 
 
 def test_a_run_is_not_resumed_on_other_samples(finished):

@@ -45,10 +45,10 @@ def test_number_of_positives_is_limited_and_negatives_fill_up():
 
 
 def test_noise_decides_who_is_chosen():
-    noise = np.tile(np.linspace(0.1, 0.9, 9, dtype=np.float32), (2, 1))
+    noise = np.tile(np.linspace(0.9, 0.1, 9, dtype=np.float32), (2, 1))
     boxes, *_ = sample(noise, max_positive=1, samples=2)
     assert boxes[0].tolist() == [[0, 0, 10, 10], [90, 0, 99, 9]]
-    boxes, *_ = sample(noise * np.where(np.arange(9) == 1, 2, 0.5).astype(np.float32), max_positive=1, samples=2)
+    boxes, *_ = sample(noise * np.where(np.arange(9) == 1, 0.01, 1).astype(np.float32), max_positive=1, samples=2)
     assert boxes[0].tolist() == [[0, 0, 10, 6], [90, 0, 99, 9]]
 
 
