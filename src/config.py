@@ -14,8 +14,9 @@ import re
 import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pydantic
 import yaml
@@ -26,14 +27,49 @@ log = logging.getLogger(__name__)
 Positive = typing.Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 
 
-def option(default: Any, text: str, *, group: str | Sequence[str] = "train", aliases: Sequence[str] = (),
-           **limits: Any) -> Any:
-    """Declare a configuration key, with one line for `--help` that has the unit.
-    `group`: "train", "eval" or "export", several, or "common": the entry scripts that have it as a flag; `aliases`:
-    other spellings of flag and key; `limits`: pydantic's constraints (`ge`, `gt`, `min_length`, ...).
+@dataclass(frozen=True)
+class Key:
+    """What a configuration key says of itself beside its type, default, limits and help.
+
+    Attributes:
+        group: the entry scripts that have it as a flag: "train", "eval", "export", or "common" for all.
+        topic: the heading that `--help` lists it under.
+        aliases: other spellings of the flag and of the YAML key.
+        resumable: a resumed run may change it: it says where things are, or what is logged, saved and evaluated.
+        per_host: it may differ between the ranks of a job: a path, or the host's own affair.
+        travels: whether weights decide it where the user does not: "always", "to inference" (evaluation and export,
+            but not a training run that starts from them), or "" for never.
     """
-    extra = {"groups": [group] if isinstance(group, str) else list(group), "aliases": list(aliases)}
-    return pydantic.Field(default, description=text, json_schema_extra=extra, **limits)
+
+    group: tuple[str, ...]
+    topic: str = ""
+    aliases: tuple[str, ...] = ()
+    resumable: bool = False
+    per_host: bool = False
+    travels: Literal["", "always", "to inference"] = ""
+
+
+def option(default: Any, text: str, *, group: str | Sequence[str] = "train", topic: str = "",
+           aliases: Sequence[str] = (), resumable: bool = False, per_host: bool = False, travels: str = "",
+           **limits: Any) -> Any:
+    """Declare a configuration key.
+
+    Args:
+        default: its value where nobody gives one.
+        text: one line for `--help`, with the unit.
+        group, topic, aliases, resumable, per_host, travels: see `Key`; `group` may be a single one.
+        limits: pydantic's constraints (`ge`, `gt`, `min_length`, ...).
+    """
+    key = Key((group,) if isinstance(group, str) else tuple(group), topic, tuple(aliases), resumable, per_host, travels)
+    return pydantic.Field(default, description=text, json_schema_extra={"key": key}, **limits)
+
+
+def redeclared(parent: type[Config], name: str, default: Any, text: str = "", **limits: Any) -> Any:
+    """Declare a key of `parent` again with another default, and other limits and help where they are given."""
+    field = parent.model_fields[name]
+    own = {kind: value for limit in field.metadata for kind, value in asdict(limit).items()}
+    return pydantic.Field(default, description=text or field.description, json_schema_extra=field.json_schema_extra,
+                          **own | limits)
 
 
 class Config(pydantic.BaseModel):
@@ -42,29 +78,53 @@ class Config(pydantic.BaseModel):
     `config.model_fields_set` holds the keys that the user's preset or flags gave.
 
     Class attributes:
-        derived: {key: function of the configuration}: keys of the published configurations whose value follows from
-            others. They are accepted; one that differs from the computed value is warned about.
-        retired: {key: reason}: keys of the published configurations that have no effect here; warned about.
-        weight_keys: keys that weights decide where the user does not, when a run starts from them.
-        network_keys: the same when they are evaluated or exported: all that the network was trained for.
+        derived: {key: function of the configuration}: keys of the published configurations whose values follow from
+            other keys. They are accepted; a value other than the computed one causes a warning.
+        retired: {key: reason}: keys of the published configurations that have no effect here; they cause a warning.
+        topics: headings of `--help`, in their order.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
     derived: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     retired: ClassVar[Mapping[str, str]] = {}
-    weight_keys: ClassVar[Sequence[str]] = ()
-    network_keys: ClassVar[Sequence[str]] = ()
+    topics: ClassVar[Sequence[str]] = ()
+
+    @classmethod
+    def keys(cls, chosen: Callable[[Key], Any] = lambda key: True) -> dict[str, Key]:
+        """{name: what it says of itself} of the keys that `chosen` is true for, in the order of declaration."""
+        every = {name: field.json_schema_extra["key"] for name, field in cls.model_fields.items()}
+        return {name: key for name, key in every.items() if chosen(key)}
+
+    @classmethod
+    def weight_keys(cls) -> tuple[str, ...]:
+        """Keys that the weights decide where the user does not, in every run that starts from them."""
+        return tuple(cls.keys(lambda key: key.travels == "always"))
+
+    @classmethod
+    def network_keys(cls) -> tuple[str, ...]:
+        """The same for evaluation and export: all that the network was trained for."""
+        return tuple(cls.keys(lambda key: key.travels))
+
+    @classmethod
+    def spellings(cls) -> dict[str, str]:
+        """{spelling of a flag or YAML key: name of the key}, derived and retired keys included."""
+        own = {spelling: name for name, key in cls.keys().items() for spelling in (name, *key.aliases)}
+        return own | {name: name for name in (*cls.derived, *cls.retired)}
 
     def conventions(self) -> dict[str, Any]:
-        """What weights trained with this configuration need to know of it; written into checkpoints."""
-        return {k: self.model_dump(mode="json")[k] for k in self.network_keys}
+        """What users of weights that were trained with this configuration need to know; written into checkpoints."""
+        return self.model_dump(mode="json", include=set(self.network_keys()))
+
+    def common(self) -> dict[str, Any]:
+        """What has to be equal on all ranks of a job: all but what is each host's own affair."""
+        return self.model_dump(mode="json", exclude=set(self.keys(lambda key: key.per_host)))
 
     def translate(self, conventions: Mapping[str, Any]) -> dict[str, Any]:
-        """Conventions of published weights as keys and values of this configuration."""
+        """The conventions of published weights as keys and values of this configuration."""
         return dict(conventions)
 
     def adopting(self, conventions: Mapping[str, Any], keys: Sequence[str]) -> Config:
-        """This configuration with those of `keys` that weights were trained with, where the user did not set them."""
+        """This configuration with those of `keys` that the user did not set as the weights were trained with them."""
         given = {k: v for k, v in conventions.items() if k in keys and v is not None and k not in self.model_fields_set}
         values = self.model_dump(include=self.model_fields_set) | given
         return build(type(self), values)
@@ -186,17 +246,18 @@ def parse(cls: type[Config], argv: Sequence[str], *, program: str, groups: Seque
     Raises:
         InputError: an unknown key or a wrong value, with its place. A wrong flag exits with status 2.
     """
-    parser = Parser(prog=program, description=(cls.__doc__ or program).splitlines()[0])
+    parser = Parser(prog=program, usage=f"{program} [--config NAME|FILE] [--FLAG=VALUE ...]",
+                    description=(cls.__doc__ or program).splitlines()[0])
     names = ", ".join(sorted(p.stem for p in presets.glob("*.yaml")))
     parser.add_argument("--config", default="", metavar="NAME|FILE", help=f"preset to start from: {names}, or a file")
     elsewhere = {}
-    for name, field in cls.model_fields.items():
-        extra = field.json_schema_extra
-        spellings = [f"--{n}" for n in (name, *extra["aliases"])]
-        if set(extra["groups"]) & set(groups):
-            _add_option(parser, name, spellings, field)
+    topics = {topic: parser.add_argument_group(topic) for topic in cls.topics}
+    for name, key in cls.keys().items():
+        spellings = [f"--{n}" for n in (name, *key.aliases)]
+        if set(key.group) & set(groups):
+            _add_option(topics.get(key.topic, parser), name, spellings, cls.model_fields[name])
         else:
-            scripts = " and ".join(f"{group}.py" for group in extra["groups"])
+            scripts = " and ".join(f"{group}.py" for group in key.group)
             elsewhere |= {s: f"is a flag of {scripts}, not of {program}" for s in spellings}
     for name in (*cls.derived, *cls.retired):
         parser.add_argument(f"--{name}", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -207,10 +268,10 @@ def parse(cls: type[Config], argv: Sequence[str], *, program: str, groups: Seque
     return build(cls, values | flags, places | {name: f"--{name}" for name in flags})
 
 
-def _add_option(parser: Parser, name: str, spellings: list[str], field: pydantic.fields.FieldInfo) -> None:
-    shown = field.default if field.default != "" else "none"
+def _add_option(parser: argparse._ActionsContainer, name: str, spellings: list[str],
+                field: pydantic.fields.FieldInfo) -> None:
     kwargs: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS,
-                              "help": f"{field.description} (default: {shown})".replace("%", "%%")}
+                              "help": f"{field.description} (default: {_shown(field.default)})".replace("%", "%%")}
     if field.annotation is bool:
         kwargs |= {"nargs": "?", "const": True, "metavar": "True|False"}
     elif typing.get_origin(field.annotation) is tuple:
@@ -220,6 +281,13 @@ def _add_option(parser: Parser, name: str, spellings: list[str], field: pydantic
     else:
         kwargs["metavar"] = getattr(field.annotation, "__name__", "value").upper()
     parser.add_argument(*spellings, **kwargs)
+
+
+def _shown(value: Any) -> str:
+    """A default as `--help` shows it."""
+    if isinstance(value, tuple):
+        return ",".join(map(_shown, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value) or "none"
 
 
 def _split(text: str) -> list[Any]:
@@ -261,9 +329,7 @@ def read_yaml(path: Path, cls: type[Config]) -> tuple[dict[str, Any], dict[str, 
         raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(node, yaml.MappingNode):
         raise InputError(f"{path}: expected lines of `key: value`")
-    canonical = {n: name for name, f in cls.model_fields.items() for n in (name, *f.json_schema_extra["aliases"])}
-    canonical |= {name: name for name in (*cls.derived, *cls.retired)}
-    values, places = {}, {}
+    canonical, values, places = cls.spellings(), {}, {}
     for key, value in node.value:
         place = f"{path}:{key.start_mark.line + 1}"
         if not isinstance(key, yaml.ScalarNode):

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from src.config import build, nearest, parse
 from src.contract import InputError, Task
+from src.engine.settings import Settings
 
 # model name -> (module of its configuration, configuration class, module of its task, task class)
 _DEEPLABV3 = ("src.deeplabv3.config", "DeepLabV3Config", "src.deeplabv3.task", "DeepLabV3Task")
 _MASKRCNN = ("src.maskrcnn.config", "MaskRCNNConfig", "src.maskrcnn.task", "MaskRCNNTask")
 MODELS = {"deeplab_v3_s16": _DEEPLABV3, "deeplab_v3_s8": _DEEPLABV3, "mask_rcnn_r50": _MASKRCNN}
 DEFAULT = "deeplab_v3_s16"
-_CHECKPOINT_FLAGS = ("--checkpoint", "--ckpt_path", "--ckpt_file", "--checkpoint_path")
 
 
 def parse_settings(argv: Sequence[str], *, program: str, groups: Sequence[str]):
@@ -50,9 +50,9 @@ def with_conventions(settings):
 
     A run that starts from weights keeps its own classes and crop; evaluation and export take all from the weights.
     """
-    path, keys = settings.checkpoint, settings.network_keys
+    path, keys = settings.checkpoint, settings.network_keys()
     if not path:
-        path, keys = settings.pretrained, settings.weight_keys
+        path, keys = settings.pretrained, settings.weight_keys()
     if path:
         from src.weights.load import read_weights
 
@@ -89,7 +89,7 @@ def _model_of_command(argv: Sequence[str]) -> str:
 
     Evaluation and export need no `--model`; a preset that is named says for itself what it is for.
     """
-    path = _flag(argv, *_CHECKPOINT_FLAGS)
+    path = _flag(argv, *(f"--{n}" for n in ("checkpoint", *Settings.keys()["checkpoint"].aliases)))
     if not Path(path).is_file() or _flag(argv, "--config"):
         return ""  # who opens the file says what is wrong with it
     return model_of_weights(path)

@@ -110,7 +110,7 @@ def test_a_word_without_dashes_is_explained(capsys):
     (["--resume=perhaps"], "--resume='perhaps': input should be a valid boolean"),
     (["--min_scale=3"], "min_scale=3.0 is above max_scale=2.0"),
     (["--num_classes=3", "--class_names=a,b"], "2 class_names for num_classes=3"),
-    (["--num_classes=2", "--class_names=a,a"], "class_names: a: expected a name of its own for each class"),
+    (["--num_classes=2", "--class_names=a,a"], "class_names: a: expected a different name"),
     (["--lr_type=step", "--lr_milestones=4,2"], "lr_milestones=4,2: expected epochs in rising order"),
     (["--lr_type=step"], "lr_type=step decays at lr_milestones, which are not given"),
     (["--aspp_rates=0"], "--aspp_rates=0: input should be greater than 0"),
@@ -218,11 +218,73 @@ def test_a_derived_key_in_a_preset_is_named_with_its_line(tmp_path, caplog):
     assert "is (5, 1)" in caplog.text
 
 
+# --- what a key says of itself ----------------------------------------------------------------------------------------
+
+RESUMABLE = {"device_id", "workers", "checkpoint", "result_path", "output_dir", "pretrained", "resume", "save_steps",
+             "keep_checkpoint_max", "eval_interval", "log_steps", "sink_size", "replay", "print_config",
+             "is_distributed"}
+PER_HOST = {"device_id", "workers", "checkpoint", "result_path", "output_dir", "pretrained", "replay", "log_steps"}
+DATA = {"data_file", "data_root", "data_lst", "val_data_file", "val_data_lst"}
+COCO_DATA = {"data_file", "val_data_file", "coco_root", "ann_file", "image_dir", "anno_path", "val_anno_path"}
+DECLARED = {
+    "deeplab_v3_s16": {
+        "resumable": RESUMABLE | DATA | {"eval_crop_size", "scales", "flip", "class_names"},
+        "per host": PER_HOST | DATA,
+        "always": {"backbone", "bn_eps", "aspp_rates", "dilation", "stem_pool", "head_conv3x3", "auxiliary",
+                   "resize_align_corners", "colour_order", "image_mean", "image_std"},
+        "to inference": {"model", "num_classes", "class_names", "ignore_label", "norm", "crop_size", "eval_crop_size"}},
+    "mask_rcnn_r50": {
+        "resumable": RESUMABLE | COCO_DATA | {
+            "train_data_type", "val_data_type", "instance_set", "coco_classes", "category_ids", "save_checkpoint",
+            "save_checkpoint_epochs", "test_score_thr", "test_iou_thr", "test_max_per_img", "test_batch_size",
+            "eval_max_detections"},
+        "per host": PER_HOST | COCO_DATA,
+        "always": {
+            "backbone", "stem_pool", "bn_eps", "colour_order", "image_mean", "image_std", "pad_before_normalise",
+            "norm", "box_offset", "anchor_scales", "anchor_ratios", "anchor_strides", "anchor_centre", "fpn_upsample",
+            "fpn_out_channels", "rpn_feat_channels", "rcnn_fc_out_channels", "rcnn_mask_out_channels", "roi_layer",
+            "roi_level", "roi_align_finest_scale", "rpn_target_stds", "rcnn_target_stds", "delta_clip"},
+        "to inference": {
+            "num_classes", "coco_classes", "category_ids", "class_map", "img_width", "img_height", "keep_ratio",
+            "resize_rule", "resize_rounding", "mask_paste_pad", "rpn_proposal_min_bbox_size", "rpn_min_bbox_min_size",
+            "rpn_nms_pre", "rpn_max_num", "rpn_nms_thr", "detection_min_size", "test_score_thr", "test_iou_thr",
+            "test_max_per_img", "freeze_at"}}}
+
+
+@pytest.mark.parametrize("model", DECLARED)
+def test_sets_of_keys_follow_from_their_declarations(model):
+    cls, expected = tasks.config_class(model), DECLARED[model]
+    assert set(cls.resumable_keys()) == expected["resumable"]
+    assert set(cls.keys(lambda key: key.per_host)) == expected["per host"]
+    assert set(cls.weight_keys()) == expected["always"]
+    assert set(cls.network_keys()) == expected["always"] | expected["to inference"]
+    assert cls(model=model).common().keys() == cls.model_fields.keys() - expected["per host"]
+
+
+@pytest.mark.parametrize("model", DECLARED)
+def test_every_key_has_a_topic_and_a_help_text_with_its_default(model, capsys):
+    cls = tasks.config_class(model)
+    assert {key.topic for key in cls.keys().values()} <= set(cls.topics)
+    with pytest.raises(SystemExit):
+        tasks.parse_settings([f"--model={model}", "--help"], program="train.py", groups=("train",))
+    text = capsys.readouterr().out
+    places = [text.index(f"\n{topic}:\n") for topic in ("data", "network", "optimisation", "device and launch")]
+    assert places == sorted(places)
+    assert text.count("(default:") == len(cls.keys(lambda key: {"train", "common"} & {*key.group}))
+
+
+def test_a_key_declared_again_keeps_what_it_says_of_itself():
+    key, field = DeepLabV3Config.keys()["save_steps"], DeepLabV3Config.model_fields["save_steps"]
+    assert (field.default, key.resumable, key.topic) == (410, True, "checkpoints and logging")
+    with pytest.raises(InputError, match="save_steps"):
+        train("--save_steps=0")
+
+
 # --- weights decide what the user does not ----------------------------------------------------------------------------
 
 def test_weights_decide_where_the_user_is_silent():
     config = train("--bn_eps=0.001").adopting({"bn_eps": 1e-5, "colour_order": "BGR", "num_classes": 7},
-                                              DeepLabV3Config.weight_keys)
+                                              DeepLabV3Config.weight_keys())
     assert (config.bn_eps, config.colour_order, config.num_classes) == (0.001, "BGR", 21)
 
 

@@ -1,13 +1,14 @@
-"""Configuration of DeepLabV3. The defaults are those of the published recipe's table."""
+"""Configuration of DeepLabV3. The defaults are those of the published table of parameters."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import pydantic
 
-from src.config import Positive, option
+from src.config import Positive, option, redeclared
 from src.engine.settings import Settings
 
 PRESETS = Path(__file__).parent / "configs"
@@ -17,70 +18,81 @@ VOC_CLASSES = ("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "
                "tvmonitor")
 
 
+_PATH = {"resumable": True, "per_host": True}
+_data = partial(option, group="common", topic="data")
+_input = partial(option, group="common", topic="input and augmentation")
+_network = partial(option, group="common", topic="network")
+_evaluation = partial(option, group="eval", topic="evaluation", resumable=True)
+
+
 class DeepLabV3Config(Settings):
     """DeepLabV3: semantic segmentation, scored by mean IoU."""
 
-    weight_keys: ClassVar = ("backbone", "bn_eps", "aspp_rates", "dilation", "stem_pool", "head_conv3x3", "auxiliary",
-                             "resize_align_corners", "colour_order", "image_mean", "image_std")
-    network_keys: ClassVar = (*weight_keys, "model", "num_classes", "class_names", "ignore_label", "norm", "crop_size",
-                              "eval_crop_size")
-
     model: Literal["deeplab_v3_s16", "deeplab_v3_s8"] = option(
-        "deeplab_v3_s16", "deeplab_v3_s16 or deeplab_v3_s8: output stride 16 or 8", group="common")
+        "deeplab_v3_s16", "deeplab_v3_s16 or deeplab_v3_s8: output stride 16 or 8", group="common", topic="model",
+        travels="to inference")
 
-    data_file: str = option("", "MindRecord to train on or evaluate: path, first shard or manifest", group="common",
-                            aliases=("mindrecord_dir",))
-    data_root: str = option("", "folder that the paths in data_lst are relative to", group="common")
-    data_lst: str = option("", "list file with lines `image label`: to train on without conversion, or to evaluate",
-                           group="common")
-    val_data_file: str = option("", "MindRecord that training evaluates on", group="train")
-    val_data_lst: str = option("", "list file that training evaluates on", group="train")
-    num_classes: int = option(21, "number of classes, background included", group="common", ge=2, le=255)
-    class_names: tuple[str, ...] = option((), "names of the classes, index 0 first; by default VOC's or class_0, ...",
-                                          group="common")
-    ignore_label: int = option(255, "label value of pixels that do not count", group="common", ge=0, le=255)
+    data_file: str = _data("", "MindRecord to train on or to evaluate on: path, first shard or manifest",
+                           aliases=("mindrecord_dir",), **_PATH)
+    data_root: str = _data("", "folder that the paths in list files are relative to", **_PATH)
+    data_lst: str = _data("", "list file with a line `image label` per image: to train on without conversion, or to "
+                              "evaluate on", **_PATH)
+    val_data_file: str = _data("", "MindRecord that training evaluates on", group="train", **_PATH)
+    val_data_lst: str = _data("", "list file that training evaluates on", group="train", **_PATH)
+    num_classes: int = _data(21, "number of classes, background included", travels="to inference", ge=2, le=255)
+    class_names: tuple[str, ...] = _data((), "names of the classes, index 0 first; by default PASCAL VOC's, or "
+                                             "class_0, class_1, ...", resumable=True, travels="to inference")
+    ignore_label: int = _data(255, "label value of pixels that do not count", travels="to inference", ge=0, le=255)
 
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = option("resnet101", "feature extractor",
-                                                                                group="common")
-    norm: Literal["batch", "frozen", "group", "sync"] = option("batch", "normalisation layers", group="common")
-    freeze_bn: bool = option(False, "norm=frozen: running statistics while training; evaluation always uses them",
-                             group="common")
-    bn_momentum: float = option(0.9, "share of the old running statistics that stays in a step", ge=0, lt=1)
-    bn_eps: float = option(1e-5, "added to the variance", group="common", ge=0)
-    dropout: float = option(0.1, "share of the ASPP features dropped in training", ge=0, lt=1)
-    aspp_rates: tuple[pydantic.PositiveInt, ...] = option((6, 12, 18), "dilation of the ASPP's 3x3 branches",
-                                                          group="common", min_length=1)
-    dilation: Literal["multi_grid", "previous"] = option("multi_grid", "scheme of the dilated stages", group="common")
-    stem_pool: Literal["same", "pad"] = option("same", "padding of the stem's max pool", group="common")
-    head_conv3x3: bool = option(False, "a 3x3 convolution before the classifier", group="common")
-    auxiliary: bool = option(False, "a second head on C4 with half the loss weight", group="common")
-    resize_align_corners: bool = option(True, "of the resize of the logits to the input size", group="common")
+    colour_order: Literal["RGB", "BGR"] = _input("RGB", "order of the network's input channels", travels="always")
+    image_mean: tuple[float, float, float] = _input(
+        (123.675, 116.28, 103.53), "mean that is subtracted, in colour_order, scale 0 to 255", travels="always")
+    image_std: tuple[Positive, Positive, Positive] = _input(
+        (58.395, 57.12, 57.375), "standard deviation that is divided by, in colour_order, scale 0 to 255",
+        travels="always")
+    crop_size: int = _input(513, "side of the training crop, and of the evaluation canvas at scale 1, in pixels",
+                            travels="to inference", ge=33)
+    eval_crop_size: int = _input(0, "side of the evaluation canvas at scale 1, in pixels; 0: crop_size", resumable=True,
+                                 travels="to inference", ge=0)
+    min_scale: float = _input(0.5, "smallest random scale in training", group="train", gt=0, le=16)
+    max_scale: float = _input(2.0, "largest random scale in training", group="train", gt=0, le=16)
 
-    colour_order: Literal["RGB", "BGR"] = option("RGB", "order of the network's input channels", group="common")
-    image_mean: tuple[float, float, float] = option((123.675, 116.28, 103.53), "in colour_order, 0..255 scale",
-                                                    group="common")
-    image_std: tuple[Positive, Positive, Positive] = option((58.395, 57.12, 57.375), "in colour_order, 0..255 scale",
-                                                   group="common")
-    crop_size: int = option(513, "side of the training crop and of the evaluation canvas at scale 1, pixels",
-                            group="common", ge=33)
-    eval_crop_size: int = option(0, "side of the evaluation canvas where it is not crop_size", group="common", ge=0)
-    input_size: int = option(0, "side of the exported model's input, pixels; 0: the evaluation canvas", group="export",
-                             ge=0)
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = _network(
+        "resnet101", "feature extractor", travels="always")
+    norm: Literal["batch", "frozen", "group", "sync"] = _network("batch", "normalisation layers",
+                                                                 travels="to inference")
+    freeze_bn: bool = _network(False, "train with the stored running statistics, as norm=frozen does; evaluation "
+                                      "always uses them")
+    bn_momentum: float = _network(0.9, "fraction of the old running statistics that a step keeps", group="train", ge=0,
+                                  lt=1)
+    bn_eps: float = _network(1e-5, "added to the variance in normalisation layers", travels="always", ge=0)
+    dropout: float = _network(0.1, "fraction of the ASPP features dropped in training", group="train", ge=0, lt=1)
+    aspp_rates: tuple[pydantic.PositiveInt, ...] = _network(
+        (6, 12, 18), "dilation rates of the ASPP's 3x3 branches", travels="always", min_length=1)
+    dilation: Literal["multi_grid", "previous"] = _network(
+        "multi_grid", "dilation of the blocks in the dilated stages", travels="always")
+    stem_pool: Literal["same", "pad"] = _network("same", "padding of the stem's max pooling", travels="always")
+    head_conv3x3: bool = _network(False, "a 3x3 convolution before the classifier", travels="always")
+    auxiliary: bool = _network(False, "a second head on C4, whose loss counts half", travels="always")
+    resize_align_corners: bool = _network(True, "align corners when logits are resized to the input size",
+                                          travels="always")
+
+    base_lr: float = redeclared(Settings, "base_lr", 0.08)
+    save_steps: int = redeclared(Settings, "save_steps", 410)
+
+    scales: tuple[Positive, ...] = _evaluation(
+        (1.0,), "scales of the image whose probabilities are added; repeat the flag for several", min_length=1)
+    flip: bool = _evaluation(False, "add the probabilities of the mirrored image")
+    input_size: int = option(0, "side of the exported model's input, in pixels; 0: that of the evaluation canvas",
+                             group="export", topic="export", ge=0)
     output: Literal["scores", "labels"] = option(
         "scores", "what the exported model returns: class probabilities, or the index of the best class",
-        group="export")
-    base_lr: float = option(0.08, "learning rate at the start, after warm-up", gt=0)
-    save_steps: int = option(410, "steps between two checkpoints; the last step is always saved", ge=1)
-    min_scale: float = option(0.5, "smallest random scale in training", gt=0, le=16)
-    max_scale: float = option(2.0, "largest random scale in training", gt=0, le=16)
-    scales: tuple[Positive, ...] = option((1.0,), "scales whose probabilities are added; repeat the flag", group="eval",
-                                       min_length=1)
-    flip: bool = option(False, "add the probabilities of the mirrored image", group="eval")
+        group="export", topic="export")
 
     @pydantic.model_validator(mode="before")
     @classmethod
     def _count_names(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Names of classes say how many there are, where the user does not."""
+        """The number of class names is the number of classes where the user does not give it."""
         return {"num_classes": len(values["class_names"])} | values if values.get("class_names") else values
 
     @pydantic.model_validator(mode="after")
@@ -91,24 +103,25 @@ class DeepLabV3Config(Settings):
             raise ValueError(f"{len(self.class_names)} class_names for num_classes={self.num_classes}")
         twice = sorted({n for n in self.class_names if self.class_names.count(n) > 1})
         if twice or "" in self.class_names:
-            raise ValueError(f"class_names: {', '.join(twice) or 'an empty one'}: expected a name of its own for each "
+            raise ValueError(f"class_names: {', '.join(twice) or 'an empty name'}: expected a different name for each "
                              "class")
         if self.ignore_label < self.num_classes:
             raise ValueError(f"ignore_label={self.ignore_label} is a class index (num_classes={self.num_classes})")
         canvas = self.eval_crop_size or self.crop_size
         if 0 < self.input_size < 33:
-            raise ValueError(f"input_size={self.input_size}: no side may be below 33")
+            raise ValueError(f"input_size={self.input_size}: expected at least 33 pixels, or 0")
         if canvas < 33 or any(int((canvas - 1) * s) + 1 < 33 for s in self.scales):
-            raise ValueError(f"a canvas of {canvas} pixels at scales={self.scales}: no side may be below 33")
+            raise ValueError(f"scales={self.scales}: a canvas of {canvas} pixels at the smallest of them is below "
+                             "33 pixels; give larger scales or a larger crop_size")
         return self
 
     def adopting(self, conventions: Mapping[str, Any], keys: Sequence[str]) -> DeepLabV3Config:
-        """See `Config`. A crop size that the user gives is also that of the evaluation."""
+        """See `Config`. A crop size that the user gives is also the evaluation's."""
         given = {"crop_size", "eval_crop_size"} & self.model_fields_set
         return super().adopting(conventions, [key for key in keys if key != "eval_crop_size" or not given])
 
     def translate(self, conventions: Mapping[str, Any]) -> dict[str, Any]:
-        """ASPP rates are published by output stride, which follows from the model's name unless it is given."""
+        """Choose the ASPP rates, which are published for each output stride, by the model's name."""
         values = dict(conventions)
         stride = values.pop("output_stride", None)
         if stride and "model" not in self.model_fields_set:
@@ -129,7 +142,7 @@ class DeepLabV3Config(Settings):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the classes, given or by default."""
+        """Names of the classes: those given, or the default ones."""
         if self.class_names:
             return self.class_names
         return VOC_CLASSES if self.num_classes == 21 else tuple(f"class_{i}" for i in range(self.num_classes))

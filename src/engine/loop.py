@@ -58,8 +58,7 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Da
     per_epoch = order.steps_per_epoch(len(dataset), settings.batch_size, machine.world_size)
     step_cell = build_step(task, settings, machine, network, per_epoch)
     position, last = start_position(folder, step_cell, settings, len(dataset), per_epoch)
-    machine.agree(runtime.common(settings.model_dump(mode="json"))
-                  | {"samples": len(dataset), "step to start from": position.step})
+    machine.agree(settings.common() | {"samples": len(dataset), "step to start from": position.step})
     runtime.check_memory(needed_bytes(task, network), settings.device_target, task.memory_flags())
     if machine.rank == 0:
         (folder.folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")

@@ -16,10 +16,6 @@ from src.contract import InputError
 from src.engine import collectives
 from src.layers import product_noise
 
-EACH_HOSTS = ("device_id", "workers", "checkpoint", "result_path", "output_dir", "pretrained", "replay", "log_steps",
-              "data_file", "data_root", "data_lst", "val_data_file", "val_data_lst", "coco_root", "ann_file",
-              "image_dir", "anno_path", "val_anno_path")
-
 
 @dataclass(frozen=True)
 class Runtime:
@@ -79,11 +75,6 @@ class Runtime:
         if differing:
             raise InputError(f"the ranks differ: {'; '.join(differing[:5])}. Start every host with the same flags, on "
                              "the same data and a folder that all of them see")
-
-
-def common(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a configuration that has to be equal on all ranks: all but paths and each host's own settings."""
-    return {name: value for name, value in values.items() if name not in EACH_HOSTS}
 
 
 def start(device_target: str, *, device_id: int = 0, is_distributed: bool = False, seed: int = 1) -> Runtime:

@@ -15,78 +15,113 @@ def _upper(value: Any) -> Any:
 class Settings(Config):
     """Keys shared by all models."""
 
-    # Keys that a resumed run may have otherwise than before: where things lie, what is logged, saved and evaluated.
-    free_to_change: ClassVar = (
-        "device_id", "workers", "checkpoint", "result_path", "output_dir", "pretrained", "resume", "save_steps",
-        "keep_checkpoint_max", "eval_interval", "log_steps", "sink_size", "replay", "print_config", "is_distributed",
-        "data_file",
-        "data_root", "data_lst", "val_data_file", "val_data_lst", "eval_crop_size", "scales", "flip", "class_names")
+    topics: ClassVar = ("model", "data", "input and augmentation", "network", "weights and resuming", "optimisation",
+                        "losses", "matching and sampling", "proposals and detections", "checkpoints and logging",
+                        "evaluation", "export", "device and launch")
 
-    model: str = option("deeplab_v3_s16", "name of the model", group="common")
-    device_target: Literal["Ascend", "CPU", "GPU"] = option("Ascend", "device to run on", group="common")
-    device_id: int = option(0, "device of this process; the environment's DEVICE_ID wins", group="common", ge=0)
-    seed: int = option(1, "seed of initial weights, order, augmentation and noise", group="common", ge=0,
-                       le=2 ** 32 - 1)
-    noise: int = option(2, "version of the hash behind dropout and sampling; 1, slow on Ascend, is for runs that began "
-                           "with it", ge=1, le=2)
-    batch_size: int = option(32, "images per batch and process", group="common", ge=1)
-    workers: int = option(2, "threads that decode and augment", group="common", ge=1)
-    on_bad: Literal["error", "skip"] = option("error", "bad images of lists and annotation files: error stops, skip "
-                                              "leaves them out and lists them", group="common")
-    checkpoint: str = option("", "checkpoint to evaluate, export or predict with", group=("eval", "export"),
-                             aliases=("ckpt_path", "ckpt_file", "checkpoint_path"))
-    result_path: str = option("./eval_result.json", "file that eval.py writes its numbers to", group="eval")
+    model: str = option("deeplab_v3_s16", "name of the model", group="common", topic="model")
+    print_config: bool = option(False, "print the resolved configuration as YAML, a preset for --config, and stop",
+                                group="common", topic="model", resumable=True)
 
-    output_dir: str = option("./checkpoint", "folder of checkpoints and logs",
-                             aliases=("train_dir", "save_checkpoint_path"))
-    epochs: int = option(300, "passes over the training split", aliases=("train_epochs", "epoch_size"), ge=1)
-    pretrained: str = option("", "checkpoint to start from: an ImageNet backbone or an earlier stage of this model",
-                             aliases=("ckpt_pre_trained", "pre_trained"))
-    start_epoch: int = option(0, "epochs that the run behind `pretrained` has done: above 0 goes on with its optimizer "
-                                 "and the learning rate of that epoch", aliases=("pretrain_epoch_size",), ge=0)
-    filter_weight: bool = option(False, "leave out the pretrained classifier layers (another number of classes)")
-    resume: bool = option(False, "go on from the newest complete checkpoint in output_dir")
-    is_distributed: bool = option(False, "this process is one of several ranks", aliases=("run_distribute",))
+    batch_size: int = option(32, "images per batch and process", group="common", topic="data", ge=1)
+    workers: int = option(2, "threads that decode and augment images", group="common", topic="data", resumable=True,
+                          per_host=True, ge=1)
+    on_bad: Literal["error", "skip"] = option(
+        "error", "bad images in list and annotation files: error stops, skip leaves them out and lists them",
+        group="common", topic="data")
 
-    base_lr: float = option(0.015, "learning rate at the start, after warm-up", gt=0)
-    scale_lr: bool = option(False, "multiply base_lr by the number of processes and of accumulated batches")
-    lr_type: Literal["cos", "poly", "exp", "step"] = option("cos", "decay of the learning rate")
-    lr_epochs: int = option(0, "epochs from the end of warm-up to learning rate 0; 0: until the run ends",
-                            aliases=("total_epoch",), ge=0)
-    lr_decay_step: int = option(40000, "updates between two decays of exp", ge=1)
-    lr_decay_rate: float = option(0.1, "factor of a decay of exp and step", gt=0)
-    lr_milestones: tuple[pydantic.NonNegativeInt, ...] = option((), "epochs at which step decays")
-    warmup_steps: int = option(0, "updates of linear warm-up", aliases=("warmup_step",), ge=0)
-    warmup_ratio: float = option(1 / 3, "share of base_lr at the start of warm-up", ge=0, le=1)
-    momentum: float = option(0.9, "of the Momentum optimizer", ge=0, lt=1)
-    weight_decay: float = option(1e-4, "on all weights but normalisation's scale and shift", ge=0)
-    accumulate_steps: int = option(1, "batches whose gradients are averaged for one update", ge=1)
-    clip_norm: float = option(0.0, "largest global norm of the gradients, 0 for no limit", ge=0)
-    loss_scale: float = option(3072.0, "factor on the loss in the backward pass; a fixed one is left out in float32",
-                               gt=0)
-    dynamic_loss_scale: bool = option(False, "halve loss_scale on overflow and skip the step, double it now and then")
-    loss_scale_window: int = option(1000, "good steps before a dynamic loss_scale is doubled", ge=1)
-    amp_level: Literal["auto", "O0", "O2", "O3"] = option("auto", "float16 use: O3 on Ascend and O0 on CPU by default")
+    checkpoint: str = option(
+        "", "checkpoint to evaluate or export", group=("eval", "export"), topic="weights and resuming",
+        aliases=("ckpt_path", "ckpt_file", "checkpoint_path"), resumable=True, per_host=True)
+    pretrained: str = option(
+        "", "checkpoint to start from: an ImageNet backbone or an earlier stage of this model",
+        topic="weights and resuming", aliases=("ckpt_pre_trained", "pre_trained"), resumable=True, per_host=True)
+    start_epoch: int = option(
+        0, "epochs done by the run that wrote `pretrained`: above 0, training continues with its optimizer state and "
+           "the learning rate of that epoch", topic="weights and resuming", aliases=("pretrain_epoch_size",), ge=0)
+    filter_weight: bool = option(False, "leave out the pretrained classifier layers (another number of classes)",
+                                 topic="weights and resuming")
+    resume: bool = option(False, "continue from the newest complete checkpoint in output_dir",
+                          topic="weights and resuming", resumable=True)
 
-    save_steps: int = option(3000, "steps between two checkpoints; the last step is always saved", ge=1)
-    keep_checkpoint_max: int = option(200, "newest checkpoints that are kept", ge=1)
-    eval_interval: int = option(0, "epochs between two evaluations on the val split, 0 for none", ge=0)
-    log_steps: int = option(0, "steps between two log lines, 0 for one an epoch", ge=0)
-    sink_size: int = option(100, "steps that run on an Ascend device without the host in between", ge=1)
-    replay: str = option("", "repeat the step that a non-finite loss stopped at, from the file that it left")
-    print_config: bool = option(False, "print the resolved configuration and stop", group="common")
+    epochs: int = option(300, "passes over the training split", topic="optimisation",
+                         aliases=("train_epochs", "epoch_size"), ge=1)
+    base_lr: float = option(0.015, "learning rate after warm-up", topic="optimisation", gt=0)
+    scale_lr: bool = option(False, "multiply base_lr by the number of processes and by accumulate_steps",
+                            topic="optimisation")
+    lr_type: Literal["cos", "poly", "exp", "step"] = option("cos", "decay of the learning rate", topic="optimisation")
+    lr_epochs: int = option(0, "epochs from the end of warm-up to a learning rate of 0; 0: to the end of the run",
+                            topic="optimisation", aliases=("total_epoch",), ge=0)
+    lr_decay_step: int = option(40000, "lr_type=exp: updates between two decays", topic="optimisation", ge=1)
+    lr_decay_rate: float = option(0.1, "lr_type=exp and step: factor of a decay", topic="optimisation", gt=0)
+    lr_milestones: tuple[pydantic.NonNegativeInt, ...] = option(
+        (), "lr_type=step: epochs at which the learning rate decays", topic="optimisation")
+    warmup_steps: int = option(0, "updates of linear warm-up", topic="optimisation", aliases=("warmup_step",), ge=0)
+    warmup_ratio: float = option(1 / 3, "learning rate at the start of warm-up, as a fraction of base_lr",
+                                 topic="optimisation", ge=0, le=1)
+    momentum: float = option(0.9, "momentum of the optimizer", topic="optimisation", ge=0, lt=1)
+    weight_decay: float = option(1e-4, "weight decay; the scales and shifts of normalisation layers have none",
+                                 topic="optimisation", ge=0)
+    accumulate_steps: int = option(1, "batches whose gradients are averaged into one update", topic="optimisation",
+                                   ge=1)
+    clip_norm: float = option(0.0, "largest global norm of the gradients; 0: no limit", topic="optimisation", ge=0)
+    loss_scale: float = option(
+        3072.0, "factor of the loss in the backward pass; a fixed one is not applied in float32", topic="optimisation",
+        gt=0)
+    dynamic_loss_scale: bool = option(
+        False, "halve loss_scale on overflow and skip that update; double it after loss_scale_window steps without one",
+        topic="optimisation")
+    loss_scale_window: int = option(1000, "steps without overflow before a dynamic loss_scale is doubled",
+                                    topic="optimisation", ge=1)
+    amp_level: Literal["auto", "O0", "O2", "O3"] = option(
+        "auto", "O0: float32; O2: float16 except in normalisation layers; O3: float16; auto: O3 on Ascend, else O0",
+        topic="optimisation")
 
-    file_name: str = option("", "path of the exported files without suffix; by default the checkpoint's name in the "
-                                "working folder", group="export")
+    output_dir: str = option("./checkpoint", "folder of checkpoints and logs", topic="checkpoints and logging",
+                             aliases=("train_dir", "save_checkpoint_path"), resumable=True, per_host=True)
+    save_steps: int = option(3000, "steps between two checkpoints; the last step is always saved",
+                             topic="checkpoints and logging", resumable=True, ge=1)
+    keep_checkpoint_max: int = option(200, "number of newest checkpoints that are kept",
+                                      topic="checkpoints and logging", resumable=True, ge=1)
+    log_steps: int = option(0, "steps between two log lines; 0: one line an epoch", topic="checkpoints and logging",
+                            resumable=True, per_host=True, ge=0)
+    replay: str = option("", "repeat the step that a non-finite loss stopped at, from the file that it left behind",
+                         topic="checkpoints and logging", resumable=True, per_host=True)
+
+    eval_interval: int = option(0, "epochs between two evaluations on the val split; 0: none", topic="evaluation",
+                                resumable=True, ge=0)
+    result_path: str = option("./eval_result.json", "JSON file for the results of the evaluation", group="eval",
+                              topic="evaluation", resumable=True, per_host=True)
+
+    file_name: str = option("", "path of the exported files without suffix; by default the checkpoint's name, in the "
+                                "current folder", group="export", topic="export")
     file_format: tuple[Annotated[Literal["MINDIR", "AIR", "ONNX"], pydantic.BeforeValidator(_upper)], ...] = option(
-        ("MINDIR",), "MINDIR, AIR or ONNX; repeat the flag for several", group="export", min_length=1)
+        ("MINDIR",), "MINDIR, AIR or ONNX; repeat the flag for several", group="export", topic="export", min_length=1)
     export_batch_size: int = option(0, "images per batch of the exported model; 0: batch_size where it is given, "
-                                       "else 1", group="export", ge=0)
+                                       "else 1", group="export", topic="export", ge=0)
     precision: Literal["float32", "float16"] = option(
-        "float32", "of the scores and masks that the exported model returns", group="export",
+        "float32", "type of the scores and masks that the exported model returns", group="export", topic="export",
         aliases=("output_precision",))
-    sample_images: str = option("", "image or folder of images that exported files are checked with; by default some "
-                                    "of the practice set", group="export")
+    sample_images: str = option("", "image or folder of images to check the exported files on; by default some of the "
+                                    "practice set", group="export", topic="export")
+
+    device_target: Literal["Ascend", "CPU", "GPU"] = option("Ascend", "device to run on", group="common",
+                                                            topic="device and launch")
+    device_id: int = option(0, "number of the device on this host; DEVICE_ID in the environment wins", group="common",
+                            topic="device and launch", resumable=True, per_host=True, ge=0)
+    seed: int = option(1, "seed of initial weights, sample order, augmentation and dropout", group="common",
+                       topic="device and launch", ge=0, le=2 ** 32 - 1)
+    noise: int = option(2, "version of the hash behind dropout and sampling; 1, slow on Ascend, is for runs that began "
+                           "with it", topic="device and launch", ge=1, le=2)
+    is_distributed: bool = option(False, "this process is one of several ranks, started by a launcher",
+                                  topic="device and launch", aliases=("run_distribute",), resumable=True)
+    sink_size: int = option(100, "steps that an Ascend device runs without returning to the host",
+                            topic="device and launch", resumable=True, ge=1)
+
+    @classmethod
+    def resumable_keys(cls) -> tuple[str, ...]:
+        """Keys that a resumed run may change."""
+        return tuple(cls.keys(lambda key: key.resumable))
 
     @property
     def exported_batch(self) -> int:

@@ -61,7 +61,7 @@ def _check_settings(settings: Settings, before: dict, path: Path) -> None:
     """Refuse to go on with settings that would make another run of it."""
     now = settings.model_dump(mode="json")
     changed = [f"{k}={now[k]} (was {before[k]})" for k in before
-               if k in now and now[k] != before[k] and k not in settings.free_to_change]
+               if k in now and now[k] != before[k] and k not in settings.resumable_keys()]
     if changed:
         raise InputError(f"{path}: the run has other settings: {', '.join(changed)}. Resume with those of config.yaml "
                          "beside the checkpoint; to train on in another way, start a new run with --pretrained")

@@ -123,6 +123,7 @@ class Sampling:
 TRAINING_PROPOSALS = Proposals(before_nms=2000, after_nms=2000)
 ANCHOR_SAMPLING = Sampling(negative_iou=0.3, positive_iou=0.7, best_iou=0.3, max_positive=128, samples=256)
 ROI_SAMPLING = Sampling(negative_iou=0.5, positive_iou=0.5, best_iou=None, max_positive=128, samples=512)
+EQUAL_WEIGHTS = LossWeights()
 
 
 def build_network(conventions: Conventions, *, num_classes: int, depth: int = 50, norm: str = "frozen",
@@ -154,7 +155,7 @@ def build_network(conventions: Conventions, *, num_classes: int, depth: int = 50
 
 def build_losses(network: MaskRCNN, conventions: Conventions, *, proposals: Proposals = TRAINING_PROPOSALS,
                  anchors: Sampling = ANCHOR_SAMPLING, rois: Sampling = ROI_SAMPLING,
-                 weights: LossWeights = LossWeights(), mask_rois: int = 128, box_beta: float = 1.0,
+                 weights: LossWeights = EQUAL_WEIGHTS, mask_rois: int = 128, box_beta: float = 1.0,
                  seed: int = 1, noise: int = NEWEST) -> MaskRCNNLosses:
     """Return the training cell of `network`.
 

@@ -1,27 +1,29 @@
-"""Configuration of Mask R-CNN. Names and defaults are those of the published recipe's table.
+"""Configuration of Mask R-CNN. Names and defaults are those of the published table of parameters.
 
-Some keys of that table are no fields: those that follow from others are `derived`, those without effect `retired`; the
-table's own paths are no defaults. Pure: no MindSpore.
+Some keys of that table are no options: see `published.py`. The paths in it are no defaults here. Pure: no MindSpore.
 """
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
-from src.config import build
+from src.config import Positive, build, option, read_text, redeclared
 from src.contract import InputError
 from src.data.instance.coco_classes import COCO_CLASSES
 from src.data.instance.target import class_names
-from src.maskrcnn.options import STRIDES, MaskRCNNOptions
+from src.engine.settings import Settings
+from src.maskrcnn.published import DERIVED, RETIRED, STRIDES
 from src.maskrcnn.splits import categories, names_data
 
 log = logging.getLogger(__name__)
 PRESETS = Path(__file__).parent / "configs"
 NEVER = 2 ** 62  # steps
+Deviations = tuple[Positive, Positive, Positive, Positive]
 
 # Conventions of published weights that have other names here.
 _RENAMED = {"rpn_stds": ("rpn_target_stds",), "box_stds": ("rcnn_target_stds",),
@@ -30,72 +32,188 @@ _RENAMED = {"rpn_stds": ("rpn_target_stds",), "box_stds": ("rcnn_target_stds",),
 _CLASS_MAPS = {"coco80": "order", "coco91": "id"}
 
 
-def feature_shapes(c: MaskRCNNConfig) -> tuple[tuple[int, int], ...]:
-    """(H, W) of P2..P6."""
-    sizes = [(c.input_size[0] // stride, c.input_size[1] // stride) for stride in STRIDES[:4]]
-    return (*sizes, tuple((side + 1) // 2 for side in sizes[-1]))
+class RoILayer(pydantic.BaseModel):
+    """Bins along a side of RoIAlign's output, for the box head and for the mask head."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    type: Literal["RoIAlign"] = "RoIAlign"
+    out_size: int = pydantic.Field(7, ge=1)
+    mask_out_size: int = pydantic.Field(14, ge=1)
+    sample_num: Literal[2] = 2
+
+    def __str__(self) -> str:
+        return f"dict({', '.join(f'{name}={value!r}' for name, value in self.model_dump().items())})"
 
 
-def _resnet(c: MaskRCNNConfig) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    from src.layers.resnet import BLOCKS, out_channels
+def _read_mapping(value: Any) -> Any:
+    """A flag's text as YAML: '{out_size: 5}'."""
+    return read_text(value) if isinstance(value, str) else value
 
-    return BLOCKS[c.depth], out_channels(c.depth)
+
+_PATH = {"resumable": True, "per_host": True}
+_data = partial(option, group="common", topic="data")
+_input = partial(option, group="common", topic="input and augmentation", travels="to inference")
+_augment = partial(option, topic="input and augmentation")
+_network = partial(option, group="common", topic="network", travels="always")
+_loss = partial(option, topic="losses", ge=0)
+_sampling = partial(option, topic="matching and sampling")
+_proposals = partial(option, topic="proposals and detections")
+_detections = partial(option, group="common", topic="proposals and detections")
+_saving = partial(option, topic="checkpoints and logging", resumable=True)
 
 
-class MaskRCNNConfig(MaskRCNNOptions):
+class MaskRCNNConfig(Settings):
     """Mask R-CNN with a feature pyramid: instance segmentation, scored by COCO's average precision."""
 
-    derived: ClassVar = {
-        "mask_shape": lambda c: (2 * c.roi_layer.mask_out_size,) * 2,
-        "feature_shapes": feature_shapes,
-        "num_anchors": lambda c: len(c.anchor_scales) * len(c.anchor_ratios),
-        "num_bboxes": lambda c: c.num_anchors * sum(h * w for h, w in feature_shapes(c)),
-        "num_gts": lambda c: c.max_instance_count,
-        "resnet_block": lambda c: _resnet(c)[0],
-        "resnet_in_channels": lambda c: (64, *_resnet(c)[1][:3]),
-        "resnet_out_channels": lambda c: _resnet(c)[1],
-        "fpn_in_channels": lambda c: _resnet(c)[1],
-        "fpn_num_outs": lambda c: len(STRIDES),
-        "rpn_in_channels": lambda c: c.fpn_out_channels,
-        "roi_align_out_channels": lambda c: c.fpn_out_channels,
-        "rcnn_in_channels": lambda c: c.fpn_out_channels,
-        "rcnn_num_layers": lambda c: 2,
-        "rpn_cls_out_channels": lambda c: 1,
-        "activate_num_classes": lambda c: 2,
-        "use_sigmoid_cls": lambda c: True,
-        "rpn_head_use_sigmoid": lambda c: True,
-        "rpn_head_loss_type": lambda c: "CrossEntropyLoss",
-        "rpn_target_means": lambda c: (0.0,) * 4,
-        "rcnn_target_means": lambda c: (0.0,) * 4,
-        "roi_align_featmap_strides": lambda c: STRIDES[:4],
-        "roi_sample_num": lambda c: c.num_expected_pos_stage2 + c.num_expected_neg_stage2,
-        "num_bboxes_stage2": lambda c: c.rpn_proposal_max_num,
-        "num_expected_total_stage2": lambda c: c.num_expected_neg_stage2,
-        "rpn_proposal_nms_across_levels": lambda c: False,
-        "rpn_nms_across_levels": lambda c: False,
-        "rpn_proposal_nms_post": lambda c: c.rpn_proposal_nms_pre,
-        "rpn_nms_post": lambda c: c.rpn_nms_pre,
-    }
-    retired: ClassVar = {
-        "base_step": "has no effect: an epoch's steps are counted from the data, images // (batch_size x processes)",
-        "sgd_momentum": "has no effect, and had none: the optimizer's momentum is the key momentum",
-        "only_create_dataset": "has no effect: records are built with src/tools/build_coco_data.py",
-    }
-    free_to_change: ClassVar = (
-        *MaskRCNNOptions.free_to_change, "coco_root", "train_data_type", "val_data_type", "instance_set", "image_dir",
-        "anno_path", "ann_file", "val_anno_path", "val_ann_file", "coco_classes", "category_ids", "save_checkpoint",
-        "save_checkpoint_epochs", "test_score_thr", "test_iou_thr", "test_max_per_img", "test_batch_size",
-        "eval_max_detections")
-    weight_keys: ClassVar = (
-        "backbone", "stem_pool", "bn_eps", "colour_order", "image_mean", "image_std", "pad_before_normalise", "norm",
-        "box_offset", "anchor_scales", "anchor_ratios", "anchor_strides", "anchor_centre", "fpn_upsample",
-        "fpn_out_channels", "rpn_feat_channels", "rcnn_fc_out_channels", "rcnn_mask_out_channels", "roi_layer",
-        "roi_level", "roi_align_finest_scale", "rpn_target_stds", "rcnn_target_stds", "delta_clip")
-    network_keys: ClassVar = (
-        *weight_keys, "num_classes", "coco_classes", "category_ids", "class_map", "img_width", "img_height",
-        "keep_ratio", "resize_rule", "resize_rounding", "mask_paste_pad", "rpn_proposal_min_bbox_size",
-        "rpn_min_bbox_min_size", "rpn_nms_pre", "rpn_max_num", "rpn_nms_thr", "detection_min_size", "test_score_thr",
-        "test_iou_thr", "test_max_per_img", "freeze_at")
+    derived: ClassVar = DERIVED
+    retired: ClassVar = RETIRED
+
+    model: Literal["mask_rcnn_r50"] = redeclared(Settings, "model", "mask_rcnn_r50", "mask_rcnn_r50")
+
+    dataset: Literal["coco", "other"] = _data("coco", "coco: annotation files in COCO's layout; other: text files")
+    coco_root: str = _data("", "folder of a data set in COCO's layout", **_PATH)
+    train_data_type: str = _data("train2017", "name of the training split: its image folder in coco_root",
+                                 resumable=True)
+    val_data_type: str = _data("val2017", "name of the validation split: its image folder in coco_root", resumable=True)
+    instance_set: str = _data("annotations/instances_{}.json", "annotation file in coco_root; {} is the split's name",
+                              resumable=True)
+    ann_file: str = _data("", "annotation file to evaluate on; its images are in image_dir, or in COCO's layout",
+                          group="eval", **_PATH)
+    image_dir: str = _data("", "folder that the paths in anno_path and ann_file are relative to", **_PATH)
+    anno_path: str = _data("", "dataset=other: text file, one image a line: path x1,y1,x2,y2,class ...", **_PATH)
+    val_anno_path: str = _data("", "dataset=other: text file that training evaluates on", group="train", **_PATH)
+    data_file: str = _data("", "MindRecord to train on instead: path, first shard or manifest",
+                           aliases=("mindrecord_dir",), **_PATH)
+    val_data_file: str = _data("", "MindRecord that training evaluates on, or to evaluate on", **_PATH)
+    coco_classes: tuple[str, ...] = _data((), "names of the classes, background first; by default those of the data",
+                                          resumable=True, travels="to inference")
+    category_ids: tuple[int, ...] = _data((), "category id of each class in results, 0 for the background first; by "
+                                              "default those of the training data", resumable=True,
+                                          travels="to inference")
+    num_classes: int = _data(0, "number of classes, background included; 0: as many as the data has",
+                             travels="to inference", ge=0, le=10_000)
+    class_map: Literal["order", "id"] = _data(
+        "order", "a class index is the category's position in the annotation file (order) or its id (id)",
+        travels="to inference")
+    batch_size: int = redeclared(Settings, "batch_size", 2, "images per batch and process in training")
+
+    img_width: int = _input(1280, "width of the network's input, in pixels; a multiple of 32", ge=32)
+    img_height: int = _input(768, "height of the network's input, in pixels; a multiple of 32", ge=32)
+    keep_ratio: bool = _input(True, "scale both sides alike and pad; False: stretch to the input size")
+    resize_rule: Literal["canvas", "short_side"] = _input(
+        "canvas", "canvas: fit into img_height x img_width; short_side: scale the short side to img_height, the long "
+                  "one to img_width at most")
+    resize_rounding: Literal["round", "floor"] = _input("round", "rounding of the scaled sides")
+    colour_order: Literal["RGB", "BGR"] = _input("RGB", "order of the network's input channels", travels="always")
+    image_mean: tuple[float, float, float] = _input(
+        (123.675, 116.28, 103.53), "mean that is subtracted, in colour_order, scale 0 to 255", travels="always")
+    image_std: tuple[Positive, Positive, Positive] = _input(
+        (58.395, 57.12, 57.375), "standard deviation that is divided by, in colour_order, scale 0 to 255",
+        travels="always")
+    pad_before_normalise: bool = _input(False, "pad with black before normalisation instead of with 0 after it",
+                                        travels="always")
+    flip_ratio: float = _augment(0.5, "probability that an image is mirrored", ge=0, le=1)
+    photo_ratio: float = _augment(0.5, "probability that an image's colours are distorted", ge=0, le=1)
+    expand_ratio: float = _augment(1.0, "images are placed on a larger canvas with probability expand_ratio / 2", ge=0,
+                                   le=1)
+    max_instance_count: int = _augment(128, "instances of an image that train; the largest are kept where there are "
+                                            "more", ge=1)
+    mask_crop_size: int = _augment(112, "side of the mask crops in a batch, in pixels", ge=14)
+
+    anchor_scales: tuple[Positive, ...] = _network((8.0,), "sides of the square anchors, in units of anchor_strides",
+                                                   min_length=1)
+    anchor_ratios: tuple[Positive, ...] = _network((0.5, 1.0, 2.0), "height / width of the anchors", min_length=1)
+    anchor_strides: tuple[Positive, Positive, Positive, Positive, Positive] = _network(
+        STRIDES, "factors of anchor_scales on P2..P6, in pixels")
+    anchor_centre: Literal["origin", "pixel"] = _network("origin", "anchors are centred on a cell's corner (origin) or "
+                                                                   "on its middle (pixel)")
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = _network("resnet50", "feature extractor")
+    norm: Literal["auto", "frozen", "batch", "group", "sync"] = _network(
+        "auto", "normalisation layers; auto: frozen with loaded weights, else group")
+    freeze_at: int = _network(
+        -1, "frozen parts of the backbone: 0: none, 1: the stem, 2: and layer1, ... 5: all; -1: 2 with loaded weights, "
+            "else 0", group="train", travels="to inference", ge=-1, le=5)
+    stem_pool: Literal["same", "pad"] = _network("pad", "padding of the stem's max pooling")
+    bn_eps: float = _network(1e-5, "added to the variance in normalisation layers", ge=0)
+    fpn_out_channels: int = _network(256, "channels of the feature pyramid", ge=1)
+    fpn_upsample: Literal["nearest", "asymmetric"] = _network("nearest", "upsampling in the feature pyramid")
+    rpn_feat_channels: int = _network(256, "channels of the RPN", ge=1)
+    rcnn_fc_out_channels: int = _network(1024, "width of the box head", ge=1)
+    rcnn_mask_out_channels: int = _network(256, "channels of the mask head", ge=1)
+    roi_layer: Annotated[RoILayer, pydantic.BeforeValidator(_read_mapping)] = _network(
+        RoILayer(), "bins along a side of RoIAlign's output: out_size for the box head, mask_out_size for the mask "
+                    "head")
+    roi_align_finest_scale: float = _network(56.0, "RoIs with twice this side, in pixels, are pooled from P3", gt=0)
+    roi_level: Literal["eps_outside", "eps_inside"] = _network("eps_outside", "rounding of a RoI's pyramid level")
+    box_offset: int = _network(0, "1: widths of boxes count pixels, x2 - x1 + 1", ge=0, le=1)
+    delta_clip: Literal["above", "both"] = _network("above", "whether size deltas are limited above, or on both sides")
+    rpn_target_stds: Deviations = _network((1.0,) * 4, "standard deviations that the RPN's box deltas are divided by")
+    rcnn_target_stds: Deviations = _network((0.1, 0.1, 0.2, 0.2), "standard deviations that the box head's deltas are "
+                                                                  "divided by")
+
+    rpn_head_weight: float = _loss(1.0, "weight of the RPN's losses")
+    rpn_loss_cls_weight: float = _loss(1.0, "weight of the RPN's class loss")
+    rpn_loss_reg_weight: float = _loss(1.0, "weight of the RPN's box loss")
+    rcnn_loss_cls_weight: float = _loss(1.0, "weight of the box head's class loss")
+    rcnn_loss_reg_weight: float = _loss(1.0, "weight of the box head's box loss")
+    rcnn_loss_mask_fb_weight: float = _loss(1.0, "weight of the mask head's loss")
+
+    neg_iou_thr: float = _sampling(0.3, "anchors below this IoU are negative", ge=0, le=1)
+    pos_iou_thr: float = _sampling(0.7, "anchors from this IoU on are positive", ge=0, le=1)
+    min_pos_iou: float = _sampling(0.3, "IoU from which an object's best anchors are positive too", ge=0, le=1)
+    num_expected_pos: int = _sampling(128, "positive anchors per image, at most", ge=1)
+    num_expected_neg: int = _sampling(256, "anchors per image that train the RPN, positive and negative", ge=1)
+    neg_iou_thr_stage2: float = _sampling(0.5, "proposals below this IoU are background", ge=0, le=1)
+    pos_iou_thr_stage2: float = _sampling(0.5, "proposals from this IoU on are positive", ge=0, le=1)
+    min_pos_iou_stage2: float = _sampling(0.5, "IoU from which an object's best proposals are positive too", ge=0, le=1)
+    num_expected_pos_stage2: int = _sampling(128, "positive RoIs per image, at most", ge=1)
+    num_expected_neg_stage2: int = _sampling(512, "RoIs per image that train the heads, positive and background", ge=1)
+    num_mask_rois: int = _sampling(0, "positive RoIs per image that train the mask head; 0: num_expected_pos_stage2",
+                                   ge=0)
+
+    rpn_proposal_nms_pre: int = _proposals(2000, "training: boxes per level before NMS", ge=1, le=2864)
+    rpn_proposal_max_num: int = _proposals(2000, "training: proposals per image", ge=1)
+    rpn_proposal_nms_thr: float = _proposals(0.7, "training: IoU threshold of NMS", ge=0, le=1)
+    rpn_proposal_min_bbox_size: float = _detections(0.0, "training: shortest side of a proposal, in pixels",
+                                                    travels="to inference", ge=0)
+    rpn_nms_pre: int = _detections(1000, "evaluation: boxes per level before NMS", travels="to inference", ge=1,
+                                   le=2864)
+    rpn_max_num: int = _detections(1000, "evaluation: proposals per image", travels="to inference", ge=1)
+    rpn_nms_thr: float = _detections(0.7, "evaluation: IoU threshold of NMS", travels="to inference", ge=0, le=1)
+    rpn_min_bbox_min_size: float = _detections(0.0, "evaluation: shortest side of a proposal, in pixels",
+                                               travels="to inference", ge=0)
+    detection_min_size: float = _detections(0.0, "shortest side of a detection, in pixels", travels="to inference",
+                                            ge=0)
+    test_score_thr: float = _detections(0.05, "detections have scores above this", resumable=True,
+                                        travels="to inference", ge=0, le=1)
+    test_iou_thr: float = _detections(0.5, "IoU threshold of the detections' NMS", resumable=True,
+                                      travels="to inference", ge=0, le=1)
+    test_max_per_img: int = _detections(100, "detections per image, at most", resumable=True, travels="to inference",
+                                        ge=1, le=2000)
+    mask_thr_binary: float = _detections(0.5, "probability from which a pixel belongs to the object", ge=0, le=1)
+    mask_paste_pad: int | None = _detections(
+        None, "paste masks as published evaluations do, with a border of 0 or 1 cells; None: pasting of this project",
+        travels="to inference", ge=0, le=1)
+
+    epochs: int = redeclared(Settings, "epochs", 12)
+    lr_epochs: int = redeclared(Settings, "lr_epochs", 13)
+    base_lr: float = redeclared(Settings, "base_lr", 0.02)
+    warmup_steps: int = redeclared(Settings, "warmup_steps", 500)
+    warmup_mode: Literal["linear"] = option("linear", "growth of the learning rate in warm-up", topic="optimisation")
+    momentum: float = redeclared(Settings, "momentum", 0.91)
+    loss_scale: float = redeclared(Settings, "loss_scale", 1.0)
+    filter_weight: bool = redeclared(Settings, "filter_weight", True,
+                                     "leave out the class, box and mask predictors of a pretrained Mask R-CNN")
+    save_checkpoint: bool = _saving(True, "False: save the last step's checkpoint only")
+    save_checkpoint_epochs: int = _saving(1, "epochs between two checkpoints", ge=1)
+    save_steps: int = redeclared(Settings, "save_steps", 0, "steps between two checkpoints; 0: save_checkpoint_epochs "
+                                                            "decides", ge=0)
+    keep_checkpoint_max: int = redeclared(Settings, "keep_checkpoint_max", 12)
+    test_batch_size: int = option(2, "images per batch in evaluation", group="common", topic="evaluation",
+                                  resumable=True, ge=1)
+    eval_max_detections: int = option(
+        100, "detections per image that count in AP, the best ones; COCO's numbers are with 100", group="common",
+        topic="evaluation", resumable=True, ge=1)
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> MaskRCNNConfig:

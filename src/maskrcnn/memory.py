@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 from src.layers.resnet import BLOCKS, WIDTHS, out_channels
-from src.maskrcnn.config import MaskRCNNConfig, feature_shapes
+from src.maskrcnn.config import MaskRCNNConfig
+from src.maskrcnn.published import feature_shapes
 
 FLOAT = 4
 # Arrays of a layer's size that are there at the peak, fitted to `benchmarks/maskrcnn_memory.py` on a CPU.

@@ -102,9 +102,7 @@ def check_flags(words: list[str]) -> None:
     if Path(find_command(words)[1]) != ROOT / "train.py":
         return
     classes = {tasks.config_class(model) for model in tasks.MODELS}
-    theirs = {f"--{name}" for cls in classes for name in (*cls.derived, *cls.retired, "config", "help")}
-    theirs |= {f"--{name}" for cls in classes for key, field in cls.model_fields.items()
-               for name in (key, *field.json_schema_extra["aliases"])}
+    theirs = {"--config", "--help", *(f"--{name}" for cls in classes for name in cls.spellings())}
     for name in (word.partition("=")[0] for word in words[1:] if word.startswith("--")):
         hint = nearest(name, [*theirs, *(f"--{ours}" for ours in SHARED)])
         if name not in theirs and hint != nearest(name, theirs):

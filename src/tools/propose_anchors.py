@@ -22,8 +22,8 @@ from src.contract import InputError
 from src.data.instance.coco_check import image_entries, is_id, no_such_image, read_annotations, to_instance
 from src.data.instance.target import Category
 from src.maskrcnn.anchors import base_anchors
-from src.maskrcnn.options import STRIDES
 from src.maskrcnn.preprocess import Preprocess
+from src.maskrcnn.published import STRIDES
 
 LEAST = 1.5  # smallest anchor side, in strides
 ANY = Category(1, 1, "any")  # boxes are measured whatever their class

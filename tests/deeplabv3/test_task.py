@@ -118,7 +118,7 @@ def test_a_name_too_few_or_too_many_in_a_backbone_is_an_error(stage_one, tmp_pat
 
 def test_a_crop_size_that_the_user_gives_is_the_evaluation_s_too():
     said = {"crop_size": 129, "eval_crop_size": 209}
-    keys = DeepLabV3Config.network_keys
+    keys = DeepLabV3Config.network_keys()
     silent = DeepLabV3Config().adopting(said, keys)
     assert (silent.crop_size, silent.eval_crop_size) == (129, 209)
     given = DeepLabV3Config(crop_size=161).adopting(said, keys)

@@ -37,7 +37,7 @@ def export(monkeypatch, tmp_path):
     (["--ckpt_file=no.ckpt", "--file_format=XML"], "--file_format=.XML.*'MINDIR', 'AIR' or 'ONNX'"),
     (["--ckpt_file=no.ckpt", "--file_format=MINDIR,TFLITE"], "--file_format"),
     (["--ckpt_file=no.ckpt", "--precision=int8"], "--precision=.*'float32' or 'float16'"),
-    (["--ckpt_file=no.ckpt", "--input_size=20"], "no side may be below 33"),
+    (["--ckpt_file=no.ckpt", "--input_size=20"], "input_size=20: expected at least 33"),
     (["--ckpt_file=no.ckpt", "--export_batch_size=-1"], "--export_batch_size"),
     (["--ckpt_file=no.ckpt", "--model=mask_rcnn_r50", "--img_width=100"], "has to be a multiple of 32"),
     (["--ckpt_file=no.ckpt", "--model=mask_rcnn_r101"], "unknown model; did you mean mask_rcnn_r50"),

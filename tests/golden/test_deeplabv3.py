@@ -38,7 +38,7 @@ def build(path, **flags):
     from src.weights.load import load_weights
 
     config = DeepLabV3Config(**flags)
-    config = config.adopting(config.translate(read_weights(path).report.conventions), config.network_keys)
+    config = config.adopting(config.translate(read_weights(path).report.conventions), config.network_keys())
     network = DeepLabV3Task(config).network().set_train(False)
     report = load_weights(network, path)
     assert not report.missing

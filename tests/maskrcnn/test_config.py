@@ -137,8 +137,7 @@ def observe_plain(what: str, without_classes: bool):
 
 
 def canonical(key: str) -> str:
-    return next(name for name, field in MaskRCNNConfig.model_fields.items()
-                if key in (name, *field.json_schema_extra["aliases"]))
+    return MaskRCNNConfig.spellings()[key]
 
 
 @pytest.mark.parametrize("key", SHARED)
@@ -248,7 +247,7 @@ def test_frozen_parts_do_not_train():
 def test_conventions_of_published_weights():
     from src.weights.families import TORCHVISION_MASKRCNN, ZOO_MASKRCNN
 
-    zoo, torch = (MaskRCNNConfig().adopting(MaskRCNNConfig().translate(c), MaskRCNNConfig.network_keys)
+    zoo, torch = (MaskRCNNConfig().adopting(MaskRCNNConfig().translate(c), MaskRCNNConfig.network_keys())
                   for c in (ZOO_MASKRCNN, TORCHVISION_MASKRCNN))
     assert (zoo.box_offset, zoo.anchor_centre, zoo.fpn_upsample, zoo.stem_pool) == (1, "pixel", "asymmetric", "same")
     assert (zoo.img_height, zoo.img_width, zoo.test_max_per_img, zoo.mask_paste_pad) == (768, 1280, 128, 0)
@@ -264,7 +263,7 @@ def test_training_keeps_its_own_classes_and_size_when_it_starts_from_weights():
     from src.weights.families import ZOO_MASKRCNN
 
     c = MaskRCNNConfig()
-    taken = c.adopting(c.translate(ZOO_MASKRCNN | {"num_classes": 81}), c.weight_keys)
+    taken = c.adopting(c.translate(ZOO_MASKRCNN | {"num_classes": 81}), c.weight_keys())
     assert taken.box_offset == 1
     assert taken.stem_pool == "same"
     assert taken.num_classes == 0
@@ -273,8 +272,8 @@ def test_training_keeps_its_own_classes_and_size_when_it_starts_from_weights():
 
 def test_own_conventions_come_back():
     c = config(img_width=640, img_height=384, anchor_scales=(4, 8), roi_layer={"out_size": 5}).completed()
-    back = MaskRCNNConfig().adopting(c.translate(c.conventions()), c.network_keys)
-    assert {k: getattr(back, k) for k in c.network_keys} == {k: getattr(c, k) for k in c.network_keys}
+    back = MaskRCNNConfig().adopting(c.translate(c.conventions()), c.network_keys())
+    assert {k: getattr(back, k) for k in c.network_keys()} == {k: getattr(c, k) for k in c.network_keys()}
 
 
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -298,5 +297,5 @@ def test_a_run_that_goes_on_freezes_what_it_froze(start_epoch, expected):
     before = MaskRCNNConfig(**own).completed()
     assert before.freeze_at == 0
     after = MaskRCNNConfig(**own, pretrained="earlier.ckpt", start_epoch=start_epoch)
-    after = after.adopting(after.translate(before.conventions()), after.weight_keys)
+    after = after.adopting(after.translate(before.conventions()), after.weight_keys())
     assert after.completed().freeze_at == expected
