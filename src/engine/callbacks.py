@@ -1,6 +1,7 @@
 """What happens around the steps that `mindspore.train.Model` drives: logs, checkpoints, evaluation, stopping.
 
-Order matters: `StepRecorder` first (it counts), `StopOnNonFinite` before `Checkpoints`, `RestartClock` last.
+On a device a "step" of these callbacks is a chunk of several. Order matters: `StepRecorder` first (it counts),
+`StopOnNonFinite` before `Checkpoints`, `RestartClock` last.
 """
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ import signal
 import sys
 import time
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import mindspore.nn as nn
@@ -18,6 +20,7 @@ from mindspore.train import Callback
 
 from src.contract import InputError
 from src.engine import checkpoint
+from src.engine.compile_notice import CompileNotice
 from src.engine.metrics_log import MetricsLog
 from src.engine.position import Position, clock
 from src.engine.runtime import Runtime
@@ -29,15 +32,17 @@ INTERVAL = 5.0 if sys.stdout.isatty() else 30.0  # seconds between two progress 
 
 
 class Stopped(Exception):
-    """A signal ended the run before its last step; its checkpoint is written.
+    """A signal ended the run before its last step, after a checkpoint was written.
 
     Attributes:
-        signal: its number. checkpoint: path of what was saved.
+        signal: its number.
+        checkpoint: path of the checkpoint.
     """
 
     def __init__(self, number: int, path: Path | None):
         super().__init__(f"stopped by signal {number}")
-        self.signal, self.checkpoint = number, path
+        self.signal = number
+        self.checkpoint = path
 
 
 class StepRecorder(Callback):
@@ -49,28 +54,44 @@ class StepRecorder(Callback):
         learning_rate: returns the rate of the step just done.
         metrics: where every step goes.
         log_steps: steps between two lines, 0 for one an epoch.
+        compile_notice: told when the first step, which compiles the graph, is over.
     """
 
     def __init__(self, position: Position, *, loss_names: Sequence[str], learning_rate: Callable[[], float],
-                 metrics: MetricsLog, log_steps: int):
+                 metrics: MetricsLog, log_steps: int, compile_notice: CompileNotice | None = None):
         super().__init__()
-        self.position, self.names = position, (*loss_names, *RESULTS)
-        self.loss_names, self.learning_rate = loss_names, learning_rate
-        self.metrics, self.log_steps = metrics, log_steps
+        self.position = position
+        self.loss_names = loss_names
+        self.names = (*loss_names, *RESULTS)
+        self.learning_rate = learning_rate
+        self.metrics = metrics
+        self.log_steps = log_steps
+        self.notice = compile_notice
         self.last: dict[str, float] = {}
-        self.skipped, self.seen = metrics.skipped_steps, 0
-        self.wait = self.busy = self.step_wait = 0.0
+        self.skipped = metrics.skipped_steps
+        self.seen = 0  # steps of the current `Model.train`
+        self.wait = 0.0  # seconds of this epoch
+        self.busy = 0.0
+        self.step_wait = 0.0
         self.mark = self.epoch_mark = self.spoken = time.monotonic()
+        self.epoch_mark_step = position.step
+
+    def on_train_begin(self, run_context) -> None:
+        self.seen = 0
 
     def on_train_step_begin(self, run_context) -> None:
         now = time.monotonic()
-        self.step_wait, self.mark = now - self.mark, now
+        self.step_wait = now - self.mark
+        self.mark = now
         self.wait += self.step_wait
 
     def on_train_step_end(self, run_context) -> None:
         context = run_context.original_args()
         values = [float(np.max(v.asnumpy())) for v in context.net_outputs]
-        self.busy += (seconds := time.monotonic() - self.mark)
+        if self.notice:
+            self.notice.done()
+        seconds = time.monotonic() - self.mark
+        self.busy += seconds
         self.position.advance(context.cur_step_num - self.seen)
         self.seen = context.cur_step_num
         self.last = dict(zip(self.names, values))
@@ -88,15 +109,15 @@ class StepRecorder(Callback):
     def _say(self) -> None:
         position, now = self.position, time.monotonic()
         if position.epoch_ends or (self.log_steps and position.crossed(self.log_steps)):
-            log.info(line := self._loss_line())
+            line = self._loss_line()
+            log.info(line)
             self.metrics.write_losses(line)
         if position.epoch_ends:
             self._end_epoch(now)
-        elif now - self.spoken > INTERVAL:
+        elif now - self.spoken > INTERVAL and (speed := position.seconds_per_step()) is not None:
             self.spoken = now
             log.info("  step %d of %d, %.3f s per step, waiting for data %.0f %%, ETA %s", position.step,
-                     position.total_steps, (now - position.started) / (position.step - position.first_step),
-                     100 * self._wait_share(), clock(position.remaining()))
+                     position.total_steps, speed, 100 * self._wait_share(), clock(position.remaining()))
 
     def _loss_line(self) -> str:
         """The published lines of the two kinds of models: one loss, or several with their total at the end."""
@@ -107,20 +128,22 @@ class StepRecorder(Callback):
         return f"epoch:{epoch} step:{step} ," + ", ".join(f"{n}:{self.last[n]:.5f}" for n in (*parts, total))
 
     def _end_epoch(self, now: float) -> None:
+        """Log the time since the last such line: of one epoch, of a part, or, where chunks are long, of several."""
         elapsed = (now - self.epoch_mark) * 1000
-        steps = min(self.position.steps_per_epoch, self.position.step - self.position.first_step)
         share = self._wait_share()
         log.info("Epoch time: %.3f, per step time: %.3f, waiting for data: %.0f %%, skipped steps: %d, ETA %s", elapsed,
-                 elapsed / steps, 100 * share, self.skipped, clock(self.position.remaining()))
+                 elapsed / max(self.position.step - self.epoch_mark_step, 1), 100 * share, self.skipped,
+                 clock(self.position.remaining()))
         if share > DATA_WAIT_WARNING and self.position.epoch > 1:
             log.warning("data is the bottleneck: %.0f %% of the time is spent waiting for batches; raise --workers or "
                         "train from records", 100 * share)
         self.wait = self.busy = 0.0
         self.spoken = self.epoch_mark = time.monotonic()
+        self.epoch_mark_step = self.position.step
 
 
 class RestartClock(Callback):
-    """The last callback: the time that checkpoints and evaluation took is no waiting for data, and no step's time."""
+    """The last callback: takes the time of checkpoints and evaluation out of the step times and the data wait."""
 
     def __init__(self, recorder: StepRecorder):
         super().__init__()
@@ -135,10 +158,10 @@ class RestartClock(Callback):
 
 
 class StopOnNonFinite(Callback):
-    """Stop when the loss, or a gradient under a fixed loss scale, is not finite; leave a file that repeats the step.
+    """Stop when the loss or, under a fixed loss scale, a gradient is not finite; leave a file that repeats the step.
 
-    A dynamic loss scale skips steps with overflowing gradients as part of its work; a loss that is not finite, or a
-    scale that has shrunk to 1 and still overflows, stops the run all the same.
+    A dynamic loss scale skips steps with overflowing gradients as part of its work. It cannot help against a loss that
+    is not finite, or when it has shrunk to 1 and gradients still overflow: then the run stops too.
 
     Args:
         recorder, step_cell: of the run.
@@ -150,7 +173,10 @@ class StopOnNonFinite(Callback):
     def __init__(self, recorder: StepRecorder, step_cell: nn.Cell, folder: Path, *, describe: Callable[[], Mapping],
                  sample_ids: Callable[[], list[int]]):
         super().__init__()
-        self.recorder, self.cell, self.folder, self.describe = recorder, step_cell, folder, describe
+        self.recorder = recorder
+        self.cell = step_cell
+        self.folder = folder
+        self.describe = describe
         self.sample_ids = sample_ids
 
     def on_train_step_end(self, run_context) -> None:
@@ -184,15 +210,29 @@ class Checkpoints(Callback):
     def __init__(self, folder: checkpoint.CheckpointFolder, step_cell: nn.Cell, position: Position, *, save_steps: int,
                  describe: Callable[[], Mapping], machine: Runtime):
         super().__init__()
-        self.folder, self.cell, self.position, self.machine = folder, step_cell, position, machine
-        self.save_steps, self.describe = save_steps, describe
+        self.folder = folder
+        self.cell = step_cell
+        self.position = position
+        self.machine = machine
+        self.save_steps = save_steps
+        self.describe = describe
         self.due = False
         self.signal = 0  # that asked this process to stop
+        self.stopped = False
         self.saved: Path | None = None
-        self.handlers = {n: signal.signal(n, self._terminate) for n in (signal.SIGTERM, signal.SIGINT)}
+
+    @contextmanager
+    def heeding_signals(self) -> Iterator[None]:
+        """While this context lasts, SIGTERM and SIGINT end the run with a checkpoint after the running step."""
+        handlers = {n: signal.signal(n, self._terminate) for n in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     def _terminate(self, number: int, _) -> None:
-        """Stop after the step that is running; a second signal ends the process as signals do."""
+        """Stop after the running step; a second signal ends the process as signals do."""
         self.signal = number
         signal.signal(number, signal.SIG_DFL)
 
@@ -205,11 +245,8 @@ class Checkpoints(Callback):
         self.save()
         if stop:
             log.info("asked to stop: checkpoint %s is written; --resume goes on from it", self.saved)
+            self.stopped = True
             run_context.request_stop()
-
-    def on_train_end(self, run_context) -> None:
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
 
     def save(self) -> Path:
         """Write a checkpoint of the current step, unless there is one, and return its path."""
@@ -230,26 +267,29 @@ class Evaluation(Callback):
     def __init__(self, evaluate: Callable[[], Mapping], checkpoints: Checkpoints, metrics: MetricsLog, *, metric: str,
                  interval: int):
         super().__init__()
-        self.evaluate, self.checkpoints, self.metrics = evaluate, checkpoints, metrics
-        self.metric, self.interval = metric, interval
+        self.evaluate = evaluate
+        self.checkpoints = checkpoints
+        self.metrics = metrics
+        self.metric = metric
+        self.interval = interval
         self.best = metrics.best("eval", metric)
 
     def on_train_step_end(self, run_context) -> None:
-        if self.checkpoints.position.epoch_ends and self._wanted():
+        if self._due():
             self._run()
 
     def catch_up(self) -> None:
         """Make up for the evaluation that a run was killed in, when it goes on from the checkpoint of that step."""
-        position = self.checkpoints.position
-        if not (position.step and position.step % position.steps_per_epoch == 0 and self._wanted()):
+        if not self._due():
             return
-        done = any(line["step"] == position.step for line in self.metrics.lines)
+        step = self.checkpoints.position.step
+        done = any(line["step"] == step for line in self.metrics.lines)
         if self.checkpoints.machine.any(not done):  # a rank may have been killed between the others' notes and its own
             self._run()
 
-    def _wanted(self) -> bool:
+    def _due(self) -> bool:
         position = self.checkpoints.position
-        return position.epoch % self.interval == 0 or position.finished
+        return position.crossed(self.interval * position.steps_per_epoch) or position.finished
 
     def _run(self) -> None:
         position = self.checkpoints.position
@@ -262,7 +302,7 @@ class Evaluation(Callback):
         numbers = _numbers(found) | {"seconds": time.monotonic() - started}
         parts = [_numbers(part, f"{name}_") for name, part in found.items() if isinstance(part, Mapping)]
         self.metrics.write("eval", position, dict(ChainMap(numbers, *parts)))
-        log.info("evaluation after epoch %d: %s", position.epoch,
+        log.info("evaluation after epoch %d: %s", position.epochs_done,
                  ", ".join(f"{k} {v:.4f}" for k, v in numbers.items() if isinstance(v, float)))
         if numbers[self.metric] > self.best:
             self.best = numbers[self.metric]

@@ -4,9 +4,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
 
 from src.contract import Dataset, Evaluator, InputError, Record
 from src.data import order
+from src.engine.compile_notice import CompileNotice
 from src.engine.position import clock
 
 log = logging.getLogger(__name__)
@@ -14,17 +17,19 @@ SPEAK_EVERY = 30.0  # seconds
 
 
 def evaluate(predictor: Callable, dataset: Dataset, evaluator: Evaluator, *, world_size: int = 1,
-             rank: int = 0) -> Evaluator:
+             rank: int = 0, compile_notice: CompileNotice | None = None) -> Evaluator:
     """Predict this rank's share of `dataset` and let `evaluator` count it.
 
     Args:
         predictor: `iterable of records -> iterator of predictions`, in order.
         dataset: the split; rank r of `world_size` takes its contiguous share.
+        compile_notice: for the first prediction, where that compiles the graph.
     """
     ids = order.share(len(dataset), world_size=world_size, rank=rank)
     waiting: list[Record] = []  # records that the predictor has taken and not answered yet: a few batches at most
     started = spoken = time.monotonic()
-    for done, prediction in enumerate(predictor(_remembered(dataset.rows(ids), waiting)), 1):
+    predictions = _announced(predictor(_remembered(dataset.rows(ids), waiting)), compile_notice)
+    for done, prediction in enumerate(predictions, 1):
         record = waiting.pop(0)
         try:
             evaluator.update(prediction, record.target)
@@ -41,3 +46,12 @@ def _remembered(records: Iterator[Record], waiting: list[Record]) -> Iterator[Re
     for record in records:
         waiting.append(record)
         yield record
+
+
+def _announced(predictions: Iterator, notice: CompileNotice | None) -> Iterator[Any]:
+    if notice:
+        with notice:
+            first = list(islice(predictions, 1))
+            notice.done()
+        yield from first
+    yield from predictions

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakSet
 
 import mindspore as ms
 import mindspore.nn as nn
@@ -20,10 +21,11 @@ from src.data import order
 from src.data.pipeline import augmented_batch, training_batches
 from src.engine import checkpoint, runtime
 from src.engine.callbacks import Checkpoints, Evaluation, RestartClock, StepRecorder, StopOnNonFinite, Stopped
+from src.engine.compile_notice import CompileNotice
 from src.engine.evaluate import evaluate
 from src.engine.metrics_log import MetricsLog
 from src.engine.optim import momentum_optimizer
-from src.engine.position import Position
+from src.engine.position import Position, sink_chunks
 from src.engine.precision import apply_amp, resolved_level
 from src.engine.schedules import learning_rates
 from src.engine.settings import Settings
@@ -32,6 +34,7 @@ from src.engine.train_step import LossScale, TrainStep
 from src.weights import load as weights
 
 log = logging.getLogger(__name__)
+_compiled_for_evaluation: WeakSet[nn.Cell] = WeakSet()
 FITTING = ("The network has to be the one that the weights are of: leave out flags and preset keys that shape it, such "
            "as --backbone and --norm. Only the classifier may differ: --num_classes and --filter_weight replace it")
 
@@ -64,7 +67,10 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Da
         (folder.folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
     metrics = MetricsLog(folder.folder / f"rank_{machine.rank}" if machine.rank else folder.folder, position.step,
                          rank=machine.rank)
-    callbacks = _Run(task, settings, machine, len(dataset), step_cell, position).callbacks(network, folder, metrics)
+    notice = CompileNotice("the training graph", f"training {settings.model} {machine.device_target} "
+                           f"{machine.world_size}x{settings.batch_size}", remembers=machine.rank == 0)
+    run = _Run(task, settings, machine, len(dataset), step_cell, position)
+    callbacks = run.callbacks(network, folder, metrics, notice)
     for callback in callbacks:
         if isinstance(callback, Evaluation):
             callback.catch_up()
@@ -74,20 +80,29 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Da
         return last
     log.info("training %s on %d images: %d epochs of %d steps, %.1f million parameters", settings.model, len(dataset),
              settings.epochs, per_epoch, sum(p.size for p in network.get_parameters()) / 1e6)
-    steps = position.total_steps - position.step
-    chunk = sink_chunk(steps, settings.sink_size) if machine.data_sink else steps
-    Model(step_cell).train(steps // chunk, _batches(task, settings, machine, dataset, position.step),
-                           callbacks=callbacks, dataset_sink_mode=machine.data_sink, sink_size=chunk)
-    metrics.close()
     checkpoints = next(c for c in callbacks if isinstance(c, Checkpoints))
+    with checkpoints.heeding_signals(), notice:
+        _run_steps(task, settings, machine, dataset, step_cell, position, callbacks, checkpoints)
+    metrics.close()
     if not position.finished:
         raise Stopped(checkpoints.signal or signal.SIGTERM, checkpoints.saved)
     return checkpoints.saved
 
 
-def sink_chunk(steps: int, largest: int) -> int:
-    """Steps that a device runs without the host: the largest divisor of `steps` that is not above `largest`."""
-    return max(size for size in range(1, min(steps, largest) + 1) if steps % size == 0)
+def _run_steps(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Dataset, step_cell: TrainStep,
+               position: Position, callbacks: list, checkpoints: Checkpoints) -> None:
+    """Let `Model` run what is left of the run; on a device in chunks that need nothing of the host.
+
+    `Model.train` knows chunks of one size only, so that a shorter last one is a call of its own. It has its own data
+    queue, which is part of the graph: the device's graph is compiled once more for it.
+    """
+    steps = position.total_steps - position.step
+    chunks = sink_chunks(steps, settings.sink_size, settings.accumulate_steps) if machine.data_sink else [(1, steps)]
+    for count, size in chunks:
+        if not checkpoints.stopped:
+            batches = _batches(task, settings, machine, dataset, position.step).take(count * size)
+            Model(step_cell).train(count, batches, callbacks=callbacks, dataset_sink_mode=machine.data_sink,
+                                   sink_size=size)
 
 
 def _batches(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Dataset, start_step: int = 0):
@@ -154,8 +169,12 @@ def evaluate_split(task: Task, network: nn.Cell, dataset: Dataset, machine: runt
     """
     was_training = network.training
     network.set_train(False)
+    notice = None if network in _compiled_for_evaluation else CompileNotice(
+        "the evaluation graph", f"evaluating {type(network).__name__} {machine.device_target}",
+        remembers=machine.rank == 0)
     evaluator = evaluate(task.predictor(network), dataset, task.evaluator(), world_size=machine.world_size,
-                         rank=machine.rank)
+                         rank=machine.rank, compile_notice=notice)
+    _compiled_for_evaluation.add(network)
     network.set_train(was_training)
     if machine.world_size > 1:
         evaluator, *others = machine.gather_on_first(evaluator) or [evaluator]
@@ -227,8 +246,8 @@ class _Run:
     def describe(self) -> dict:
         """Metadata of a checkpoint of now."""
         settings, position = self.settings, self.position
-        return {"step": position.step, "epoch": position.epoch, "steps_per_epoch": position.steps_per_epoch,
-                "samples": self.num_samples,
+        return {"step": position.step, "previous_step": position.previous, "epoch": position.epoch,
+                "steps_per_epoch": position.steps_per_epoch, "samples": self.num_samples,
                 "seed": settings.seed, "class_names": list(self.task.class_names),
                 "config": settings.model_dump(mode="json"), **weights.to_metadata("mindseg", settings.conventions())}
 
@@ -245,10 +264,11 @@ class _Run:
         last = self.position.step_in_epoch * self.settings.batch_size
         return ids[last - self.settings.batch_size:last].tolist()
 
-    def callbacks(self, network: nn.Cell, folder: checkpoint.CheckpointFolder, metrics: MetricsLog) -> list:
+    def callbacks(self, network: nn.Cell, folder: checkpoint.CheckpointFolder, metrics: MetricsLog,
+                  notice: CompileNotice) -> list:
         task, settings = self.task, self.settings
         recorder = StepRecorder(self.position, loss_names=task.loss_names, learning_rate=self.learning_rate,
-                                metrics=metrics, log_steps=settings.log_steps)
+                                metrics=metrics, log_steps=settings.log_steps, compile_notice=notice)
         stop = StopOnNonFinite(recorder, self.step_cell, metrics.path.parent, describe=self.describe,
                                sample_ids=self.sample_ids)
         checkpoints = Checkpoints(folder, self.step_cell, self.position, describe=self.describe, machine=self.machine,

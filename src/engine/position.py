@@ -1,4 +1,4 @@
-"""Where a run is: the arithmetic between steps, epochs and time that logs, checkpoints and evaluation share."""
+"""The arithmetic of steps, epochs and time that logs, checkpoints and evaluation share."""
 from __future__ import annotations
 
 import time
@@ -7,30 +7,37 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Position:
-    """Position in a run. `step` counts finished batches from the start of the whole run, also of its earlier parts.
+    """Progress of a run. `step` counts finished batches from the start of the whole run, including its earlier parts.
 
-    Where a device runs chunks of steps without the host, the position moves by a chunk at a time; what is due at a step
-    inside a chunk is then done at its end (`crossed`).
+    Where a device runs chunks of steps without the host, the position moves by a chunk at a time, and what falls due at
+    a step inside a chunk is done at the end of the chunk (`crossed`).
 
     Attributes:
         steps_per_epoch, total_steps: batches.
-        step: finished batches; `previous` is what it was before the last `advance`.
+        step: finished batches; `previous` is its value before the last `advance`, by default one less.
         first_step: batches that were finished before this process started.
     """
 
     steps_per_epoch: int
     total_steps: int
     step: int = 0
+    previous: int = -1
     first_step: int = field(init=False)
-    previous: int = field(init=False)
+    timed_from: int = field(init=False)  # steps until then, with the compilation of the graph, say nothing of the speed
     started: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.first_step = self.previous = self.step
+        if self.previous < 0:
+            self.previous = max(self.step - 1, 0)
+        self.first_step = self.timed_from = self.step
         self.started = time.monotonic()
 
     def advance(self, steps: int) -> None:
+        """Count `steps` finished batches. The first call, whose time includes compilation, starts the clock."""
+        first = self.step == self.first_step
         self.previous, self.step = self.step, self.step + steps
+        if first:
+            self.timed_from, self.started = self.step, time.monotonic()
 
     def crossed(self, every: int) -> bool:
         """Whether the last `advance` reached or passed a multiple of `every` steps."""
@@ -47,21 +54,44 @@ class Position:
         return self.step - (self.epoch - 1) * self.steps_per_epoch
 
     @property
+    def epochs_done(self) -> int:
+        """Whole epochs that are finished."""
+        return self.step // self.steps_per_epoch
+
+    @property
     def epoch_ends(self) -> bool:
+        """Whether the last `advance` finished an epoch, or several."""
         return self.crossed(self.steps_per_epoch)
 
     @property
     def finished(self) -> bool:
         return self.step >= self.total_steps
 
-    def remaining(self) -> float:
-        """Seconds to the end at this process's average speed."""
-        done = max(self.step - self.first_step, 1)
-        return (time.monotonic() - self.started) / done * (self.total_steps - self.step)
+    def seconds_per_step(self) -> float | None:
+        """Average of this process without its first step or chunk; None before there is a second one."""
+        done = self.step - self.timed_from
+        return (time.monotonic() - self.started) / done if done else None
+
+    def remaining(self) -> float | None:
+        """Seconds to the end at this process's average speed; None before that is known."""
+        speed = self.seconds_per_step()
+        return None if speed is None else speed * (self.total_steps - self.step)
 
 
-def clock(seconds: float) -> str:
-    """12.3 -> '0:12', 4000 -> '1:06:40'."""
+def sink_chunks(steps: int, sink_size: int, accumulate_steps: int = 1) -> list[tuple[int, int]]:
+    """How a device takes `steps` steps without the host in between: [(number of chunks, steps of each), ...].
+
+    All chunks have `sink_size` steps but the last one, which has what is left. Chunks are whole accumulations where
+    `sink_size` has room for one, because checkpoints are written between updates only.
+    """
+    size = min(sink_size - sink_size % accumulate_steps or sink_size, steps)
+    return [(n, length) for n, length in ((steps // size, size), (1, steps % size)) if n and length]
+
+
+def clock(seconds: float | None) -> str:
+    """12.3 -> '0:12', 4000 -> '1:06:40', None -> 'unknown'."""
+    if seconds is None:
+        return "unknown"
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -45,7 +45,8 @@ def start_position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, se
     _check_noise(settings, metadata["config"], path)
     _check_settings(settings, metadata["config"], path)
     log.info("resuming from %s (step %d of %d)", path, metadata["step"], position.total_steps)
-    return Position(per_epoch, position.total_steps, metadata["step"]), path
+    step = metadata["step"]
+    return Position(per_epoch, position.total_steps, step, metadata.get("previous_step", step - 1)), path
 
 
 def _check_noise(settings: Settings, before: dict, path: Path) -> None:

@@ -37,10 +37,13 @@ def test_a_run_is_finished_after_its_last_step():
     assert Position(4, 12, 12).finished
 
 
-def test_remaining_time_goes_by_the_speed_of_this_process():
-    position = Position(10, 100, 40)
+def test_remaining_time_goes_by_the_speed_of_this_process_after_its_first_step():
+    position = Position(10, 100, 39)
+    position.started -= 1000  # the graph was compiled
+    position.advance(1)
+    assert (position.seconds_per_step(), position.remaining(), clock(position.remaining())) == (None, None, "unknown")
     position.started -= 20
-    position.step = 50  # ten steps in 20 s
+    position.advance(10)  # ten steps in 20 s
     assert position.remaining() == pytest.approx(100, rel=0.01)
 
 

@@ -59,6 +59,13 @@ def test_log_lines_have_the_published_shape(finished):
     assert sum(line.startswith("Epoch time: ") and "per step time: " in line for line in said) == 2
 
 
+def test_each_graph_says_once_that_it_is_compiled(finished):
+    *_, said = finished
+    assert [line.split(" (")[0] for line in said if line.startswith("compiling ")] == [
+        "compiling the training graph", "compiling the evaluation graph"]
+    assert sum("ran it for the first time in 0:" in line for line in said) == 2
+
+
 def test_every_step_has_a_line_of_numbers(finished):
     folder, *_ = finished
     train, evaluated = lines(folder), lines(folder, "eval")
