@@ -11,6 +11,7 @@ import argparse
 import difflib
 import logging
 import re
+import shlex
 import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -288,6 +289,12 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(_shown, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value) or "none"
+
+
+def as_flag(name: str, value: Any) -> str:
+    """The word of a command line that gives a key this value, quoted for a shell."""
+    text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return f"--{name}={shlex.quote(text) if text else ''}"
 
 
 def _split(text: str) -> list[Any]:

@@ -40,8 +40,15 @@ def test_recipes_drop_as_many_features_as_the_published_networks(name):
     assert "colour_order" not in settings.model_fields_set  # the pretrained weights say it
 
 
-def test_without_a_recipe_the_usual_share_is_dropped():
-    assert load().dropout == 0.1
+def test_the_default_is_the_published_recipes():
+    assert load().dropout == 0.7
+
+
+@pytest.mark.parametrize(("name", "rate"), [("camvid", 0.1), ("quickstart", 0.05)])
+def test_small_recipes_name_their_dropout(name, rate):
+    settings = load(f"--config={name}")
+    assert settings.dropout == rate
+    assert "dropout" in settings.model_fields_set
 
 
 @pytest.mark.parametrize(("name", "model", "batch_size", "scales", "flip"), [

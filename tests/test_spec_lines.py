@@ -187,11 +187,11 @@ def test_the_defaults_are_those_of_the_table():
 
 @pytest.mark.parametrize(("line", "preset"), PRESETS.items(), ids=PRESETS.values())
 def test_presets_are_the_documented_lines(line, preset):
-    """But for paths and ranks, which launch scripts give, and dropout, which no line names."""
+    """But for paths and ranks, which launch scripts give."""
     documented = parse(line).model_dump()
     found = tasks.parse_settings([f"--config={preset}"], program="train.py", groups=("train",)).model_dump()
     different = {k for k in documented if documented[k] != found[k]}
-    assert different == {"data_file", "output_dir", "pretrained", "dropout"} | (
+    assert different == {"data_file", "output_dir", "pretrained"} | (
         {"is_distributed"} if "--is_distributed" in line else set())
 
 

@@ -66,7 +66,7 @@ class DeepLabV3Config(Settings):
     bn_momentum: float = _network(0.9, "fraction of the old running statistics that a step keeps", group="train", ge=0,
                                   lt=1)
     bn_eps: float = _network(1e-5, "added to the variance in normalisation layers", travels="always", ge=0)
-    dropout: float = _network(0.1, "fraction of the ASPP features dropped in training", group="train", ge=0, lt=1)
+    dropout: float = _network(0.7, "fraction of the ASPP features dropped in training", group="train", ge=0, lt=1)
     aspp_rates: tuple[pydantic.PositiveInt, ...] = _network(
         (6, 12, 18), "dilation rates of the ASPP's 3x3 branches", travels="always", min_length=1)
     dilation: Literal["multi_grid", "previous"] = _network(

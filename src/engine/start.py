@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mindspore as ms
 
+from src.config import as_flag
 from src.contract import InputError
 from src.engine import checkpoint
 from src.engine.position import Position
@@ -59,13 +60,14 @@ def _check_noise(settings: Settings, before: dict, path: Path) -> None:
 
 
 def _check_settings(settings: Settings, before: dict, path: Path) -> None:
-    """Refuse to go on with settings that would make another run of it."""
+    """Refuse to continue with settings that would make it another run, and name the flags that continue this one."""
     now = settings.model_dump(mode="json")
-    changed = [f"{k}={now[k]} (was {before[k]})" for k in before
-               if k in now and now[k] != before[k] and k not in settings.resumable_keys()]
+    changed = [k for k in before if k in now and now[k] != before[k] and k not in settings.resumable_keys()]
     if changed:
-        raise InputError(f"{path}: the run has other settings: {', '.join(changed)}. Resume with those of config.yaml "
-                         "beside the checkpoint; to train on in another way, start a new run with --pretrained")
+        differing = ", ".join(f"{k}={now[k]} (was {before[k]})" for k in changed)
+        flags = " ".join(as_flag(k, before[k]) for k in changed)
+        raise InputError(f"{path}: the run has other settings: {differing}. Resume with {flags}, as in config.yaml "
+                         "beside the checkpoint; to train with other settings, start a new run with --pretrained")
 
 
 def _after_epochs(settings: Settings, step_cell: TrainStep, per_epoch: int) -> Position:

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -15,6 +16,7 @@ from src.data.semantic.voc import ListDataset
 from src.deeplabv3.config import DeepLabV3Config
 from src.deeplabv3.memory import activation_bytes
 from src.engine import checkpoint, loop
+from src.engine.start import _check_settings
 from src.weights import load as weights
 from tests.deeplabv3.conftest import tiny_task
 from tests.tiny_seg import write_data
@@ -210,3 +212,12 @@ def test_damaged_images_of_a_list_stop_a_run_or_are_left_out_and_listed(tmp_path
     assert "2 of 4 records are left out" in caplog.text
     assert "list.txt:3: label" in caplog.text
     assert "list.txt:2: images/1.jpg: image is a damaged" in caplog.text
+
+
+def test_a_run_with_another_dropout_is_resumed_by_the_flag_that_its_refusal_names():
+    old, now = DeepLabV3Config(dropout=0.1), DeepLabV3Config()
+    with pytest.raises(InputError, match=r"m-1_3.ckpt: .*dropout=0.7 \(was 0.1\).* --dropout=0.1") as error:
+        _check_settings(now, old.model_dump(mode="json"), Path("m-1_3.ckpt"))
+    flag = re.search(r"--dropout=\S+(?=,)", str(error.value)).group()
+    same = tasks.parse_settings([flag], program="train.py", groups=("train",))
+    _check_settings(same, old.model_dump(mode="json"), Path("m-1_3.ckpt"))

@@ -260,7 +260,7 @@ def test_a_folder_with_another_models_checkpoints_is_refused(tmp_path):
 
 def test_a_run_is_not_resumed_with_other_settings(finished):
     folder, *_ = finished
-    with pytest.raises(InputError, match=r"the run has other settings: seed=9 \(was 1\)"):
+    with pytest.raises(InputError, match=r"the run has other settings: seed=9 \(was 1\)\. Resume with --seed=1,"):
         loop.train(TinyTask(), settings(folder, resume=True, eval_interval=1, seed=9), CPU)
 
 
