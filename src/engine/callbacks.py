@@ -191,8 +191,10 @@ class StopOnNonFinite(Callback):
         checkpoint.save(path, self.cell, dict(self.describe()) | {
             "replay": {"sample_ids": sample_ids, "epoch": position.epoch - 1, "step": position.step}})
         what = "loss" if not losses_finite else "gradient"
+        register = (", by the device's overflow register (--overflow_check=finite looks at the numbers instead)"
+                    if losses_finite and self.cell.float_status else "")
         raise InputError(
-            f"the {what} is not finite at step {position.step} (epoch {position.epoch}, "
+            f"the {what} is not finite{register} at step {position.step} (epoch {position.epoch}, "
             f"step {position.step_in_epoch}): "
             + ", ".join(f"{n}={last[n]:.6g}" for n in names)
             + f", learning_rate={self.recorder.learning_rate():.6g}, loss_scale={last['loss_scale']:.6g}, "

@@ -17,7 +17,9 @@ from src.contract import InputError
 from src.files import replacing
 
 log = logging.getLogger(__name__)
-NOT_SAVED = ("learning_rate",)  # the schedule is a function of the configuration
+# The schedule is a function of the configuration; no overflow is pending between two updates, when checkpoints are
+# written, so that those of devices with and without an overflow register are alike.
+NOT_SAVED = ("learning_rate", "state.overflows_seen")
 
 
 def save(path: Path, cell: nn.Cell, metadata: Mapping) -> None:

@@ -23,6 +23,7 @@ from src.engine import checkpoint, runtime
 from src.engine.callbacks import Checkpoints, Evaluation, RestartClock, StepRecorder, StopOnNonFinite, Stopped
 from src.engine.compile_notice import CompileNotice
 from src.engine.evaluate import evaluate
+from src.engine.float_status import overflow_register
 from src.engine.metrics_log import MetricsLog
 from src.engine.optim import momentum_optimizer
 from src.engine.position import Position, sink_chunks
@@ -135,7 +136,8 @@ def build_step(task: Task, settings: Settings, machine: runtime.Runtime, network
     scale = LossScale(factor, settings.dynamic_loss_scale, settings.loss_scale_window)
     step = TrainStep(task.training_cell(network), optimizer, loss_scale=scale, clip_norm=settings.clip_norm,
                      accumulate_steps=settings.accumulate_steps, world_size=machine.world_size,
-                     statistics=batch_statistics(network))
+                     statistics=batch_statistics(network),
+                     float_status=overflow_register(settings.overflow_check, machine.device_target))
     step.rates = rates
     return step.set_train()
 

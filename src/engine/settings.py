@@ -73,6 +73,10 @@ class Settings(Config):
         topic="optimisation")
     loss_scale_window: int = option(1000, "steps without overflow before a dynamic loss_scale is doubled",
                                     topic="optimisation", ge=1)
+    overflow_check: Literal["auto", "finite", "status"] = option(
+        "auto", "how overflow is found: finite: Inf or NaN in the gradients; status: the device's overflow register; "
+                "auto: status on Ascend devices that saturate (910, or SATURATION_MODE), else finite",
+        topic="optimisation", resumable=True)
     amp_level: Literal["auto", "O0", "O2", "O3"] = option(
         "auto", "O0: float32; O2: float16 except in normalisation layers; O3: float16; auto: O3 on Ascend, else O0",
         topic="optimisation")

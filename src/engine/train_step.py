@@ -34,9 +34,9 @@ class LossScale:
 class TrainStep(nn.Cell):
     """Batch columns -> (*losses, applied, finite, loss_scale, grad_norm), all scalars.
 
-    Weights change only when every gradient is finite; `applied` says whether they did (False too in the steps between
-    two updates of an accumulation). `grad_norm` is the norm of the averaged gradients before clipping; 0 where no
-    update was due.
+    Weights change only when every gradient is `finite`; `applied` says whether they did (it is also False in the steps
+    between two updates of an accumulation). `grad_norm` is the norm of the averaged gradients before clipping; 0 where
+    no update was due.
 
     Args:
         losses: cell, batch columns -> tuple of float32 scalars; the first is minimised.
@@ -47,17 +47,23 @@ class TrainStep(nn.Cell):
         world_size: number of ranks; gradients are averaged over them, and an overflow on one skips the step on all.
         statistics: running statistics of normalisation layers, averaged over the ranks after every step, so that all
             ranks hold the same network whenever it is saved or evaluated.
+        float_status: where overflows leave no Inf and NaN in the gradients, the register that shows them (see
+            `src/engine/float_status.py`); "finite" is then what the registers of all ranks say.
     """
 
     def __init__(self, losses: nn.Cell, optimizer: nn.Optimizer, *, loss_scale: LossScale = LossScale(),
                  accumulate_steps: int = 1, clip_norm: float = 0.0, world_size: int = 1,
-                 statistics: Sequence[Parameter] = ()):
+                 statistics: Sequence[Parameter] = (), float_status: nn.Cell | None = None):
         super().__init__(auto_prefix=False)
-        self.losses, self.optimizer = losses, optimizer
+        self.losses = losses
+        self.optimizer = optimizer
         self.weights = optimizer.parameters
-        self.dynamic, self.window = loss_scale.dynamic, loss_scale.window
+        self.dynamic = loss_scale.dynamic
+        self.window = loss_scale.window
         self.scaled = loss_scale.dynamic or loss_scale.value != 1.0
-        self.accumulate_steps, self.clip_norm = accumulate_steps, clip_norm
+        self.accumulate_steps = accumulate_steps
+        self.clip_norm = clip_norm
+        self.float_status = float_status
         self.loss_scale = _state("loss_scale", loss_scale.value, np.float32)
         self.good_steps = _state("good_steps", 0, np.int32)
         self.gradient = ops.value_and_grad(self.scaled_losses, None, self.weights, has_aux=True)
@@ -66,8 +72,10 @@ class TrainStep(nn.Cell):
         if accumulate_steps > 1:
             self.micro_step = _state("micro_step", 0, np.int32)
             self.accumulated = self.weights.clone(prefix=STATE_PREFIX + "accumulated", init="zeros")
+            self.overflows_seen = _state("overflows_seen", 0, np.float32) if float_status else None
         self.hyper_map = ops.HyperMap()
-        self.world_size, self.statistics = world_size, ms.ParameterTuple(statistics) if world_size > 1 else ()
+        self.world_size = world_size
+        self.statistics = ms.ParameterTuple(statistics) if world_size > 1 else ()
         self.add_ranks = ops.AllReduce() if world_size > 1 else None
 
     def scaled_losses(self, *batch):
@@ -75,8 +83,14 @@ class TrainStep(nn.Cell):
         return losses[0] * self.loss_scale, losses
 
     def construct(self, *batch):
+        if self.float_status is not None:
+            batch = self.float_status.cleared(batch)
         (_, losses), gradients = self.gradient(*batch)
-        finite, applied, norm = self.use(gradients)
+        overflows = Tensor(0.0, ms.float32)
+        if self.float_status is not None:
+            overflows = self.overflows_of_all_ranks(gradients + losses)
+            gradients = ops.depend(gradients, overflows)  # what comes below is no part of the check
+        finite, applied, norm = self.use(gradients, overflows)
         if self.statistics:
             norm = ops.depend(norm, self.agree_on_statistics())
         scale = self.loss_scale.value()
@@ -84,29 +98,42 @@ class TrainStep(nn.Cell):
             scale = ops.depend(scale, self.adapt_scale(finite))
         return losses + (applied, finite, scale, norm)
 
-    def use(self, gradients):
+    def use(self, gradients, overflows):
         """Update the weights, now or when enough batches are accumulated: (finite, applied, norm)."""
         if self.accumulate_steps == 1:
-            return self.update(self.unscaled(gradients, 1.0))
+            return self.update(self.unscaled(gradients, 1.0), overflows)
         added = self.hyper_map(_add_to, self.accumulated, self.unscaled(gradients, 1.0 / self.accumulate_steps))
+        if self.float_status is not None:
+            overflows = ops.assign_add(self.overflows_seen, overflows)
         step = ops.depend(self.micro_step.value(), added) + 1
         finite, applied, norm = Tensor(True), Tensor(False), Tensor(0.0, ms.float32)
         if step >= self.accumulate_steps:
-            finite, applied, norm = self.update(self.accumulated)
+            finite, applied, norm = self.update(self.accumulated, overflows)
             step = ops.depend(step * 0, (finite, applied))
             ops.depend(self.hyper_map(_clear, self.accumulated), step)
+            if self.float_status is not None:
+                ops.assign(self.overflows_seen, ops.depend(Tensor(0.0, ms.float32), step))
         ops.assign(self.micro_step, step)
         return finite, applied, norm
+
+    def overflows_of_all_ranks(self, outputs):
+        """How many ranks computed `outputs` with an overflow, float32 scalar."""
+        overflows = self.float_status.overflows(outputs)
+        if self.world_size > 1:
+            overflows = self.add_ranks(overflows.reshape(1)).reshape(())
+        return overflows
 
     def unscaled(self, gradients, factor):
         if factor == 1.0 and not self.scaled:
             return gradients
         return self.hyper_map(ops.partial(_divide, self.loss_scale.value() / factor), gradients)
 
-    def update(self, gradients):
+    def update(self, gradients, overflows):
         gradients = self.reducer(gradients)
         norm = _global_norm(self.hyper_map, gradients)
         finite = ops.isfinite(norm)
+        if self.float_status is not None:
+            finite = ops.logical_and(finite, ops.equal(overflows, Tensor(0.0, ms.float32)))
         if self.clip_norm > 0:
             factor = ops.minimum(self.clip_norm / ops.maximum(norm, 1e-12), 1.0)
             gradients = self.hyper_map(ops.partial(_multiply, factor), gradients)

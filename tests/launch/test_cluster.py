@@ -54,10 +54,19 @@ machine.any(False)
 begun = time.monotonic()
 flags = [machine.any(step == 3 and machine.rank == 1) for step in range(5)]
 print(flags, "fast" if time.monotonic() - begun < 0.5 else "slow")
+
+import mindspore as ms, numpy as np
+from tests.engine.saturating import saturating_step
+step, outcomes = saturating_step(world_size=2), []
+for overflowing in (1, None):
+    x = [1000, 0] if machine.rank == overflowing else [1, 1]
+    *_, applied, finite, _, norm = step(ms.Tensor(np.array([x], np.float32)), ms.Tensor(np.ones(1, np.float32)))
+    outcomes.append((bool(finite), bool(applied), *map(float, step.weights[0].asnumpy().round(3))))
+print("outcomes", [(*o[:2], *map("{:.1f}".format, o[2:])) for o in outcomes])
 """
 
 
-def test_ranks_exchange_more_than_16_million_bytes_errors_and_flags(launchers):
+def test_ranks_exchange_large_results_errors_flags_and_overflows(launchers):
     (launchers.folder / "gather.py").write_text(GATHER)
     status, output = launchers.run("gather.py", timeout=300, DEVICE_TARGET="CPU", WORKERS="2",
                                    PYTHONPATH=str(Path(__file__).resolve().parents[2]))
@@ -68,6 +77,8 @@ def test_ranks_exchange_more_than_16_million_bytes_errors_and_flags(launchers):
         assert f"first: {[[0, 1], []][rank]} by rank 0" in log
         assert "error of rank 0" in log
         assert "[False, False, False, True, False] fast" in log  # a new cell a call takes 0.15 s and more
+        # An overflow register that is set on rank 1 alone, with finite gradients, stops the update of both.
+        assert "outcomes [(False, False, '1.0', '2.0'), (True, True, '0.6', '1.6')]" in log
 
 
 def test_sigkill_of_a_rank_ends_the_job_within_a_minute(launchers, script):
