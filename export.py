@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from src import tasks
-from src.config import entry_point
+from src.command_line import entry_point
 from src.contract import InputError
 
 log = logging.getLogger(__name__)
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 def main() -> int:
     settings = tasks.parse_settings(sys.argv[1:], program="export.py", groups=("export",))
     if settings.print_config:
-        print(settings.to_yaml(), end="")
+        print(settings.to_preset(), end="")
         return 0
     if not settings.checkpoint:
         raise InputError("--ckpt_file is missing: the checkpoint to export")

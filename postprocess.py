@@ -2,7 +2,7 @@
 import sys
 from pathlib import Path
 
-from src.config import Parser, add_flag, entry_point
+from src.command_line import Parser, add_flag, entry_point
 from src.contract import InputError
 
 

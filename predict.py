@@ -3,7 +3,7 @@ import logging
 import sys
 from pathlib import Path
 
-from src.config import Parser, add_flag, entry_point, number_in
+from src.command_line import Parser, add_flag, entry_point, number_in
 from src.contract import InputError
 
 log = logging.getLogger(__name__)

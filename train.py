@@ -3,7 +3,7 @@ import logging
 import sys
 
 from src import tasks
-from src.config import entry_point
+from src.command_line import entry_point
 
 log = logging.getLogger(__name__)
 
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 def main() -> int:
     settings = tasks.parse_settings(sys.argv[1:], program="train.py", groups=("train",))
     if settings.print_config:
-        print(settings.to_yaml(), end="")
+        print(settings.to_preset(), end="")
         return 0
     from src.engine import loop, runtime
     from src.engine.callbacks import Stopped

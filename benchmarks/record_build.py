@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.config import Parser, add_flag, entry_point
+from src.command_line import Parser, add_flag, entry_point
 from src.data.records.mindrecord import SCHEMA, BuildOptions, RecordDataset, build, verify
 from src.data.semantic.voc import ListDataset, RecordCheck
 from src.data.semantic.voc_layout import make_lists

@@ -8,13 +8,10 @@ MindSpore, so that `--help` and a mistyped flag answer at once.
 from __future__ import annotations
 
 import argparse
-import difflib
 import logging
-import re
 import shlex
-import sys
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -22,7 +19,9 @@ from typing import Any, ClassVar, Literal
 import pydantic
 import yaml
 
+from src.command_line import Parser, nearest
 from src.contract import InputError
+from src.literals import items, literal
 
 log = logging.getLogger(__name__)
 Positive = typing.Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
@@ -131,108 +130,22 @@ class Config(pydantic.BaseModel):
         return build(type(self), values)
 
     def to_yaml(self) -> str:
-        """The resolved configuration as YAML text that `parse` reads back, as a preset of a run."""
+        """The whole configuration as YAML text that `parse` reads back."""
         values = self.model_dump(mode="json", exclude={"print_config"})
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
+    def to_preset(self) -> str:
+        """The configuration as a preset that stands for the same command line, as YAML text.
 
-# --- command lines ----------------------------------------------------------------------------------------------------
+        Keys that weights decide, unless the user sets them, are comments: as keys they would overrule the weights.
+        """
+        left_open = set(self.network_keys()) - self.model_fields_set
+        lines = ["# Commented keys have these values unless the weights that are loaded say otherwise."]
+        for name, value in self.model_dump(mode="json", exclude={"print_config"}).items():
+            written = yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True).splitlines()
+            lines += [f"# {line}" for line in written] if name in left_open else written
+        return "\n".join(lines) + "\n"
 
-class Parser(argparse.ArgumentParser):
-    """argparse that takes no abbreviations and names the nearest flag when one is unknown.
-
-    `elsewhere` maps flags that exist in another entry script to a remark, so that a flag in the wrong place is
-    explained instead of called unknown.
-    """
-
-    def __init__(self, *args: Any, elsewhere: Mapping[str, str] | None = None, **kwargs: Any):
-        kwargs.setdefault("allow_abbrev", False)
-        super().__init__(*args, **kwargs)
-        self.elsewhere = elsewhere or {}
-
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        parsed, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            self.error(self._explain(unknown[0]))
-        return parsed
-
-    def _explain(self, word: str) -> str:
-        if not word.startswith("-"):
-            return f"unexpected word {word!r}; flags are written --name=value"
-        name = word.split("=")[0]
-        if name in self.elsewhere:
-            return f"{name} {self.elsewhere[name]}"
-        return f"unknown flag {name}{nearest(name, self._option_string_actions)}"
-
-    def error(self, message: str) -> typing.NoReturn:
-        print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
-        raise SystemExit(2)
-
-
-def parse_bool(text: str | bool) -> bool:
-    """True for true/yes/on/1, False for false/no/off/0, in any case; ArgumentTypeError otherwise."""
-    try:
-        return pydantic.TypeAdapter(bool).validate_python(text.lower() if isinstance(text, str) else text)
-    except pydantic.ValidationError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a truth value; write True or False") from None
-
-
-def number_in(kind: type, least: int, most: int = 2 ** 31 - 1) -> Callable[[str], int | float]:
-    """The `type` of a flag that takes an int or a float from `least` to `most`."""
-    def convert(text: str) -> int | float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = float("nan")
-        if not least <= value <= most:  # nor is "nan"
-            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number from {least} to {most}")
-        return value
-    return convert
-
-
-def add_flag(parser: argparse.ArgumentParser, name: str, default: Any, text: str, **kwargs: Any) -> None:
-    """Add `--name` with the type of `default` to a tool's parser; a bool works bare, `=True` and `=False`."""
-    if isinstance(default, bool):
-        kwargs |= {"nargs": "?", "const": True, "type": parse_bool, "metavar": "True|False"}
-    elif default is not None:
-        kwargs.setdefault("type", type(default))
-    parser.add_argument(f"--{name}", default=default, help=f"{text} (default: {default})", **kwargs)
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean X?` for the nearest of `names`, or an empty string."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def entry_point(main: Callable[[], int | None]) -> typing.NoReturn:
-    """Run `main` as a program: what the user got wrong becomes a message and exit status 2, not a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        status = main()
-    except (InputError, OSError, RuntimeError) as error:
-        message = _user_message(error)
-        if message is None:
-            raise
-        print(f"error: {message}", file=sys.stderr, flush=True)
-        status = 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        status = 130
-    raise SystemExit(status or 0)
-
-
-def _user_message(error: BaseException) -> str | None:
-    """The message of an InputError, also of one that a data pipeline wrapped into its own RuntimeError."""
-    if isinstance(error, InputError):
-        return str(error)
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    found = re.search(r".*InputError: (.*?)(?:\n\s*\n|\n-{5,}|\Z)", str(error), re.S)  # after any traceback
-    return found.group(1).strip() if found else None
-
-
-# --- preset + flags -> configuration ----------------------------------------------------------------------------------
 
 def parse(cls: type[Config], argv: Sequence[str], *, program: str, groups: Sequence[str], presets: Path) -> Any:
     """Return the configuration that a command line describes.
@@ -276,7 +189,7 @@ def _add_option(parser: argparse._ActionsContainer, name: str, spellings: list[s
     if field.annotation is bool:
         kwargs |= {"nargs": "?", "const": True, "metavar": "True|False"}
     elif typing.get_origin(field.annotation) is tuple:
-        kwargs |= {"action": "extend", "type": _split, "metavar": "VALUE[,VALUE]"}
+        kwargs |= {"action": "extend", "type": items, "metavar": "VALUE[,VALUE]"}
     elif typing.get_origin(field.annotation) is typing.Literal:
         kwargs["metavar"] = "|".join(map(str, typing.get_args(field.annotation)))
     else:
@@ -297,23 +210,6 @@ def as_flag(name: str, value: Any) -> str:
     return f"--{name}={shlex.quote(text) if text else ''}"
 
 
-def _split(text: str) -> list[Any]:
-    """'0.5' -> [0.5]; '0.5,0.75', '[0.5, 0.75]' and '(0.5, 0.75)' -> [0.5, 0.75]; repeated flags extend the list."""
-    text = text.strip().replace("(", "[").replace(")", "]")
-    for candidate in (text, f"[{text}]"):
-        if isinstance(value := read_text(candidate), list):
-            return value
-    return [text]
-
-
-def read_text(text: str) -> Any:
-    """A flag's text as YAML; the text itself where it is none."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-
-
 def find_preset(name: str, presets: Path) -> Path:
     """The file that `--config NAME_OR_FILE` means."""
     for path in (Path(name), presets / f"{name}.yaml"):
@@ -331,7 +227,8 @@ def read_yaml(path: Path, cls: type[Config]) -> tuple[dict[str, Any], dict[str, 
         InputError: not YAML, not a mapping, a key twice, or an unknown key (with the nearest known one).
     """
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(node, yaml.MappingNode):
@@ -347,17 +244,26 @@ def read_yaml(path: Path, cls: type[Config]) -> tuple[dict[str, Any], dict[str, 
         if name in values:
             raise InputError(f"{place}: key {name!r} is given twice (first at {places[name]})")
         try:
-            values[name] = yaml.SafeLoader("").construct_object(value, deep=True)
+            values[name] = _construct(value, text)
         except yaml.YAMLError as error:
             raise InputError(f"{place}: {key.value}: {' '.join(str(error).split())}") from error
         places[name] = f"{place} {key.value}"
     return values, places
 
 
+def _construct(node: yaml.Node, text: str) -> Any:
+    """The value of a node of the YAML `text`, where a list may hold Python's tuples: [(192, 320), (96, 160)]."""
+    written = text[node.start_mark.index:node.end_mark.index]
+    if isinstance(node, yaml.SequenceNode) and "(" in written and isinstance(value := literal(written), list):
+        return value
+    return yaml.SafeLoader("").construct_object(node, deep=True)
+
+
 def build(cls: type[Config], values: Mapping[str, Any], places: Mapping[str, str] | None = None) -> Any:
     """Check `values` and return the configuration; derived and retired keys are compared, warned about and dropped."""
     places = places or {}
-    own = {k: v for k, v in values.items() if k not in cls.derived and k not in cls.retired}
+    own = {k: _read(cls.model_fields[k].annotation if k in cls.model_fields else str, v) for k, v in values.items()
+           if k not in cls.derived and k not in cls.retired}
     try:
         config = cls(**own)
     except pydantic.ValidationError as error:
@@ -368,12 +274,22 @@ def build(cls: type[Config], values: Mapping[str, Any], places: Mapping[str, str
             log.warning("%s: %s", places.get(name, name), reason)
     for name, compute in cls.derived.items():
         if name in values:
-            given = read_text(str(values[name]).replace("(", "[").replace(")", "]"))  # (28, 28) is a list too
-            computed = compute(config)
+            given, computed = values[name], compute(config)
+            given = literal(given) if isinstance(given, str) else given
             if _plain(given) != _plain(computed):
                 log.warning("%s=%s has no effect: it follows from the other keys and is %s",
                             places.get(name, name), given, computed)
     return config
+
+
+def _read(kind: Any, value: Any) -> Any:
+    """A value that may still be a text as one of the type `kind`, as far as the text is a literal of it."""
+    if typing.get_origin(kind) is typing.Annotated:
+        kind = kind.__origin__
+    is_list = typing.get_origin(kind) is tuple
+    if isinstance(value, str) and kind not in (str, bool) and typing.get_origin(kind) is not Literal:
+        value = items(value) if is_list else literal(value)
+    return [_read(typing.get_args(kind)[0], entry) for entry in value] if is_list and isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:
@@ -383,4 +299,6 @@ def _plain(value: Any) -> Any:
 def _describe(error: Mapping[str, Any], places: Mapping[str, str]) -> str:
     key = str(error["loc"][0]) if error["loc"] else ""
     message = error["msg"].removeprefix("Value error, ")
-    return message if not key else f"{places.get(key, key)}={error['input']!r}: {message[0].lower()}{message[1:]}"
+    inner = "".join(f".{part}" for part in error["loc"][1:] if isinstance(part, str))
+    where = f"{places.get(key, key)}{inner}"
+    return message if not key else f"{where}={error['input']!r}: {message[0].lower()}{message[1:]}"

@@ -21,7 +21,7 @@ RECORD_COLUMNS = ("image_id", "file_name", "image", "target")
 class InputError(ValueError):
     """Something the user gave is wrong. The message names the value, the place and the way out.
 
-    Entry scripts print the message without a traceback and exit with status 2 (`src.config.entry_point`).
+    Entry scripts print the message without a traceback and exit with status 2 (`src.command_line.entry_point`).
     """
 
 

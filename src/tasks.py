@@ -5,7 +5,8 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.config import build, nearest, parse
+from src.command_line import nearest
+from src.config import build, parse
 from src.contract import InputError, Task
 from src.engine.settings import Settings
 

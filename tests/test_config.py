@@ -103,8 +103,8 @@ def test_a_word_without_dashes_is_explained(capsys):
 
 @pytest.mark.parametrize(("words", "message"), [
     (["--batch_size=two"], "--batch_size='two': input should be a valid integer"),
-    (["--batch_size=0"], "--batch_size='0': input should be greater than or equal to 1"),
-    (["--batch_size=1.5"], "--batch_size='1.5': input should be a valid integer"),
+    (["--batch_size=0"], "--batch_size=0: input should be greater than or equal to 1"),
+    (["--batch_size=1.5"], "--batch_size=1.5: input should be a valid integer"),
     (["--base_lr=fast"], "--base_lr='fast': input should be a valid number"),
     (["--lr_type=linear"], "--lr_type='linear': input should be 'cos', 'poly', 'exp' or 'step'"),
     (["--resume=perhaps"], "--resume='perhaps': input should be a valid boolean"),
@@ -114,7 +114,7 @@ def test_a_word_without_dashes_is_explained(capsys):
     (["--lr_type=step", "--lr_milestones=4,2"], "lr_milestones=4,2: expected epochs in rising order"),
     (["--lr_type=step"], "lr_type=step decays at lr_milestones, which are not given"),
     (["--aspp_rates=0"], "--aspp_rates=0: input should be greater than 0"),
-    (["--max_scale=100"], "--max_scale='100': input should be less than or equal to 16"),
+    (["--max_scale=100"], "--max_scale=100: input should be less than or equal to 16"),
     (["--num_classes=30", "--ignore_label=21"], "ignore_label=21 is a class index (num_classes=30)"),
     (["--model=deeplab_v3_s6"], "--model=deeplab_v3_s6: unknown model; did you mean deeplab_v3_s16?"),
     (["--config=cam"], "--config=cam: neither a file nor a preset; did you mean camvid?")])
@@ -175,8 +175,12 @@ def test_numbers_in_scientific_notation_are_numbers(tmp_path):
 def test_the_resolved_configuration_reads_back(tmp_path):
     config = train("--num_classes=2", "--class_names=a,b", "--crop_size=65")
     assert train(preset(tmp_path, config.to_yaml())) == config
-    printed = train("--num_classes=2", "--class_names=a,b", "--crop_size=65", "--print_config").to_yaml()
-    assert train(preset(tmp_path, printed)) == config  # a run, not a print of it
+    printed = train("--num_classes=2", "--class_names=a,b", "--crop_size=65", "--print_config")
+    again = train(preset(tmp_path, printed.to_preset()))
+    assert again == config  # a run, not a print of it
+    assert again.adopting({"backbone": "resnet50", "crop_size": 97}, again.network_keys()) == config.adopting(
+        {"backbone": "resnet50", "crop_size": 97}, config.network_keys())
+    assert again.to_preset() == printed.to_preset()
 
 
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda p: p.stem)
@@ -309,3 +313,14 @@ def test_answers_come_without_mindspore_in_less_than_a_second(program, words, st
     assert "Traceback" not in done.stderr
     assert "mindspore" not in done.stderr
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+
+
+def test_print_config_writes_yaml_alone(tmp_path):
+    words = ["--model=mask_rcnn_r50", "--base_step=58633", "--roi_layer=dict(out_size=5)"]
+    done = subprocess.run([sys.executable, "train.py", *words, "--print_config"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "base_step: has no effect" in done.stderr
+    assert "base_step" not in done.stdout
+    again = train("--model=mask_rcnn_r50", preset(tmp_path, done.stdout))
+    assert again == train(*words)
+    assert again.roi_layer.out_size == 5

@@ -12,12 +12,13 @@ ROOT = Path(__file__).parents[1]
 FORWARDERS = ("src/convert_checkpoint.py", "src/data/build_seg_data.py", "src/data/get_dataset_lst.py")
 MODULES = sorted(path for path in (ROOT / "src").rglob("*.py") if str(path.relative_to(ROOT)) not in FORWARDERS)
 # Floors, the lowest first: a room may import its own floor's rooms and those of every floor below, but for models.
-FLOORS = (("contract", "files"), ("layers",), ("config",), ("data", "weights", "launch"),
+FLOORS = (("contract", "files", "literals"), ("layers",), ("config", "command_line"), ("data", "weights", "launch"),
           ("exporting", "report", "engine", "metrics"), ("deeplabv3", "maskrcnn"), ("tasks",), ("results", "inference"),
           ("tools",))
 MODELS = ("deeplabv3", "maskrcnn")
-PURE = ["src.contract", "src.files", "src.config", "src.tasks", "src.data.image_ops", "src.data.order",
-        "src.data.semantic.voc", "src.data.practice.sample_set", "src.data.decode", "src.engine.schedules",
+PURE = ["src.contract", "src.files", "src.literals", "src.command_line", "src.config", "src.tasks",
+        "src.data.image_ops", "src.data.order", "src.data.semantic.voc", "src.data.practice.sample_set",
+        "src.data.decode", "src.engine.schedules",
         "src.engine.settings", "src.engine.position", "src.metrics.miou", "src.deeplabv3.config",
         "src.deeplabv3.augmentation", "src.deeplabv3.inference", "src.maskrcnn.anchors", "src.report.draw",
         "src.report.curves", "src.report.page", "src.launch.supervisor", "src.inference.collecting",

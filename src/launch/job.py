@@ -5,7 +5,7 @@ import os
 from argparse import ArgumentTypeError
 from collections.abc import Mapping
 
-from src.config import number_in
+from src.command_line import number_in
 from src.contract import InputError
 from src.launch.environment import timeouts
 from src.launch.plan import Job, divide_cores

@@ -8,11 +8,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pydantic
 
-from src.config import Positive, build, option, read_text, redeclared
+from src.config import Positive, build, option, redeclared
 from src.contract import InputError
 from src.data.instance.coco_classes import COCO_CLASSES
 from src.data.instance.target import class_names
@@ -43,11 +43,6 @@ class RoILayer(pydantic.BaseModel):
 
     def __str__(self) -> str:
         return f"dict({', '.join(f'{name}={value!r}' for name, value in self.model_dump().items())})"
-
-
-def _read_mapping(value: Any) -> Any:
-    """A flag's text as YAML: '{out_size: 5}'."""
-    return read_text(value) if isinstance(value, str) else value
 
 
 _PATH = {"resumable": True, "per_host": True}
@@ -140,7 +135,7 @@ class MaskRCNNConfig(Settings):
     rpn_feat_channels: int = _network(256, "channels of the RPN", ge=1)
     rcnn_fc_out_channels: int = _network(1024, "width of the box head", ge=1)
     rcnn_mask_out_channels: int = _network(256, "channels of the mask head", ge=1)
-    roi_layer: Annotated[RoILayer, pydantic.BeforeValidator(_read_mapping)] = _network(
+    roi_layer: RoILayer = _network(
         RoILayer(), "bins along a side of RoIAlign's output: out_size for the box head, mask_out_size for the mask "
                     "head")
     roi_align_finest_scale: float = _network(56.0, "RoIs with twice this side, in pixels, are pooled from P3", gt=0)

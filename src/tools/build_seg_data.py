@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from src.config import Parser, add_flag, entry_point, number_in
+from src.command_line import Parser, add_flag, entry_point, number_in
 from src.contract import InputError
 from src.data.checks import describe_bad
 from src.data.records import mindrecord

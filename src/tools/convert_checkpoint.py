@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from src.config import Parser, entry_point
+from src.command_line import Parser, entry_point
 from src.contract import InputError
 from src.weights.families import FAMILIES
 from src.weights.formats import WRITABLE

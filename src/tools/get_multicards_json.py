@@ -17,7 +17,7 @@ from pathlib import Path
 if __name__ == "__main__":  # works from any folder, as a file too
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from src.config import Parser, add_flag, entry_point
+from src.command_line import Parser, add_flag, entry_point
 from src.contract import InputError
 from src.launch.rank_table import MOST_RANKS, Device, RankTable, Server, is_local, write
 from src.launch.rank_table_check import find_defects

@@ -15,7 +15,7 @@ if __name__ == "__main__":  # works from any folder, as a file too
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from src import tasks
-from src.config import Parser, add_flag, entry_point, nearest, number_in
+from src.command_line import Parser, add_flag, entry_point, nearest, number_in
 from src.contract import InputError
 from src.launch.job import build_job
 from src.launch.launcher import DEFAULT_PORT, choose_port, launch

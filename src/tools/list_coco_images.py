@@ -13,7 +13,7 @@ from typing import Any
 if __name__ == "__main__":  # works from any folder, as a file too
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from src.config import Parser, add_flag, entry_point
+from src.command_line import Parser, add_flag, entry_point
 from src.contract import InputError
 from src.data.instance.coco_check import read_annotations
 from src.files import write_file

@@ -17,7 +17,7 @@ if __name__ == "__main__":  # works from any folder, as a file too
 
 import numpy as np
 
-from src.config import Parser, add_flag, entry_point
+from src.command_line import Parser, add_flag, entry_point
 from src.contract import InputError
 from src.data.instance.coco_check import image_entries, is_id, no_such_image, read_annotations, to_instance
 from src.data.instance.target import Category

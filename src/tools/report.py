@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from src import tasks
-from src.config import Parser, add_flag, entry_point, number_in
+from src.command_line import Parser, add_flag, entry_point, number_in
 from src.contract import Evaluator, InputError, LabelMap
 from src.files import write_file
 from src.report import draw, page, rows

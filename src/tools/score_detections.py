@@ -22,7 +22,7 @@ if __name__ == "__main__":  # works from any folder, as a file too
 
 import numpy as np
 
-from src.config import Parser, add_flag, entry_point, number_in
+from src.command_line import Parser, add_flag, entry_point, number_in
 from src.contract import InputError, Instances
 from src.data.instance.coco import CocoDataset, image_folder_of
 from src.data.instance.coco_check import is_id

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from src.config import entry_point
+from src.command_line import entry_point
 from src.engine import loop, runtime
 from src.engine.callbacks import Stopped
 from tests.engine.tiny_task import Points, TinyTask, settings
