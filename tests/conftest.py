@@ -1,4 +1,4 @@
-"""Test session: the CPU convolution switch first, slow tests on demand, the reference material's place."""
+"""Test session: the CPU convolution switch, slow tests on demand, groups for parallel runs, the reference material."""
 import os
 import sys
 from contextlib import contextmanager
@@ -7,18 +7,35 @@ from pathlib import Path
 import pytest
 
 import src  # noqa: F401  sets the convolution switch before anything imports mindspore
+from tests.skips import (  # noqa: F401  hooks: CI fails on skips that are not listed there
+    SHARED_IS_MISSING,
+    pytest_make_collect_report,
+    pytest_runtest_makereport,
+)
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
-os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+# Tests of these folders never run beside each other: the first share a build folder, the second start ranks that are
+# bound to cores and timed.
+ONE_AT_A_TIME = ("ascend310_infer", "launch")
+if "PYTEST_XDIST_WORKER" in os.environ:  # several test processes share the cores
+    os.environ["OMP_NUM_THREADS"] = "1"
+else:
+    os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
 
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run only the tests that are marked slow")
+    parser.addoption("--strict_skips", action="store_true", help="fail skips that tests/skips.py does not list")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Slow tests run with --slow, and then alone: the two calls together run everything once."""
+    """Choose quick or slow tests, and in a parallel run the process: --slow runs what a run without it leaves out."""
+    if config.getoption("dist", "no") == "loadgroup":
+        for item in items:
+            folder, *inner = item.path.relative_to(ROOT / "tests").parts
+            name = folder if folder in ONE_AT_A_TIME else "/".join((folder, *inner))
+            item.add_marker(pytest.mark.xdist_group(name))
     wanted = config.getoption("--slow")
     left_out = [item for item in items if bool(item.get_closest_marker("slow")) != wanted]
     if left_out:
@@ -30,7 +47,7 @@ def pytest_collection_modifyitems(config, items):
 def shared() -> Path:
     """The folder with real images and reference arrays; a test that needs it skips where it is absent."""
     if not SHARED.is_dir():
-        pytest.skip("needs the reference material in ../shared, which is not there")
+        pytest.skip(SHARED_IS_MISSING)
     return SHARED
 
 

@@ -202,16 +202,13 @@ def test_waiting_has_an_end_and_says_for_whom(tmp_path):
 
 # --- size -------------------------------------------------------------------------------------------------------------
 
-CAMVID = Path("../shared/data/camvid")
-
-
-@pytest.mark.skipif(not CAMVID.is_dir(), reason="the real images of ../shared/data/camvid are not here")
-def test_allocated_size_of_real_images(tmp_path):
-    names = (CAMVID / "ImageSets/Segmentation/val.txt").read_text().split()
+def test_allocated_size_of_real_images(shared, tmp_path):
+    camvid = shared / "data/camvid"
+    names = (camvid / "ImageSets/Segmentation/val.txt").read_text().split()
     (tmp_path / "list.txt").write_text("".join(f"JPEGImages/{n}.jpg SegmentationClassGray/{n}.png\n" for n in names))
     for num_shards in (0, 8):
         dst = tmp_path / f"shards{num_shards}" / "r"
-        manifest = build(ListDataset(CAMVID, tmp_path / "list.txt"), dst, BuildOptions(num_shards=num_shards))
+        manifest = build(ListDataset(camvid, tmp_path / "list.txt"), dst, BuildOptions(num_shards=num_shards))
         allocated = sum(path.stat().st_blocks * 512 for path in dst.parent.iterdir())
         assert manifest.bytes < allocated < 1.05 * manifest.bytes
         shutil.rmtree(dst.parent)
