@@ -2,9 +2,8 @@
 
     PEERS/bin/python -m tests.golden.make_golden
 
-Run it in the project's root; `PEERS` is a virtual environment with torch and torchvision. `arrays/versions.json`
-names the versions that computed the committed arrays. The shapes of all parameters are written beside the arrays, so that a test
-makes the same weights without torch.
+Run it in the project's root. `PEERS` is a virtual environment with torch and torchvision; `arrays/versions.json` holds
+their versions. The shapes of all parameters are written too, so that a test makes the same weights without torch.
 """
 from __future__ import annotations
 
