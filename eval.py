@@ -26,7 +26,8 @@ def main() -> int:
     from src.weights.load import load_weights
 
     settings = tasks.with_conventions(settings)
-    machine = runtime.start(settings.device_target, device_id=settings.device_id)
+    machine = runtime.start(settings.device_target, device_id=settings.device_id,
+                            jit_level=settings.jit_level)
     task = tasks.create(settings)
     network = task.network()
     report = load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing,

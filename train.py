@@ -22,7 +22,8 @@ def main() -> int:
     else:
         settings = tasks.with_conventions(settings)
     machine = runtime.start(settings.device_target, device_id=settings.device_id,
-                            is_distributed=settings.is_distributed, seed=settings.seed)
+                            is_distributed=settings.is_distributed, seed=settings.seed,
+                            jit_level=settings.jit_level)
     task = tasks.create(settings)
     if settings.replay:
         for name, value in loop.replay(task, settings, machine).items():

@@ -1,8 +1,10 @@
 """Device, rank, seed and environment: the one place that asks which machine this is."""
 from __future__ import annotations
 
+import logging
 import os
 import pickle
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,10 @@ import psutil
 
 from src.contract import InputError
 from src.engine import collectives
+from src.launch.join import join_cluster
 from src.layers import product_noise
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,14 +82,18 @@ class Runtime:
                              "the same data and a folder that all of them see")
 
 
-def start(device_target: str, *, device_id: int = 0, is_distributed: bool = False, seed: int = 1) -> Runtime:
-    """Set graph mode, device and seed, join the other ranks where there are any.
+def start(device_target: str, *, device_id: int = 0, is_distributed: bool = False, seed: int = 1,
+          jit_level: str = "auto") -> Runtime:
+    """Set graph mode, device, jit level and seed, join the other ranks where there are any.
 
     Raises:
-        InputError: this machine or this MindSpore has no such device, or no launcher set up the ranks.
+        InputError: this machine or this MindSpore has no such device, or nobody set up the ranks.
     """
     ms.set_context(mode=ms.GRAPH_MODE)
+    if is_distributed and (line := join_cluster(os.environ, device_target)):
+        log.info("%s", line)
     _set_device(device_target, int(os.environ.get("DEVICE_ID", device_id)))
+    _set_jit_level(device_target, jit_level)
     ms.set_seed(seed)
     if not is_distributed:
         return Runtime(device_target)
@@ -102,12 +111,33 @@ def _set_device(device_target: str, device_id: int) -> None:
                          ) from error
 
 
+def jit_level_of(chip: str) -> str:
+    """The level that "auto" means on an Ascend chip: O2, the graph engine, only where nothing else exists, on 910.
+
+    The names of 910B/A2 end in B1 to B4, those of A3 begin with Ascend910_93; the first 910 has others.
+    """
+    return "O2" if re.match(r"Ascend910(?!B\d|_93)", chip) else "O0"
+
+
+def _set_jit_level(device_target: str, level: str) -> None:
+    """Set and print how graphs are compiled on Ascend; a CPU has one way."""
+    if device_target != "Ascend":
+        return
+    if os.environ.get("NATIVE_RANK_TABLE"):
+        if level in ("O0", "O1"):
+            raise InputError(f"--jit_level={level}: a rank table that is MindSpore's own affair (--native_rank_table, "
+                             "NATIVE_RANK_TABLE) forces O2; leave one of them out")
+        log.info("jit level O2, forced by the rank table")
+        return
+    chip = ms.hal.get_device_name(int(os.environ.get("DEVICE_ID", 0)))
+    chosen = jit_level_of(chip) if level == "auto" else level
+    ms.set_context(jit_config={"jit_level": chosen})
+    log.info("jit level %s (--jit_level=%s, %s)", chosen, level, chip)
+
+
 def _join(device_target: str) -> Runtime:
     from mindspore.communication import get_group_size, get_rank, init
 
-    if "RANK_ID" not in os.environ and "MS_ROLE" not in os.environ:
-        raise InputError("--is_distributed: this process was not started as one of several ranks; "
-                         "start it with scripts/run_distribute_train.sh")
     if "LAUNCH_STARTED_FILE" in os.environ:  # tells the launcher that this rank has come as far as joining
         Path(os.environ["LAUNCH_STARTED_FILE"]).touch()
     init()

@@ -113,6 +113,10 @@ class Settings(Config):
                                                             topic="device and launch")
     device_id: int = option(0, "number of the device on this host; DEVICE_ID in the environment wins", group="common",
                             topic="device and launch", resumable=True, per_host=True, ge=0)
+    jit_level: Literal["auto", "O0", "O1", "O2"] = option(
+        "auto", "how graphs are compiled on Ascend: O0 kernel by kernel, O1 with fused operators, O2 the deprecated "
+        "graph engine; auto: O2 on 910, which has nothing else, O0 elsewhere", group="common",
+        topic="device and launch", resumable=True)
     seed: int = option(1, "seed of initial weights, sample order, augmentation and dropout", group="common",
                        topic="device and launch", ge=0, le=2 ** 32 - 1)
     noise: int = option(2, "version of the hash behind dropout and sampling; 1, slow on Ascend, is for runs that began "

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from src.contract import InputError
+from src.launch.hosts import resolve
 from src.launch.plan import spans
 from src.launch.rank_table import RankTable, Server
 
@@ -119,7 +120,7 @@ class ControlChannel:
         return (self._listen if self.is_master else self._connect)(number, deadline, timeout, stopped)
 
     def _listen(self, number: int, deadline: float, timeout: float, stopped: Callable[[], bool]) -> int:
-        listener = listen(self.server.server_id, self.port)
+        listener = listen(resolve(self.server.address), self.port)
         others = {s.server_id: s for s in self.table.servers if s is not self.server}
         with listener:
             while absent := others.keys() - self.peers.keys():
@@ -128,7 +129,7 @@ class ControlChannel:
                 if time.monotonic() > deadline:
                     who = "; ".join(f"{name} (ranks {spans(others[name].ranks)})" for name in sorted(absent))
                     raise InputError(f"no launcher came within {timeout:.0f} s from {who}: start the same command "
-                                     f"there, and check that it reaches {self.server.server_id}:{self.port}")
+                                     f"there, and check that it reaches {self.server.address}:{self.port}")
                 if select.select([listener], [], [], 0.2)[0]:
                     number = max(number, self._welcome(listener.accept()[0], others))
         self.send(kind="go", number=number)
@@ -162,7 +163,7 @@ class ControlChannel:
             if stopped():
                 raise Interrupted
             try:
-                peer = Peer(socket.create_connection((master.server_id, self.port), timeout=2), master.server_id)
+                peer = Peer(socket.create_connection((master.address, self.port), timeout=2), master.server_id)
                 peer.send(kind="hello", server=self.server.server_id, digest=self.digest, number=number)
                 answer = self._answer(peer, deadline, stopped)
             except (ConnectionError, OSError):

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from src.launch.control_channel import ControlChannel, Interrupted, listen
+from src.launch.hosts import resolve
 from src.launch.plan import Job, describe, make_plan, next_number
 from src.launch.supervisor import Outcome, Signals, Supervisor
 
@@ -16,13 +17,12 @@ log = logging.getLogger(__name__)
 DEFAULT_PORT = 8118  # the one that msrun uses
 
 
-def launch(job: Job, *, port: int | None, grace: float, start_timeout: float, max_restarts: int) -> int:
+def launch(job: Job, *, port: int | None, start_timeout: float, max_restarts: int) -> int:
     """Run the job's ranks of this host; return the job's exit status.
 
     Args:
         port: of the scheduler; the launchers of several hosts talk on the next one. None picks a free one where the job
             has one server, and `DEFAULT_PORT` otherwise.
-        grace: seconds that ranks have after a stop signal, to write a checkpoint.
         start_timeout: seconds for all hosts to meet, and again for all ranks to start.
         max_restarts: how often a failed job is started again, with --resume.
 
@@ -33,8 +33,7 @@ def launch(job: Job, *, port: int | None, grace: float, start_timeout: float, ma
     with Signals() as signals:
         while True:
             try:
-                outcome, number = _run_once(job, signals, number=number, port=port, grace=grace,
-                                            start_timeout=start_timeout)
+                outcome, number = _run_once(job, signals, number=number, port=port, start_timeout=start_timeout)
             except Interrupted:
                 return 128 + signals.received[0]
             if outcome.status:
@@ -46,30 +45,33 @@ def launch(job: Job, *, port: int | None, grace: float, start_timeout: float, ma
             job = job.resumed()
 
 
-def _run_once(job: Job, signals: Signals, *, number: int, port: int | None, grace: float,
+def _run_once(job: Job, signals: Signals, *, number: int, port: int | None,
               start_timeout: float) -> tuple[Outcome, int]:
     """One attempt; also returns the number of the run that all hosts agreed on."""
     port = port or choose_port(job)
     if not job.native and job.server is job.table.master:
-        listen(job.server.server_id, port).close()  # the scheduler's own message about a taken port is a traceback
-    digest = hashlib.sha256(f"{job.device_target} {job.table.to_json()}".encode()).hexdigest()
+        listen(resolve(job.server.address), port).close()  # the scheduler's own message on a taken port is a traceback
+    digest = hashlib.sha256(f"{job.device_target} {job.native} {job.table.to_json()}".encode()).hexdigest()
     line = ControlChannel(job.table, job.server, port=port + 1, digest=digest)
     try:
         if len(job.table.servers) > 1:
             log.info("waiting for %d hosts, at most %.0f s", len(job.table.servers), start_timeout)
+        if job.server is not job.table.master:
+            resolve(job.table.master.address, wait=start_timeout)  # of a pod that is not up yet
         number = line.gather(number, timeout=start_timeout, stopped=lambda: bool(signals.received))
         with tempfile.TemporaryDirectory(prefix="launch_") as marks:
             plan = make_plan(job, port=port, number=number, marks=Path(marks))
             log.info("%s", describe(plan, short=True))
-            return Supervisor(plan, line, signals, grace=grace, start_timeout=start_timeout).run(), number
+            return Supervisor(plan, line, signals, grace=job.grace, start_timeout=start_timeout).run(), number
     finally:
         line.close()
 
 
 def choose_port(job: Job) -> int:
-    """A port that nobody listens on at the moment; with several servers, which must agree, `DEFAULT_PORT`."""
+    """A port that nobody listens on at the moment; with several servers, which must agree, the platform's or
+    `DEFAULT_PORT`."""
     if len(job.table.servers) > 1:
-        return DEFAULT_PORT
+        return job.port or DEFAULT_PORT
     with socket.socket() as probe:
         probe.bind(("", 0))
         return probe.getsockname()[1]

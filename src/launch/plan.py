@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from src.contract import InputError
 from src.launch import environment
+from src.launch.hosts import resolve
 from src.launch.rank_table import Device, RankTable, Server
-
-SCHEDULER = "import mindspore as ms; ms.set_device('CPU'); from mindspore.communication import init; init()"
+from src.launch.scheduler import SCHEDULER
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ class Job:
         log_name: name of its log in there.
         cores: cores per rank of this host, empty for no binding.
         timeouts: the time-out variables, see `environment.timeouts`.
+        port: of the scheduler, where the platform gives or implies one.
+        native: HCCL forms the job from the table's file, without a scheduler.
+        grace: seconds that ranks have to save after a stop signal.
+        quiet: variables that keep MindSpore's messages about connections out of the logs.
+        origins: {what: where it was found}, of what was not written on the command line.
     """
 
     command: tuple[str, ...]
@@ -42,11 +47,11 @@ class Job:
     log_name: str = "log"
     cores: tuple[tuple[int, ...], ...] = ()
     timeouts: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def native(self) -> bool:
-        """Whether HCCL forms the job from the table's file, without a scheduler."""
-        return self.device_target == "Ascend" and self.table.path is not None
+    port: int | None = None
+    native: bool = False
+    grace: float = 60.0
+    quiet: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def resumes(self) -> bool:
@@ -95,20 +100,30 @@ def make_plan(job: Job, *, port: int | None, number: int = 1, marks: Path | None
         number: which run in these folders this is, from 1.
         marks: folder in which ranks say that they have started, if anybody looks.
     """
-    ranks = tuple(_rank(job, i, port=port, number=number, marks=marks) for i in range(len(job.server.devices)))
+    cluster = {} if job.native else environment.of_cluster(job.table.world_size, address_of_master(job), port)
+    ranks = tuple(_rank(job, i, cluster=cluster, number=number, marks=marks) for i in range(len(job.server.devices)))
     scheduler = None
     if not job.native and job.server is job.table.master:
-        variables = environment.of_scheduler(job.table, port) | job.timeouts
+        variables = environment.of_scheduler(cluster) | job.timeouts
         scheduler = Process("scheduler", None, (sys.executable, "-c", SCHEDULER), variables,
                             ranks[0].log.with_name("scheduler.log"))
     return Plan(job, port, number, ranks, scheduler)
 
 
-def _rank(job: Job, index: int, *, port: int | None, number: int, marks: Path | None) -> Process:
+def address_of_master(job: Job) -> str:
+    """The address at which ranks and launchers meet; its name where that is not known yet."""
+    try:
+        return resolve(job.table.master.address)
+    except InputError:
+        return job.table.master.address
+
+
+def _rank(job: Job, index: int, *, cluster: Mapping[str, str], number: int, marks: Path | None) -> Process:
     device = job.server.devices[index]
     variables = (environment.of_rank_table(job.table, device) if job.native else environment.of_worker(
-        job.table, job.server, device, port=port, device_target=job.device_target))
-    variables |= {"DEVICE_TARGET": job.device_target, "PYTHONUNBUFFERED": "1"} | job.timeouts
+        cluster, job.server, device, device_target=job.device_target))
+    variables |= {"DEVICE_TARGET": job.device_target, "PYTHONUNBUFFERED": "1", environment.GRACE: f"{job.grace:g}"}
+    variables |= {**job.quiet, **job.timeouts}
     if marks:
         variables[environment.STARTED_FILE] = str(marks / str(device.rank))
     command = tuple(job.fill(word, device, number) for word in job.command)
@@ -135,16 +150,21 @@ def next_number(job: Job) -> int:
 
 
 def divide_cores(text: str, ranks: int, available: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """Cores per rank: equal blocks of the available ones for "auto", or as written, "0-3;4-7"; empty for "".
+    """Cores per rank, empty for none: `text` has them ("0-3;4-7"), or says how they are divided.
+
+    "default" gives each rank an equal block of the available ones where that is at least two, "auto" (bare --bind_core)
+    where it is one; "" and "False" give none.
 
     Raises:
         InputError: too few cores, another number of groups than ranks, an empty group, or cores that this host does not
             have.
     """
-    if not text:
+    if text.lower() in ("", "false"):
         return ()
-    if text == "auto":
+    if text.lower() in ("default", "auto", "true"):
         each = len(available) // ranks
+        if text == "default" and each < 2:
+            return ()
         if not each:
             raise InputError(f"--bind_core: {ranks} ranks on {len(available)} cores; leave it out or start fewer ranks")
         return tuple(tuple(available[i * each:(i + 1) * each]) for i in range(ranks))
@@ -173,10 +193,12 @@ def describe(plan: Plan, *, short: bool = False) -> str:
     job = plan.job
     listed = [f"{s.server_id}: ranks {spans(s.ranks)}" for s in job.table.servers]
     servers = "; ".join(listed[:8] + [f"and {len(listed) - 8} more servers"] * (len(listed) > 8))
-    how = "rank table, HCCL" if job.native else f"dynamic cluster, scheduler {job.table.master.server_id}:{plan.port}"
+    how = ("rank table, HCCL; MindSpore forces the jit level O2" if job.native
+           else f"dynamic cluster, scheduler {address_of_master(job)}:{plan.port}")
     lines = [f"{job.table.world_size} ranks on {job.device_target} ({servers}); this host is {job.server.server_id}",
              f"formed by: {how}",
-             "time-outs in seconds: " + " ".join(f"{k}={v}" for k, v in job.timeouts.items())]
+             "time-outs in seconds: " + " ".join(f"{k}={v}" for k, v in job.timeouts.items()),
+             *(f"  {what}: {where}" for what, where in job.origins.items())]
     for process in ([plan.scheduler] if plan.scheduler else []) + list(plan.ranks):
         where = f"  cores {spans(process.cores)}" if process.cores else ""
         lines.append(f"{process.name}:{where}  log {process.log}")
@@ -198,7 +220,7 @@ def msrun_line(plan: Plan) -> str:
             return "no equivalent msrun line: its ranks follow the order of the servers"
         if job.device_target != "CPU" and [d.device_id for d in server.devices] != list(range(local)):
             return "no equivalent msrun line: it numbers the devices of a server 0, 1, ... in the order of the ranks"
-    options = {"worker_num": job.table.world_size, "local_worker_num": local, "master_addr": job.table.master.server_id,
+    options = {"worker_num": job.table.world_size, "local_worker_num": local, "master_addr": address_of_master(job),
                "master_port": plan.port, "node_rank": node, "join": True,
                "log_dir": plan.ranks[0].log.parent, "cluster_time_out": job.timeouts["MS_TOPO_TIMEOUT"]}
     words = ["msrun", *(f"--{k}={v}" for k, v in options.items()), *plan.ranks[0].command[1:]]

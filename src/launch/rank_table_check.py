@@ -6,13 +6,14 @@ import json
 from typing import Any
 
 
-def find_defects(text: str, name: str, *, need_device_ip: bool = True) -> list[str]:
+def find_defects(text: str, name: str, *, need_device_ip: bool = True, names: bool = False) -> list[str]:
     """What is wrong with a rank table, one message a defect, in the order of the file; empty if nothing is.
 
     Args:
         text: the file's content.
         name: the file's name, for messages.
         need_device_ip: whether every device must have an address of its own (not so on a CPU).
+        names: whether a `server_id` may be a name instead of an address, as from version 1.2 on.
     """
     try:
         document = _LineDecoder().decode(text)
@@ -22,7 +23,7 @@ def find_defects(text: str, name: str, *, need_device_ip: bool = True) -> list[s
         return [f"{name}: not a rank table: a number of thousands of digits"]
     except RecursionError:
         return [f"{name}: not a rank table: nested too deeply"]
-    check = _Check(name, need_device_ip)
+    check = _Check(name, need_device_ip, names)
     check.document(document)
     return check.defects
 
@@ -60,14 +61,15 @@ class _LineDecoder(json.JSONDecoder):
 class _Check:
     """Walks the document and collects defects. `line` is that of the object being looked at."""
 
-    def __init__(self, name: str, need_device_ip: bool):
-        self.name, self.need_device_ip = name, need_device_ip
+    def __init__(self, name: str, need_device_ip: bool, names: bool):
+        self.name, self.need_device_ip, self.names = name, need_device_ip, names
         self.defects: list[str] = []
         self.line = 1
         self.servers: dict[str, str] = {}
         self.addresses: dict[str, str] = {}
         self.ranks: dict[int, str] = {}
         self.devices = 0
+        self.super_pods = False
 
     def report(self, path: str, message: str) -> None:
         self.defects.append(f"{self.name}:{self.line} {path}: {message}")
@@ -125,12 +127,10 @@ class _Check:
     def document(self, value: Any) -> None:
         if not self.entered(value, "$"):
             return
-        if "group_list" in value:
-            self.report("$.group_list", "a table of the old format; this version reads 1.0 with server_list")
-            return
         version = self.text(value, "version", "$")
-        if version not in (None, "1.0"):
-            self.report("$.version", f"{version!r} is not supported, only '1.0'")
+        if version not in (None, "1.0", "1.2"):
+            self.report("$.version", f"{version!r} is not supported, only '1.0', and '1.2' for super pods")
+        self.super_pods = version == "1.2"
         status = self.text(value, "status", "$")
         if status not in (None, "completed"):
             self.report("$.status", f"{status!r}: the table is not finished; must be 'completed'")
@@ -140,6 +140,8 @@ class _Check:
             self.report("$.server_count", f"{count}, but server_list has {len(servers)}")
         for i, server in enumerate(servers or []):
             self.server(server, f"$.server_list[{i}]")
+        if self.super_pods:
+            self.pods(value)
         self.line = value.line
         self.holes()
 
@@ -160,13 +162,35 @@ class _Check:
         if not self.entered(value, path):
             return
         server_id = self.text(value, "server_id", path)
-        if server_id and (address := self.address(server_id, f"{path}.server_id")):
-            self.once(self.servers, address, f"{path}.server_id", "server")
+        reachable = [key for key in ("host_ip", "container_ip") if self.text(value, key, path, needed=False)]
+        for key in reachable:
+            self.address(value[key], f"{path}.{key}")
+        if server_id and not (self.names or self.super_pods or reachable):
+            server_id = self.address(server_id, f"{path}.server_id")
+        if server_id:
+            self.once(self.servers, server_id, f"{path}.server_id", "server")
         if "host_nic_ip" in value:
             self.text(value, "host_nic_ip", path)
         device_ids: dict[int, str] = {}
         for i, device in enumerate(self.items(value, "device", path) or []):
             self.device(device, f"{path}.device[{i}]", device_ids)
+
+    def pods(self, document: dict) -> None:
+        """Every server is in one super pod, and every device has its number there."""
+        places: dict[str, str] = {}
+        for i, pod in enumerate(self.items(document, "super_pod_list", "$") or []):
+            path = f"$.super_pod_list[{i}]"
+            if not self.entered(pod, path):
+                continue
+            self.text(pod, "super_pod_id", path)
+            for j, server in enumerate(self.items(pod, "server_list", path) or []):
+                where = f"{path}.server_list[{j}]"
+                if self.entered(server, where) and (name := self.text(server, "server_id", where)):
+                    self.once(places, name, f"{where}.server_id", "server")
+        self.line = document.line
+        if places and places.keys() != self.servers.keys():
+            odd = ", ".join(sorted(places.keys() ^ self.servers.keys()))
+            self.report("$.super_pod_list", f"does not name the servers of server_list: {odd}")
 
     def device(self, value: Any, path: str, device_ids: dict[int, str]) -> None:
         self.devices += 1
@@ -178,6 +202,8 @@ class _Check:
         device_ip = self.text(value, "device_ip", path, needed=self.need_device_ip)
         if device_ip and (address := self.address(device_ip, f"{path}.device_ip")) and self.need_device_ip:
             self.once(self.addresses, address, f"{path}.device_ip", "address")
+        if self.super_pods:
+            self.number(value, "super_device_id", path)
         rank = self.number(value, "rank_id", path)
         if rank is not None:
             self.once(self.ranks, rank, f"{path}.rank_id", "rank")

@@ -1,9 +1,11 @@
 """Start, watch and stop this host's ranks of a job: `python launch.py [options] train.py --is_distributed ...`.
 
 The rank table (--rank_table or RANK_TABLE_FILE) decides everything: world size, this host's ranks and devices, where
-they meet. The same line on every host starts the whole job. Without a table, `DEVICE_TARGET=CPU WORKERS=4`, or
-RANK_SIZE and RANK_START_ID, describe ranks on this host alone. The command begins at the first word that ends in .py.
-Among the flags of the project's own entry scripts the launcher's may stand too, and --device_target counts for both.
+they meet. The same line on every host starts the whole job. Without a table, what ModelArts, MindCluster, Volcano,
+Kubernetes or Slurm say about the hosts does, or `DEVICE_TARGET=CPU WORKERS=4`, or RANK_SIZE and RANK_START_ID, describe
+ranks on this host alone; --dry_run tells where each value comes from. The command begins at the first word that ends
+in .py. Among the flags of the project's own entry scripts the launcher's may stand too, and --device_target counts for
+both.
 """
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ from src.launch.plan import describe, make_plan, next_number
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ("data_file", "data_lst", "coco_root", "anno_path")  # keys that name what is trained on
-SHARED = ("dry_run", "max_restarts", "bind_core", "server", "port", "grace", "start_timeout", "compile_timeout")
+SHARED = ("dry_run", "max_restarts", "bind_core", "server", "port", "grace", "native_rank_table",
+          "start_timeout", "compile_timeout")
 
 
 def build_parser() -> Parser:
@@ -47,10 +50,13 @@ def build_parser() -> Parser:
              type=number_in(int, 1))
     add_flag(parser, "compile_timeout", 1800, "seconds that one rank may be behind another, as in compiling",
              type=number_in(int, 1))
-    add_flag(parser, "grace", 60.0, "seconds that ranks have after SIGTERM or Ctrl-C before they are killed",
-             type=number_in(float, 0))
-    parser.add_argument("--bind_core", nargs="?", const="auto", default="", metavar="CORES",
-                        help='bind ranks to cores: bare for equal shares, or "0-3;4-7"')
+    add_flag(parser, "grace", None, "seconds that ranks have after SIGTERM or Ctrl-C before they are killed; 60, and "
+             "25 in a pod or as process 1", type=number_in(float, 0))
+    parser.add_argument("--bind_core", nargs="?", const="auto", default="default", metavar="CORES|False",
+                        help='bind ranks to cores: bare for equal shares, "0-3;4-7", or False; by default equal shares '
+                        "where they are two cores or more")
+    add_flag(parser, "native_rank_table", False, "leave the rank table to MindSpore and HCCL, which forces the jit "
+             "level O2, instead of starting a dynamic cluster from it")
     add_flag(parser, "max_restarts", 0, "how often a failed job is started again, with --resume",
              type=number_in(int, 0))
     add_flag(parser, "dry_run", False, "print the plan and stop")
@@ -140,8 +146,7 @@ def main() -> int:
     if args.dry_run:
         print(describe(make_plan(job, port=args.port or choose_port(job), number=next_number(job))))
         return 0
-    return launch(job, port=args.port, grace=args.grace, start_timeout=args.start_timeout,
-                  max_restarts=args.max_restarts)
+    return launch(job, port=args.port, start_timeout=args.start_timeout, max_restarts=args.max_restarts)
 
 
 if __name__ == "__main__":

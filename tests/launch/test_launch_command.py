@@ -31,7 +31,40 @@ def test_rank_table_variable_and_a_table_that_agrees(dry, table_file):
     path = str(table_file({"127.0.0.1": [(0, 4), (1, 5)]}))
     status, output = dry("rank.py", RANK_TABLE_FILE=path, RANK_SIZE="2", RANK_START_ID="4")
     assert status == 0
-    assert f"RANK_TABLE_FILE={path}" in output
+    assert f"  2 ranks: rank table {path}\n" in output
+    assert "    RANK_TABLE_FILE=" not in output
+    status, output = dry("--native_rank_table", "rank.py", RANK_TABLE_FILE=path)
+    assert f"    RANK_TABLE_FILE={path}\n" in output
+    assert "MindSpore forces the jit level O2" in output
+
+
+def test_the_plan_is_shown_on_a_host_that_is_not_in_the_table(dry, table_file, launchers):
+    path = table_file({"198.51.100.1": [(1, 0)], "198.51.100.2": [(0, 0)]})
+    status, output = dry("--rank_table", path, "rank.py")
+    assert status == 0, output
+    assert "none of the table's servers is this machine, so this is the plan of 198.51.100.2; --server=" in output
+    assert "rank 0:" in output
+    status, output = launchers.run("--rank_table", path, "rank.py")
+    assert status == 2
+    assert "none of its servers (198.51.100.1, 198.51.100.2) is this host" in output
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--native_rank_table", "--workers=2"], "there is no such file"),
+    (["--native_rank_table", "--workers=2", "--device_target=CPU"], "--native_rank_table: HCCL reads rank tables")])
+def test_native_form_needs_a_table_on_ascend(dry, words, message):
+    status, output = dry(*words, "rank.py")
+    assert status == 2
+    assert message in output
+
+
+@pytest.mark.parametrize(("words", "environment", "grace"), [
+    ([], {}, "60"), ([], {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, "25"),
+    (["--grace=50"], {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, "50")])
+def test_grace_is_shorter_than_a_pod_s(dry, words, environment, grace):
+    _, output = dry(*words, "--workers=2", "rank.py", **environment)
+    assert f"LAUNCH_GRACE={grace}\n" in output
+    assert ("grace of 25 s: KUBERNETES_SERVICE_HOST is set" in output) is (grace == "25")
 
 
 @pytest.mark.parametrize(("environment", "message"), [

@@ -27,12 +27,22 @@ def test_time_outs_cover_what_they_wait_for():
     assert timeouts(600, 300, {"HCCL_EXEC_TIMEOUT": "1800"})["HCCL_EXEC_TIMEOUT"] == "1800"
 
 
-def test_rank_table_starts_ascend_natively():
-    plan = make_plan(job(HOSTS, 1), port=9000)
+def test_a_rank_table_becomes_a_dynamic_cluster():
+    swapped = RankTable((Server("10.0.0.1", (Device(0, 7), Device(1, 6))),), Path("/tables/t.json"))
+    plan = make_plan(job(swapped), port=9000)
+    assert plan.scheduler is not None
+    assert [p.environment["ASCEND_RT_VISIBLE_DEVICES"] for p in plan.ranks] == ["6,7", "6,7"]
+    assert [p.environment["DEVICE_ID"] for p in plan.ranks] == ["1", "0"]
+    assert "RANK_TABLE_FILE" not in plan.ranks[0].environment
+
+
+def test_a_rank_table_is_left_to_hccl_on_demand():
+    plan = make_plan(job(HOSTS, 1, native=True), port=9000)
     assert plan.scheduler is None
     assert [p.rank for p in plan.ranks] == [2, 3]
     assert plan.ranks[1].environment == TIMEOUTS | {
-        "RANK_TABLE_FILE": "/tables/t.json", "RANK_ID": "3", "RANK_SIZE": "4", "DEVICE_ID": "1", "DEVICE_NUM": "4",
+        "NATIVE_RANK_TABLE": "1", "LAUNCH_GRACE": "60", "RANK_TABLE_FILE": "/tables/t.json",
+        "RANK_ID": "3", "RANK_SIZE": "4", "DEVICE_ID": "1", "DEVICE_NUM": "4",
         "DEVICE_TARGET": "Ascend", "PYTHONUNBUFFERED": "1"}
 
 
@@ -42,7 +52,7 @@ def test_cpu_ranks_register_with_the_scheduler_on_the_master():
     assert plan.ranks[0].environment == TIMEOUTS | {
         "MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "4", "MS_SCHED_HOST": "10.0.0.1", "MS_SCHED_PORT": "9000",
         "MS_NODE_ID": "2", "MS_WORKER_IP": "10.0.0.2", "RANK_ID": "2", "RANK_SIZE": "4", "DEVICE_ID": "0",
-        "DEVICE_NUM": "4", "DEVICE_TARGET": "CPU", "PYTHONUNBUFFERED": "1"}
+        "DEVICE_NUM": "4", "DEVICE_TARGET": "CPU", "PYTHONUNBUFFERED": "1", "LAUNCH_GRACE": "60"}
     scheduler = make_plan(job(HOSTS, 0, device_target="CPU"), port=9000).scheduler
     assert scheduler.environment["MS_ROLE"] == "MS_SCHED"
     assert scheduler.environment["MS_SCHED_HOST"] == "10.0.0.1"
@@ -90,6 +100,8 @@ def test_resume_flag(word, resumes):
 def test_cores():
     assert divide_cores("", 2, range(4)) == ()
     assert divide_cores("auto", 2, [0, 1, 4, 5, 6]) == ((0, 1), (4, 5))
+    assert divide_cores("default", 2, [0, 1, 4, 5, 6]) == ((0, 1), (4, 5))
+    assert divide_cores("default", 2, [0, 1, 2]) == () == divide_cores("False", 2, range(4))
     assert divide_cores("0-2;3,5", 2, range(6)) == ((0, 1, 2), (3, 5))
     for text, message in [("auto", "3 ranks on 2 cores"), ("0;1", "2 groups for 3 ranks"), ("0;1;7", "no core 7"),
                           ("a;b;c", "write one group of cores a rank"), ("1-0;0;1", "write one group of cores a rank"),

@@ -1,6 +1,7 @@
 """Rank tables: what is read and written, and every way to get one wrong."""
 import copy
 import json
+import threading
 
 import pytest
 
@@ -44,9 +45,8 @@ BROKEN = {
     "cut off": (changed()[:200], "t.json:13: not JSON: Expecting value (column 4)"),
     "trailing comma": ('{"version": "1.0",\n}', "not JSON"),
     "no object": ("[]", "t.json:1 $: must be an object, is a list"),
-    "old format": ('{"group_list": []}', "t.json:1 $.group_list: a table of the old format"),
     "version missing": (changed((("version",), DROP)), "t.json:1 $.version: missing"),
-    "version wrong": (changed((("version",), "1.2")), "$.version: '1.2' is not supported, only '1.0'"),
+    "version wrong": (changed((("version",), "1.1")), "$.version: '1.1' is not supported, only '1.0'"),
     "version a number": (changed((("version",), 1.0)), "$.version: must be a string, is a number 1.0"),
     "status missing": (changed((("status",), DROP)), "$.status: missing"),
     "status unfinished": (changed((("status",), "initializing")),
@@ -142,7 +142,7 @@ def test_unreadable_file(tmp_path, content):
         path.mkdir()
     elif content:
         path.write_bytes(content)
-    with pytest.raises(InputError, match="t.json: (rank table not readable|not a rank table: byte 0)"):
+    with pytest.raises(InputError, match="t.json: (rank table not readable|not a rank table: byte 0|a folder with no)"):
         rank_table.read(path)
 
 
@@ -185,3 +185,107 @@ def test_this_host_is_found_by_its_address():
         rank_table.this_server(RankTable((near, also)))
     with pytest.raises(InputError, match="no server 10.9.9.9; it has 192.0.2.1"):
         rank_table.this_server(RankTable((far,)), "10.9.9.9")
+
+
+A3 = {"version": "1.2", "status": "completed", "server_count": "2", "server_list": [
+    {"server_id": "node_0", "host_ip": "10.0.0.1", "device": [
+        {"device_id": "0", "super_device_id": "0", "device_ip": "1.1.1.1", "rank_id": "0", "device_port": "16666"}]},
+    {"server_id": "node_1", "host_ip": "127.0.0.1", "hardware_type": "800T-A3-64G", "device": [
+        {"device_id": "0", "super_device_id": "2", "device_ip": "1.1.1.2", "rank_id": "1", "device_port": "16666"}]}],
+    "super_pod_list": [{"super_pod_id": "0", "server_list": [{"server_id": "node_0"}, {"server_id": "node_1"}]}],
+    "para_plane": "1"}
+
+
+def written(path, document):
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_super_pods_keep_every_key(tmp_path):
+    table = rank_table.read(written(tmp_path / "a3", A3))
+    assert [s.address for s in table.servers] == ["10.0.0.1", "127.0.0.1"]
+    assert rank_table.this_server(table).server_id == "node_1"
+    again = json.loads(table.to_json())
+    assert again["server_list"][1].pop("host_nic_ip") == "reserve"
+    assert again["server_list"][0].pop("host_nic_ip") == "reserve"
+    assert again == A3
+
+
+@pytest.mark.parametrize(("path", "value", "message"), [
+    (("server_list", 0, "device", 0, "super_device_id"), DROP, "device[0].super_device_id: missing"),
+    (("super_pod_list",), DROP, "$.super_pod_list: missing"),
+    (("super_pod_list", 0, "server_list", 1, "server_id"), "node_7",
+     "does not name the servers of server_list: node_1, node_7"),
+    (("super_pod_list", 0, "server_list", 1, "server_id"), "node_0", "server node_0 is used twice"),
+    (("super_pod_list", 0, "super_pod_id"), 0, "super_pod_id: must be a string, is a number 0"),
+    (("server_list", 0, "host_ip"), "node", "$.server_list[0].host_ip: 'node' is not an IP address"),
+])
+def test_defects_of_super_pods(path, value, message):
+    table = copy.deepcopy(A3)
+    holder = table
+    for key in path[:-1]:
+        holder = holder[key]
+    if value is DROP:
+        del holder[path[-1]]
+    else:
+        holder[path[-1]] = value
+    assert message in "\n".join(find_defects(json.dumps(table), "t"))
+
+
+def test_merging_joins_super_pods_and_keeps_unknown_keys(tmp_path):
+    other = json.loads(json.dumps(A3).replace("node_", "node_1").replace("1.1.1.", "1.1.2."))
+    other["super_pod_list"].append({"super_pod_id": "1", "server_list": [{"server_id": "node_11"}]})
+    other["super_pod_list"][0]["server_list"].pop()
+    made = rank_table.merge([rank_table.read(written(tmp_path / name, t)) for name, t in (("a", A3), ("b", other))])
+    table = json.loads(made.to_json())
+    assert table["version"] == "1.2"
+    assert table["para_plane"] == "1"
+    assert table["super_pod_list"] == [
+        {"super_pod_id": "0", "server_list": [{"server_id": n} for n in ("node_0", "node_1", "node_10")]},
+        {"super_pod_id": "1", "server_list": [{"server_id": "node_11"}]}]
+    assert [d["rank_id"] for s in table["server_list"] for d in s["device"]] == ["0", "1", "2", "3"]
+    assert table["server_list"][3]["hardware_type"] == "800T-A3-64G"
+    assert find_defects(made.to_json(), "t") == []
+
+
+GROUPS = {"status": "completed", "group_count": "1", "group_list": [{
+    "group_name": "worker", "device_count": "4", "instance_count": "2", "instance_list": [
+        {"pod_name": f"job-worker-{i}", "server_id": f"172.16.0.{i}", "devices": [
+            {"device_id": str(d), "device_ip": f"192.168.{i}.{d}"} for d in (4, 5)]} for i in (10, 9)]}]}
+
+
+def test_second_form_counts_ranks_through_the_pods(tmp_path):
+    (tmp_path / "config").mkdir()
+    written(tmp_path / "config" / "jobstart_hccl.json", GROUPS)
+    table = rank_table.read(tmp_path / "config")
+    assert [(s.server_id, s.ranks) for s in table.servers] == [("172.16.0.9", [0, 1]), ("172.16.0.10", [2, 3])]
+    assert table.servers[1].devices[1].device_ip == "192.168.10.5"
+    assert table.path is None
+
+
+RANKS = {"status": "completed", "version": "2.0", "rank_count": 4, "rank_list": [
+    {"rank_id": r, "local_id": r % 2, "device_id": r % 2, "level_list": []} for r in range(4)]}
+
+
+def test_version_2_takes_its_hosts_from_the_platform(tmp_path):
+    path = written(tmp_path / "hccl.json", RANKS)
+    table = rank_table.read(path, hosts=("10.0.0.1", ""))
+    assert [(s.server_id, s.ranks) for s in table.servers] == [("10.0.0.1", [0, 1]), ("host1", [2, 3])]
+    with pytest.raises(InputError, match="names no hosts; .* of 2 hosts, and the environment tells of 0"):
+        rank_table.read(path)
+
+
+def test_other_formats_that_are_broken_are_refused(tmp_path):
+    for table in ({"group_list": []}, {"group_list": [{}], "status": "completed"}, {"rank_list": 3, "status": ""}):
+        with pytest.raises(InputError, match="t.json"):
+            rank_table.read(written(tmp_path / "t.json", table))
+
+
+def test_a_table_is_awaited_until_its_platform_has_completed_it(tmp_path):
+    path = written(tmp_path / "t.json", GROUPS | {"status": "initializing"})
+    with pytest.raises(InputError, match="'initializing': the table is not finished"):
+        rank_table.read(path)
+    timer = threading.Timer(0.3, written, (path, GROUPS))
+    timer.start()
+    assert rank_table.read(path, wait=20).world_size == 4
+    timer.join()

@@ -27,9 +27,9 @@ def test_ranks_get_their_own_environment_and_log(launchers, two):
                               "env=HCCL_EXEC_TIMEOUT", "env=MS_ROLE", MS_ROLE="MS_SCHED")
     assert status == 0
     zero, one = logs(launchers.folder)
-    assert "RANK_ID=0\nDEVICE_ID=4\nRANK_SIZE=2\n" in zero
-    assert "RANK_ID=1\nDEVICE_ID=5\nRANK_SIZE=2\n" in one
-    assert f"RANK_TABLE_FILE={two[1]}\nHCCL_EXEC_TIMEOUT=1836\nMS_ROLE=None\n" in one
+    assert "RANK_ID=0\nDEVICE_ID=0\nRANK_SIZE=2\n" in zero
+    assert "RANK_ID=1\nDEVICE_ID=1\nRANK_SIZE=2\n" in one
+    assert "RANK_TABLE_FILE=None\nHCCL_EXEC_TIMEOUT=1836\nMS_ROLE=MS_WORKER\n" in one
 
 
 def test_status_of_the_first_failing_rank_and_the_end_of_its_log(launchers, two):

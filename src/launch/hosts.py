@@ -1,0 +1,63 @@
+"""Hosts: names resolved to addresses, whether one is this machine, and how many cards this machine has."""
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+import time
+from pathlib import Path
+
+from src.contract import InputError
+
+
+def is_address(text: str) -> bool:
+    """Whether the text is an IP address and no name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def resolve(name: str, *, wait: float = 0.0) -> str:
+    """The IP address of a host; MindSpore takes no names.
+
+    Args:
+        name: an address, which is returned as it is, or a name.
+        wait: seconds to go on asking: the names of pods appear some time after the pods.
+
+    Raises:
+        InputError: nobody knows the name.
+    """
+    deadline = time.monotonic() + wait
+    while not is_address(name):
+        try:
+            found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                raise InputError(f"host {name}: its address is not known here ({error}); give the hosts' addresses, or "
+                                 "make the name known (DNS, /etc/hosts)") from error
+            time.sleep(1)
+            continue
+        return min((entry[4][0] for entry in found), key=lambda address: ":" in address)  # IPv4 first
+    return name
+
+
+def is_local(name: str) -> bool:
+    """Whether an address or name is this machine's: only then can a socket be bound to it."""
+    try:
+        address = resolve(name)
+    except InputError:
+        return False
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def count_cards(folder: str = "/dev") -> int:
+    """The Ascend devices of this machine, by their device files: 8 on most hosts, 16 on one of A3, 0 without any."""
+    return sum(re.fullmatch(r"davinci\d+", path.name) is not None for path in Path(folder).iterdir())
