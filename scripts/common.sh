@@ -77,12 +77,14 @@ logged() {
 # hand_over SCRIPT [MODEL] ...: run scripts/MODEL/SCRIPT with the rest of the line; without a model's name, the script of
 # the model that the line is about.
 hand_over() {
-    local script=$1 model=${2:-} folder
+    local script=$1 model=${2:-} folder family
     folder=$(dirname "${BASH_SOURCE[0]}")
     [[ $model != -h && $model != --help ]] || { usage; exit 0; }
     shift
-    if [[ -n $model && $model != */* && -x $folder/$model/$script ]]; then
+    if family=$(family_of "$model") && [[ -x $folder/$family/$script ]]; then
         shift
+        [[ $family == "$model" || $script == run_infer_310.sh ]] || set -- "$@" "--model=$model"
+        model=$family
     elif [[ -z $model || $model == -* || -e $model || ${model##*/} == *.* ]] && model=$(model_of_line "$@"); then
         export CALLED_AS=${CALLED_AS:-$folder/$model/$script}
     else
@@ -97,8 +99,7 @@ model_of_line() {
     local word
     for word in "$@"; do
         case $word in
-            --model=deeplab*) echo deeplabv3; return ;;
-            --model=mask*) echo maskrcnn; return ;;
+            --model=*) family_of "${word#--model=}" && return ;;
         esac
     done
     if has_flag data_root data_lst val_data_lst -- "$@" || [[ -d ${3:-} ]]; then
@@ -112,6 +113,15 @@ model_of_line() {
     else
         return 1
     fi
+}
+
+# family_of NAME: the folder of a model's scripts, which is also the name of its family; status 1 for another name.
+family_of() {
+    case $1 in
+        deeplabv3 | deeplab_v3_s*) echo deeplabv3 ;;
+        maskrcnn | mask_rcnn_r*) echo maskrcnn ;;
+        *) return 1 ;;
+    esac
 }
 
 models_with() {

@@ -3,6 +3,7 @@
 # From nothing to trained models on a CPU: install, generate the practice set, train, evaluate, show.
 #
 #   quickstart.sh [--model deeplabv3|maskrcnn] [flags of train.py, e.g. --epochs=4]
+#   (or a model of theirs: deeplab_v3_s16, deeplab_v3_s8, mask_rcnn_r50)
 #
 # Without --model both are trained, one after the other. Environment: RUN_DIR, the output folder (runs/quickstart), with
 # the data and a folder a model: metrics.json, report.html, predictions.jpg, curve.png, and the checkpoint in ckpt/. A
@@ -43,7 +44,8 @@ run_model() {
     local out=$run/$1 checkpoint least config val train
     mkdir "$out"
     step 3 "$1: lists and records"
-    "prepare_$1"
+    "prepare_$(family_of "$1")"
+    config+=(--model="$1")
     step 4 "$1: training (log: $out/train_log)"
     logged "$out/train_log" python train.py "${config[@]}" "${train[@]}" --train_dir="$out/ckpt" "${@:2}"
     step 5 "$1: evaluation (log: $out/eval_log)"
@@ -67,7 +69,7 @@ while (($#)); do
     shift
 done
 for model in ${models[@]+"${models[@]}"}; do
-    [[ " ${known[*]} " == *" $model "* ]] || usage_error "--model '$model': expected one of ${known[*]}"
+    family_of "$model" >/dev/null || usage_error "--model '$model': expected one of ${known[*]}"
 done
 
 step 1 "requirements"

@@ -82,12 +82,14 @@ class Config(pydantic.BaseModel):
             other keys. They are accepted; a value other than the computed one causes a warning.
         retired: {key: reason}: keys of the published configurations that have no effect here; they cause a warning.
         topics: headings of `--help`, in their order.
+        family: the value of the key `model` that leaves the choice to preset, weights and default, in this order.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
     derived: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     retired: ClassVar[Mapping[str, str]] = {}
     topics: ClassVar[Sequence[str]] = ()
+    family: ClassVar[str] = ""
 
     @classmethod
     def keys(cls, chosen: Callable[[Key], Any] = lambda key: True) -> dict[str, Key]:
@@ -179,7 +181,7 @@ def parse(cls: type[Config], argv: Sequence[str], *, program: str, groups: Seque
     flags = vars(parser.parse_args(argv))
     preset = flags.pop("config")
     values, places = read_yaml(find_preset(preset, presets), cls) if preset else ({}, {})
-    return build(cls, values | flags, places | {name: f"--{name}" for name in flags})
+    return build(cls, values | _chosen(cls, flags), places | {name: f"--{name}" for name in flags})
 
 
 def _add_option(parser: argparse._ActionsContainer, name: str, spellings: list[str],
@@ -261,7 +263,7 @@ def _construct(node: yaml.Node, text: str) -> Any:
 
 def build(cls: type[Config], values: Mapping[str, Any], places: Mapping[str, str] | None = None) -> Any:
     """Check `values` and return the configuration; derived and retired keys are compared, warned about and dropped."""
-    places = places or {}
+    places, values = places or {}, _chosen(cls, values)
     own = {k: _read(cls.model_fields[k].annotation if k in cls.model_fields else str, v) for k, v in values.items()
            if k not in cls.derived and k not in cls.retired}
     try:
@@ -280,6 +282,11 @@ def build(cls: type[Config], values: Mapping[str, Any], places: Mapping[str, str
                 log.warning("%s=%s has no effect: it follows from the other keys and is %s",
                             places.get(name, name), given, computed)
     return config
+
+
+def _chosen(cls: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` without a `model` that names the family alone."""
+    return {name: value for name, value in values.items() if name != "model" or value != cls.family}
 
 
 def _read(kind: Any, value: Any) -> Any:

@@ -10,11 +10,12 @@ from src.config import build, parse
 from src.contract import InputError, Task
 from src.engine.settings import Settings
 
-# model name -> (module of its configuration, configuration class, module of its task, task class)
+# Rows: module of the configuration, configuration class, module of the task, task class.
 _DEEPLABV3 = ("src.deeplabv3.config", "DeepLabV3Config", "src.deeplabv3.task", "DeepLabV3Task")
 _MASKRCNN = ("src.maskrcnn.config", "MaskRCNNConfig", "src.maskrcnn.task", "MaskRCNNTask")
 MODELS = {"deeplab_v3_s16": _DEEPLABV3, "deeplab_v3_s8": _DEEPLABV3, "mask_rcnn_r50": _MASKRCNN}
-DEFAULT = "deeplab_v3_s16"
+FAMILIES = {"deeplabv3": _DEEPLABV3, "maskrcnn": _MASKRCNN}  # such a name means the default of the option `model`
+DEFAULT = "deeplabv3"
 
 
 def parse_settings(argv: Sequence[str], *, program: str, groups: Sequence[str]):
@@ -66,9 +67,10 @@ def with_conventions(settings):
 
 
 def _row(model: str) -> tuple[str, str, str, str]:
-    if model not in MODELS:
-        raise InputError(f"--model={model}: unknown model{nearest(model, MODELS) or '.'} Models: {', '.join(MODELS)}")
-    return MODELS[model]
+    known = MODELS | FAMILIES
+    if model not in known:
+        raise InputError(f"--model={model}: unknown model{nearest(model, known) or '.'} Models: {', '.join(known)}")
+    return known[model]
 
 
 def config_class(model: str) -> type:

@@ -26,3 +26,27 @@ def test_all_that_a_network_is_built_from_comes_with_its_weights(model, monkeypa
     keys = read & set(cls.model_fields)
     assert len(keys) > 10
     assert keys - {*cls.network_keys()} <= TRAINING | {"model"}
+
+
+@pytest.mark.parametrize(("family", "model"), [("deeplabv3", "deeplab_v3_s16"), ("maskrcnn", "mask_rcnn_r50")])
+def test_the_name_of_a_family_means_its_default_model(family, model, tmp_path):
+    assert tasks.config_class(family) is tasks.config_class(model)
+    assert tasks.config_class(family).family == family
+    (tmp_path / "mine.yaml").write_text(f"model: {family}\n")
+    named = f"--model={family}"
+    for words in ([named], [named, f"--config={tmp_path / 'mine.yaml'}"], ["--model", model]):
+        for script in ("train", "eval", "export"):
+            assert tasks.parse_settings(words, program=f"{script}.py", groups=(script,)).model == model
+    assert build(tasks.config_class(family), {"model": family}).model == model
+
+
+def test_a_preset_chooses_among_the_models_of_a_family():
+    named = tasks.parse_settings(["--model=deeplabv3", "--config=s8_r1"], program="train.py", groups=("train",))
+    assert named.model == "deeplab_v3_s8"
+
+
+def test_a_checkpoint_chooses_among_the_models_of_a_family():
+    named = tasks.parse_settings(["--model=deeplabv3"], program="eval.py", groups=("eval",))
+    assert named.adopting({"model": "deeplab_v3_s8"}, named.network_keys()).model == "deeplab_v3_s8"
+    exact = tasks.parse_settings(["--model=deeplab_v3_s16"], program="eval.py", groups=("eval",))
+    assert exact.adopting({"model": "deeplab_v3_s8"}, exact.network_keys()).model == "deeplab_v3_s16"

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pydantic
 
@@ -28,9 +28,11 @@ _evaluation = partial(option, group="eval", topic="evaluation", resumable=True)
 class DeepLabV3Config(Settings):
     """DeepLabV3: semantic segmentation, scored by mean IoU."""
 
+    family: ClassVar = "deeplabv3"
+
     model: Literal["deeplab_v3_s16", "deeplab_v3_s8"] = option(
-        "deeplab_v3_s16", "deeplab_v3_s16 or deeplab_v3_s8: output stride 16 or 8", group="common", topic="model",
-        travels="to inference")
+        "deeplab_v3_s16", "deeplab_v3_s16 or deeplab_v3_s8: output stride 16 or 8; deeplabv3: the checkpoint's, or 16",
+        group="common", topic="model", travels="to inference")
 
     data_file: str = _data("", "MindRecord to train on or to evaluate on: path, first shard or manifest",
                            aliases=("mindrecord_dir",), **_PATH)

@@ -60,10 +60,11 @@ _saving = partial(option, topic="checkpoints and logging", resumable=True)
 class MaskRCNNConfig(Settings):
     """Mask R-CNN with a feature pyramid: instance segmentation, scored by COCO's average precision."""
 
+    family: ClassVar = "maskrcnn"
     derived: ClassVar = DERIVED
     retired: ClassVar = RETIRED
 
-    model: Literal["mask_rcnn_r50"] = redeclared(Settings, "model", "mask_rcnn_r50", "mask_rcnn_r50")
+    model: Literal["mask_rcnn_r50"] = redeclared(Settings, "model", "mask_rcnn_r50", "mask_rcnn_r50, or maskrcnn")
 
     dataset: Literal["coco", "other"] = _data("coco", "coco: annotation files in COCO's layout; other: text files")
     coco_root: str = _data("", "folder of a data set in COCO's layout", **_PATH)

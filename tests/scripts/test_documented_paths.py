@@ -77,6 +77,20 @@ def test_a_line_without_the_model_s_name(line, variables, model, files):
     assert ran.stdout.split()[1:] == words
 
 
+@pytest.mark.parametrize(("line", "goes_to"), [
+    ("run_standalone_train.sh deeplab_v3_s8 --epochs=3", "deeplabv3/run_standalone_train.sh --epochs=3 "
+                                                         "--model=deeplab_v3_s8"),
+    ("run_eval.sh mask_rcnn_r50 val.json", "maskrcnn/run_eval.sh val.json --model=mask_rcnn_r50"),
+    ("run_eval.sh maskrcnn val.json", "maskrcnn/run_eval.sh val.json"),
+    ("run_infer_310.sh deeplab_v3_s16 m.mindir", "deeplabv3/run_infer_310.sh m.mindir")])
+def test_a_model_s_own_name_is_understood_like_its_family_s(line, goes_to, tmp_path):
+    script, *words = line.split()
+    code = f'source {SCRIPTS}/common.sh; exec() {{ echo "$@"; }}; hand_over {script} "$@"'
+    ran = start("bash", "-c", code, script, *words, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip().endswith(f"scripts/{goes_to}")
+
+
 def test_a_line_that_tells_no_model_lists_them(tmp_path):
     for words in ([], ["--epochs=3"], ["yolo"]):
         ran = start("sh", SCRIPTS / "run_standalone_train.sh", *words, cwd=tmp_path)

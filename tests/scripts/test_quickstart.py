@@ -45,3 +45,11 @@ def test_one_epoch_of_both_leaves_every_file_and_misses_the_marks(tmp_path):
                 value = value[key]
             line = next(line for line in ran.stdout.splitlines() if line.startswith(f"held-out {mark}: {value:.4f}"))
             assert "MISSED" in line
+
+
+@pytest.mark.parametrize("name", ["deeplabv3", "deeplab_v3_s16", "maskrcnn", "mask_rcnn_r50"])
+def test_a_model_has_the_name_of_its_family_and_its_own(name):
+    """Far enough to see that the name is taken: a mistyped flag after it is what the script stops at."""
+    ran = start(f"--model={name}", "--model=yolo")
+    assert "--model 'yolo'" in ran.stderr
+    assert name not in ran.stderr.splitlines()[0].split(": ", 1)[1].split("expected")[0]
