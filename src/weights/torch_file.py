@@ -1,8 +1,8 @@
-"""Read the tensors of a PyTorch `.pth` file without PyTorch, and nothing else that such a file can hold.
+"""Read the tensors of a PyTorch `.pth` file without PyTorch; anything else that such a file can hold is refused.
 
-Such a file is a pickle (`torch_pickle.py`) that describes tensors by storage, offset, sizes and strides, beside their
-storages: members of a zip (PyTorch 1.6 and later), or one after the other behind the pickle (before that, as in many
-published files).
+The file is a pickle (`torch_pickle.py`) that describes each tensor by storage, offset, sizes and strides, and the
+storages themselves: members of a zip since PyTorch 1.6, concatenated after the pickle before that and in many published
+files.
 """
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from src.contract import InputError
 from src.weights.torch_pickle import WAY_OUT, Storage, TensorSpec, load_pickle
 
 _LONGEST_PICKLE = 1 << 24  # bytes; a tensor takes about 200
+_PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # by protocol
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950a86a20f9469cfc6c, 1001
 
 
@@ -27,7 +28,7 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
     """{name: array} of the state dict in a `.pth` file; the arrays are read-only.
 
     Raises:
-        InputError: not a PyTorch file, truncated, or holding anything beside tensors.
+        InputError: not a PyTorch file, truncated, or holding anything but tensors.
     """
     with path.open("rb") as file:
         start = file.read(2)
@@ -35,7 +36,7 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
         try:
             if start == b"PK":
                 return _read_zip(path, file)
-            if start == b"\x80\x02":
+            if start in _PICKLE_STARTS:
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                     return _read_legacy(path, content)
         except InputError:
@@ -126,7 +127,7 @@ def _arrays(path: Path, state: Any, read: Callable[[Storage], bytes], size: int)
 
 
 def _check_tensor(path: Path, name: str, tensor: TensorSpec) -> None:
-    """Types, signs and range of a tensor's numbers: they come from the file."""
+    """Check types, signs and range of a tensor's numbers, which come from the file."""
     storage, offset, shape, strides = tensor
     numbers = (isinstance(shape, tuple) and isinstance(strides, tuple) and len(shape) == len(strides) <= 8
                and all(type(n) is int and 0 <= n < 2 ** 40 for n in (offset, *shape, *strides)))

@@ -155,7 +155,7 @@ def test_maskrcnn_losses():
     np.testing.assert_allclose([x.asnumpy() for x in roi], a["roi"], rtol=RELATIVE)
 
 
-@pytest.mark.parametrize("name", ["zip", "legacy"])
+@pytest.mark.parametrize("name", ["zip", "legacy", "protocol4", "protocol5", "legacy_protocol4"])
 def test_files_of_torch_save(name):
     expected = arrays("state_dict")
     found, _ = read_tensors(FOLDER / f"{name}.pth")
