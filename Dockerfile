@@ -1,5 +1,6 @@
 # MindSeg on a base image that has CANN and Python (see scripts/install.sh, which checks both):
-#   docker build -t maskrcnn:20.1.0 . --build-arg FROM_IMAGE_NAME=ascendai/cann:8.5.0-910b-ubuntu22.04-py3.11
+#   docker build -t maskrcnn:20.1.0 . --build-arg FROM_IMAGE_NAME=quay.io/ascend/cann:9.1.0-910b-ubuntu22.04-py3.11
+# CANN 9.1.0 is the one that the custom operators in MindSpore 2.10's wheel are built for; a3 in place of 910b for A3.
 # With --build-arg DEVICE=CPU any Debian or Ubuntu image with Python 3.10 to 3.12 does.
 ARG FROM_IMAGE_NAME
 FROM ${FROM_IMAGE_NAME}

@@ -11,7 +11,7 @@ set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-BASE="a CANN image such as ascendai/cann:8.5.0-910b-ubuntu22.04-py3.11 (docker build --build-arg FROM_IMAGE_NAME=...)"
+BASE="a CANN image such as quay.io/ascend/cann:9.1.0-910b-ubuntu22.04-py3.11 (docker build --build-arg FROM_IMAGE_NAME=...)"
 CANN_VERSIONS="8.2 8.3 8.5 9.0 9.1"  # what MindSpore 2.10's own check takes
 
 prefix='' device=Ascend packages=() files=()

@@ -100,7 +100,8 @@ class Settings(Config):
     file_name: str = option("", "path of the exported files without suffix; by default the checkpoint's name, in the "
                                 "current folder", group="export", topic="export")
     file_format: tuple[Annotated[Literal["MINDIR", "AIR", "ONNX"], pydantic.BeforeValidator(_upper)], ...] = option(
-        ("MINDIR",), "MINDIR, AIR or ONNX; repeat the flag for several", group="export", topic="export", min_length=1)
+        ("MINDIR",), "MINDIR, ONNX or AIR (deprecated); repeat the flag for several", group="export", topic="export",
+        min_length=1)
     export_batch_size: int = option(0, "images per batch of the exported model; 0: batch_size where it is given, "
                                        "else 1", group="export", topic="export", ge=0)
     precision: Literal["float32", "float16"] = option(

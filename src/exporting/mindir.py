@@ -22,7 +22,7 @@ def write(cell: nn.Cell, inputs: Sequence[np.ndarray], path: Path, kind: str) ->
         cell: in evaluation mode.
         inputs: arrays of the shapes and types that the file will take.
         path: ends with the suffix of `kind`.
-        kind: "MINDIR" or "AIR".
+        kind: "MINDIR", or the deprecated "AIR".
     """
     ms.export(cell, *map(ms.Tensor, inputs), file_name=str(path.with_suffix("")), file_format=kind)
     os.chmod(path, 0o644)  # MindSpore leaves it unwritable
@@ -31,9 +31,9 @@ def write(cell: nn.Cell, inputs: Sequence[np.ndarray], path: Path, kind: str) ->
 def refuse_air() -> None:
     """Raise InputError where MindSpore cannot write AIR."""
     if ms.get_context("device_target") != "Ascend":
-        raise InputError("--file_format=AIR: MindSpore writes AIR on an Ascend device only. Run this line there with "
-                         "--device_target=Ascend, or export MINDIR (Ascend, MindSpore Lite) or ONNX (ONNX Runtime, "
-                         "OpenVINO, ATC) here")
+        raise InputError("--file_format=AIR: MindSpore writes this deprecated format on Ascend devices only. Run this "
+                         "line there with --device_target=Ascend, or export MINDIR (Ascend, MindSpore Lite) or ONNX "
+                         "(ONNX Runtime, OpenVINO, ATC) here")
 
 
 def load(path: Path) -> Callable[..., tuple[np.ndarray, ...]]:

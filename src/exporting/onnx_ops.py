@@ -236,6 +236,8 @@ def nms_with_mask(b: Builder, op: Operation) -> None:
 
     ONNX returns the positions that are kept, as many as there are: the only shape that is not static, and only here.
     Boxes that overlap by exactly the limit stay; OpenVINO drops them, so its limit is the next number above.
+    All five inputs are written, though no score is below the fifth: ATC for Ascend 310P ends with a segmentation fault
+    when the optional score_threshold is missing (github.com/ultralytics/ultralytics, pull request 25436).
     """
     (x,), (boxes_out, index_out, kept) = op.inputs, op.outputs
     demand(not b.uses[boxes_out.name] and not b.uses[index_out.name], op, "boxes or positions from NMSWithMask")
@@ -244,7 +246,8 @@ def nms_with_mask(b: Builder, op: Operation) -> None:
     scores = b.add("Slice", [b.name(x), b.ints([4]), b.ints([5]), b.ints([1])])
     chosen = b.add("NonMaxSuppression", [
         b.add("Unsqueeze", [boxes, b.ints([0])]), b.add("Reshape", [scores, b.ints([1, 1, count])]), b.ints([count]),
-        b.constant(np.nextafter(np.asarray([op.attributes["iou_threshold"]], np.float32), np.float32(2)))])
+        b.constant(np.nextafter(np.asarray([op.attributes["iou_threshold"]], np.float32), np.float32(2))),
+        b.constant(np.asarray([np.finfo(np.float32).min]))])
     places = b.add("Gather", [chosen, b.ints(2)], axis=1)
     ones = b.add("Cast", [b.add("GreaterOrEqual", [places, b.ints(0)])], to=element_type(np.int32))
     marks = b.add("ScatterElements", [b.constant(np.zeros(count, np.int32)), places, ones])

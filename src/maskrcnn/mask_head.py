@@ -34,7 +34,8 @@ class Deconv2x2(nn.Cell):
         # size, and takes ten times as long for its gradient.
         x = ops.cat((x, full((n * h * w, 1), 1, x.dtype)), 1)
         weight = self.weight.transpose(0, 2, 3, 1).reshape(channels, -1)  # (C, 4 * C_out)
-        weight = ops.cat((weight, ops.cat((self.bias,) * 4).expand_dims(0)), 0).astype(x.dtype)
+        bias = ops.cat((self.bias,) * 4).expand_dims(0)
+        weight = ops.cat((weight.astype(x.dtype), bias.astype(x.dtype)), 0)  # Ascend joins tensors of one type alone
         return ops.matmul(x, weight).reshape(n, h * w * 4, -1)
 
 

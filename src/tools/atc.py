@@ -2,9 +2,11 @@
 """Turn an exported model into an Ascend 310's own format (.om): print the exact atc command, and run it where atc is.
 
     python src/tools/atc.py runs/export/model.onnx --soc_version=Ascend310P3 [--aipp] [--out_dir=DIR]
+    python src/tools/atc.py --check runs/export/model.onnx --soc_version=Ascend310P3
 
 The .om and a preprocess.json for it go into a folder of their own, beside the model by default. With --aipp the chip
-normalises: the host then hands over bytes. Not run on Ascend.
+normalises: the host then hands over bytes. --check writes nothing: it compares the operators of an ONNX file with the
+vendor's tables for the chip and looks for known traps, and ends with status 1 where it finds one. Not run on Ascend.
 """
 from __future__ import annotations
 
@@ -20,16 +22,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from src.command_line import Parser, add_flag, entry_point
 from src.contract import InputError
-from src.exporting import preprocess_spec
+from src.exporting import ascend, preprocess_spec
 
 log = logging.getLogger(__name__)
 FRAMEWORKS = {".onnx": 5, ".air": 1}  # atc's numbers
+PRECISION_MODES = ("must_keep_origin_dtype", "allow_fp32_to_fp16", "allow_mix_precision", "force_fp16")
 
 
 def main() -> int:
     parser = Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", help=".onnx or .air file beside its preprocess.json")
+    parser.add_argument("model", help=".onnx file, or .air (a deprecated format), beside its preprocess.json")
+    parser.add_argument("--check", action="store_true", help="lint an .onnx file for the chip; needs no device")
     add_flag(parser, "soc_version", "Ascend310P3", "chip, as `npu-smi info` names it: Ascend310, Ascend310P3, ...")
+    add_flag(parser, "precision_mode", "", "atc's own flag; by default must_keep_origin_dtype where the chip has all "
+             "operators in float32, else allow_fp32_to_fp16", choices=("", *PRECISION_MODES))
     add_flag(parser, "aipp", False, "let the chip normalise")
     add_flag(parser, "out_dir", "", "folder for the .om; default: om/ beside the model")
     args = parser.parse_args()
@@ -38,13 +44,16 @@ def main() -> int:
         raise InputError(f"{model}: atc takes {' and '.join(FRAMEWORKS)} files; export one of them")
     if not model.is_file():
         raise InputError(f"{model}: no such file")
+    if args.check:
+        return check(model, args.soc_version)
+    mode = args.precision_mode or default_precision(args.soc_version)
     spec = preprocess_spec.read(model.with_name(preprocess_spec.FILE_NAME))
     out = Path(args.out_dir) if args.out_dir else model.with_name("om")
     out.mkdir(parents=True, exist_ok=True)
     aipp = out / "aipp.cfg" if args.aipp else None
     if aipp:
         aipp.write_text(aipp_config(spec), encoding="utf-8")
-    command = atc_command(model, spec, out / model.stem, args.soc_version, aipp)
+    command = atc_command(model, spec, out / model.stem, args.soc_version, aipp, mode)
     print(shlex.join(command))
     if not shutil.which("atc"):
         log.info("atc is not installed here (it is part of CANN); run this line there and keep %s beside the .om",
@@ -55,12 +64,37 @@ def main() -> int:
     return 0
 
 
-def atc_command(model: Path, spec: dict[str, Any], output: Path, soc_version: str, aipp: Path | None) -> list[str]:
+def check(model: Path, soc_version: str) -> int:
+    """Print what the vendor's tables say of an ONNX file; 1 where ATC or the chip would stumble."""
+    if model.suffix != ".onnx":
+        raise InputError(f"--check {model}: reads .onnx files; export with --file_format=ONNX")
+    try:
+        from src.exporting import onnx_check
+    except ImportError as error:
+        raise InputError("--check: the package onnx is missing; pip install -r requirements/export.txt") from error
+    result = onnx_check.check(model, ascend.family(soc_version))
+    print(f"{model.name} on {soc_version}, --precision_mode={default_precision(soc_version)}")
+    print(onnx_check.report(result))
+    return int(result.is_problem)
+
+
+def default_precision(soc_version: str) -> str:
+    """The precision mode that keeps float32 wherever the chip can.
+
+    must_keep_origin_dtype takes the AI CPU for a float32 operator that the AI Core has in float16 alone, and fails
+    where the AI CPU has none either (atc's page on --precision_mode_v2=origin), as for convolutions on 310P. There
+    allow_fp32_to_fp16 lowers such operators and leaves the others, boxes among them, in float32.
+    """
+    return "must_keep_origin_dtype" if ascend.keeps_float32(ascend.family(soc_version)) else "allow_fp32_to_fp16"
+
+
+def atc_command(model: Path, spec: dict[str, Any], output: Path, soc_version: str, aipp: Path | None,
+                precision_mode: str) -> list[str]:
     """The words of the atc command; `output` is without suffix. Shapes are those of preprocess.json."""
     shapes = ";".join(f"{entry['name']}:{','.join(map(str, entry['shape']))}" for entry in spec["inputs"])
     command = ["atc", f"--model={model}", f"--framework={FRAMEWORKS[model.suffix]}", f"--output={output}",
                f"--soc_version={soc_version}", f"--input_shape={shapes}", "--input_format=NCHW",
-               "--precision_mode=allow_mix_precision"]
+               f"--precision_mode={precision_mode}"]
     return [*command, f"--insert_op_conf={aipp}"] if aipp else command
 
 

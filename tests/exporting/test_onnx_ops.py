@@ -93,6 +93,13 @@ def test_the_graph_above_covers_the_table(exported):
     assert any("conv-Conv2d" in op.place for op in graph.operations)
 
 
+def test_suppressions_are_written_with_all_inputs(exported):
+    import onnx
+
+    nodes = onnx.load(exported[0] / "all.onnx").graph.node
+    assert [len(node.input) for node in nodes if node.op_type == "NonMaxSuppression"] == [5]
+
+
 def test_what_has_no_translation_is_named_with_its_place(tmp_path):
     class Erf(nn.Cell):
         def construct(self, x):
