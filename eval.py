@@ -22,18 +22,20 @@ def main() -> int:
         raise InputError(f"--result_path={path}: a folder; name a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     from src.engine import loop, runtime
+    from src.engine.precision import apply_inference_amp
     from src.results.files import write_json
     from src.weights.load import load_weights
 
     settings = tasks.with_conventions(settings)
     machine = runtime.start(settings.device_target, device_id=settings.device_id,
-                            jit_level=settings.jit_level)
+                            deterministic=settings.deterministic, jit_level=settings.jit_level)
     task = tasks.create(settings)
     network = task.network()
     report = load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing,
                           remedy="Leave out --model, --backbone, --num_classes and --norm where the checkpoint says "
                                  "what it was trained for")
     log.info(report.summary())
+    apply_inference_amp(network, settings.amp_level, settings.device_target, report.conventions)
     evaluator = loop.evaluate_split(task, network, task.dataset("val"), machine)
     numbers = evaluator.compute()
     print(task.describe(numbers))

@@ -25,7 +25,7 @@ def main() -> int:
     checkpoint = Path(settings.checkpoint)
     files = flow.targets(settings.file_name, checkpoint, settings.file_format)
     runtime.start(settings.device_target, device_id=settings.device_id,
-                  jit_level=settings.jit_level)
+                  deterministic=settings.deterministic, jit_level=settings.jit_level)
     task = tasks.create(settings)
     network = task.network()
     report = load_weights(network, checkpoint, expect_unexpected=task.may_be_missing)

@@ -16,6 +16,9 @@ def main() -> int:
                         help="checkpoint, or a .mindir or .onnx file beside its preprocess.json")
     add_flag(parser, "output_dir", "runs/predict", "folder for overlays/, labels/ or detections/, and index.json")
     add_flag(parser, "device_target", "CPU", "device of a checkpoint", choices=("Ascend", "CPU"))
+    add_flag(parser, "amp_level", "auto", "precision of a checkpoint: O0 float32, O2 float16 except in normalisation "
+             "layers, O3 float16; auto: O0 on a CPU, on Ascend what it was trained with",
+             choices=("auto", "O0", "O2", "O3"))
     parser.add_argument("--score_threshold", "--least_score", default=0.5, type=number_in(float, 0, 1),
                         help="draw instances of at least this score; all of them are written (default: 0.5)")
     add_flag(parser, "batch_size", 1, "images per batch (checkpoints only; an exported file has its own)")
@@ -31,7 +34,8 @@ def main() -> int:
 
     sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     images, videos, bad = collect(args.images)
-    model = prediction.load(args.model_path, device_target=args.device_target, batch_size=args.batch_size)
+    model = prediction.load(args.model_path, device_target=args.device_target, batch_size=args.batch_size,
+                            **({} if args.amp_level == "auto" else {"amp_level": args.amp_level}))
     with progress_display() as progress:
         folder = PredictionFolder(Path(args.output_dir), model, score_threshold=args.score_threshold, progress=progress)
         claim(folder.path, path)

@@ -61,7 +61,8 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Da
         load_pretrained(task, settings, network)
     per_epoch = order.steps_per_epoch(len(dataset), settings.batch_size, machine.world_size)
     step_cell = build_step(task, settings, machine, network, per_epoch)
-    position, last = start_position(folder, step_cell, settings, len(dataset), per_epoch)
+    machines = machine.gather(runtime.machine_of_rank())
+    position, last = start_position(folder, step_cell, settings, len(dataset), per_epoch, machines)
     machine.agree(settings.common() | {"samples": len(dataset), "step to start from": position.step})
     runtime.check_memory(needed_bytes(task, network), settings.device_target, task.memory_flags())
     if machine.rank == 0:
@@ -70,7 +71,7 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Da
                          rank=machine.rank)
     notice = CompileNotice("the training graph", f"training {settings.model} {machine.device_target} "
                            f"{machine.world_size}x{settings.batch_size}", remembers=machine.rank == 0)
-    run = _Run(task, settings, machine, len(dataset), step_cell, position)
+    run = _Run(task, settings, machine, machines, len(dataset), step_cell, position)
     callbacks = run.callbacks(network, folder, metrics, notice)
     for callback in callbacks:
         if isinstance(callback, Evaluation):
@@ -241,6 +242,7 @@ class _Run:
     task: Task
     settings: Settings
     machine: runtime.Runtime
+    machines: list[dict]
     num_samples: int
     step_cell: TrainStep
     position: Position
@@ -248,10 +250,12 @@ class _Run:
     def describe(self) -> dict:
         """Metadata of a checkpoint of now."""
         settings, position = self.settings, self.position
+        level = resolved_level(settings.amp_level, self.machine.device_target)
+        conventions = settings.conventions() | {"amp_level": level}
         return {"step": position.step, "previous_step": position.previous, "epoch": position.epoch,
                 "steps_per_epoch": position.steps_per_epoch, "samples": self.num_samples,
-                "seed": settings.seed, "class_names": list(self.task.class_names),
-                "config": settings.model_dump(mode="json"), **weights.to_metadata("mindseg", settings.conventions())}
+                "seed": settings.seed, "class_names": list(self.task.class_names), "machines": self.machines,
+                "config": settings.model_dump(mode="json"), **weights.to_metadata("mindseg", conventions)}
 
     def learning_rate(self) -> float:
         """Of the last update."""

@@ -1,27 +1,55 @@
-"""Number formats: the one place that decides where float16 is used."""
+"""Number formats: the one place that decides where float16 is used, in training, evaluation and prediction."""
 from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
 
 import mindspore.nn as nn
 from mindspore import amp
 
 from src.contract import InputError
 
+log = logging.getLogger(__name__)
+LEVELS = ("O0", "O2", "O3")
+
 
 def resolved_level(amp_level: str, device_target: str) -> str:
-    """What "auto" means: O3 (all in float16, the model zoo's setting) on Ascend, O0 (float32) elsewhere."""
+    """What "auto" means in training: O3 (float16, the model zoo's setting) on Ascend, O0 (float32) elsewhere."""
     if amp_level != "auto":
         return amp_level
     return "O3" if device_target == "Ascend" else "O0"
 
 
-def apply_amp(network: nn.Cell, level: str, device_target: str) -> nn.Cell:
-    """Return the network with float16 casts as `level` asks; losses are computed in float32 by the losses' own cells.
+def inference_level(amp_level: str, device_target: str, trained_level: Any = None) -> str:
+    """What "auto" means in evaluation and prediction: on Ascend the level of training, elsewhere O0 (float32).
 
     Args:
-        level: "O0" float32, "O2" float16 but for normalisation, "O3" float16.
+        trained_level: what the weights were trained with, as their conventions have it; where they do not say, it is
+            the level that training would use.
+    """
+    if amp_level == "auto" and device_target == "Ascend" and trained_level in LEVELS:
+        return trained_level
+    return resolved_level(amp_level, device_target)
+
+
+def apply_inference_amp(network: nn.Cell, amp_level: str, device_target: str, conventions: Mapping[str, Any]) -> None:
+    """`apply_amp` for evaluation and prediction, after the weights were loaded; `conventions` are theirs."""
+    apply_amp(network, inference_level(amp_level, device_target, conventions.get("amp_level")), device_target)
+
+
+def apply_amp(network: nn.Cell, level: str, device_target: str) -> None:
+    """Put float16 casts into `network`; losses and scores are computed in float32 by cells of their own.
+
+    Args:
+        level: "O0" float32, "O2" float16 except in normalisation layers, "O3" float16.
+
+    Raises:
+        InputError: float16 on a CPU.
     """
     if level == "O0":
-        return network
+        return
     if device_target == "CPU":
         raise InputError(f"--amp_level={level}: float16 is not faster on a CPU and lacks operators there; use O0")
-    return amp.auto_mixed_precision(network, level)
+    amp.auto_mixed_precision(network, level)
+    log.info("mixed precision: %s (float16%s)", level, " except in normalisation layers" if level == "O2" else "")

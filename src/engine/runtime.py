@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import platform
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from src.launch.join import join_cluster
 from src.layers import product_noise
 
 log = logging.getLogger(__name__)
+INSTRUCTION_SETS = ("avx512f", "avx2", "avx", "sse4_1", "sve2", "sve", "asimd")  # the widest first
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,12 @@ class Runtime:
 
 
 def start(device_target: str, *, device_id: int = 0, is_distributed: bool = False, seed: int = 1,
-          jit_level: str = "auto") -> Runtime:
+          deterministic: bool = True, jit_level: str = "auto") -> Runtime:
     """Set graph mode, device, jit level and seed, join the other ranks where there are any.
+
+    Args:
+        deterministic: operators and collectives of a device give the same bits again; a CPU's always do.
+        jit_level: "O0", "O1", "O2" or "auto" (`jit_level_of` the chip).
 
     Raises:
         InputError: this machine or this MindSpore has no such device, or nobody set up the ranks.
@@ -94,10 +100,21 @@ def start(device_target: str, *, device_id: int = 0, is_distributed: bool = Fals
         log.info("%s", line)
     _set_device(device_target, int(os.environ.get("DEVICE_ID", device_id)))
     _set_jit_level(device_target, jit_level)
+    if deterministic and device_target != "CPU":
+        _set_deterministic()
     ms.set_seed(seed)
     if not is_distributed:
         return Runtime(device_target)
     return _join(device_target)
+
+
+def _set_deterministic() -> None:
+    """Before the ranks join: MindSpore sets HCCL_DETERMINISTIC, which HCCL reads once, when it starts."""
+    try:
+        ms.set_deterministic(True)
+    except RuntimeError as error:
+        if "repeatedly" not in str(error):  # a second model in one program
+            raise
 
 
 def _set_device(device_target: str, device_id: int) -> None:
@@ -131,6 +148,7 @@ def _set_jit_level(device_target: str, level: str) -> None:
         return
     chip = ms.hal.get_device_name(int(os.environ.get("DEVICE_ID", 0)))
     chosen = jit_level_of(chip) if level == "auto" else level
+    # For every graph of the process. What 2.10 offers instead (ms.jit, Cell.set_jit_config) is set a graph at a time.
     ms.set_context(jit_config={"jit_level": chosen})
     log.info("jit level %s (--jit_level=%s, %s)", chosen, level, chip)
 
@@ -141,8 +159,21 @@ def _join(device_target: str) -> Runtime:
     if "LAUNCH_STARTED_FILE" in os.environ:  # tells the launcher that this rank has come as far as joining
         Path(os.environ["LAUNCH_STARTED_FILE"]).touch()
     init()
+    # Called deprecated in 2.10 in favour of AutoParallel, which has no data parallelism.
     ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True)
     return Runtime(device_target, get_rank(), get_group_size())
+
+
+def machine_of_rank(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
+    """What the last bits of a run depend on besides its settings: versions, instruction set and number of cores."""
+    try:
+        flags = set(re.search(r"^(?:flags|Features)\s*: (.*)", cpuinfo.read_text(), re.M)[1].split())
+    except (OSError, TypeError):  # TypeError: there is no such line
+        flags = set()
+    best = next((name for name in INSTRUCTION_SETS if name in flags), "unknown")
+    return {"mindspore": ms.__version__, "processor": platform.machine(), "instruction_set": best,
+            "ONEDNN_MAX_CPU_ISA": os.environ.get("ONEDNN_MAX_CPU_ISA", ""),
+            "usable_cores": len(os.sched_getaffinity(0)), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "")}
 
 
 def check_memory(needed: int, device_target: str, advice: str) -> None:

@@ -78,7 +78,8 @@ class Settings(Config):
                 "auto: status on Ascend devices that saturate (910, or SATURATION_MODE), else finite",
         topic="optimisation", resumable=True)
     amp_level: Literal["auto", "O0", "O2", "O3"] = option(
-        "auto", "O0: float32; O2: float16 except in normalisation layers; O3: float16; auto: O3 on Ascend, else O0",
+        "auto", "O0: float32; O2: float16 except in normalisation layers; O3: float16; auto: O0 on a CPU; on Ascend O3 "
+                "in training, and in evaluation what the checkpoint was trained with", group=("train", "eval"),
         topic="optimisation")
 
     output_dir: str = option("./checkpoint", "folder of checkpoints and logs", topic="checkpoints and logging",
@@ -124,6 +125,10 @@ class Settings(Config):
                            "with it", topic="device and launch", ge=1, le=2)
     is_distributed: bool = option(False, "this process is one of several ranks, started by a launcher",
                                   topic="device and launch", aliases=("run_distribute",), resumable=True)
+    deterministic: bool = option(
+        True, "operators and collectives of Ascend devices give the same bits in every run, so that a resumed run ends "
+              "as an undisturbed one; costs some speed there", group="common", topic="device and launch",
+        resumable=True)
     sink_size: int = option(100, "steps that an Ascend device runs without returning to the host",
                             topic="device and launch", resumable=True, ge=1)
 

@@ -17,12 +17,13 @@ log = logging.getLogger(__name__)
 
 
 def start_position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, settings: Settings, samples: int,
-                   per_epoch: int) -> tuple[Position, Path | None]:
+                   per_epoch: int, machines: list[dict]) -> tuple[Position, Path | None]:
     """Put the state that a run starts from into `step_cell`: (position, the checkpoint that is resumed or None).
 
     Args:
         samples: of the training data.
         per_epoch: steps of an epoch.
+        machines: `runtime.machine_of_rank` of every rank.
 
     Raises:
         InputError: other data or settings than the checkpoint's, or a run so short that no update would be done.
@@ -45,6 +46,7 @@ def start_position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, se
                          f"{samples} with {per_epoch}; resume with the same data, --batch_size and number of processes")
     _check_noise(settings, metadata["config"], path)
     _check_settings(settings, metadata["config"], path)
+    _compare_machines(metadata.get("machines", machines), machines, settings, metadata["config"])
     log.info("resuming from %s (step %d of %d)", path, metadata["step"], position.total_steps)
     step = metadata["step"]
     return Position(per_epoch, position.total_steps, step, metadata.get("previous_step", step - 1)), path
@@ -68,6 +70,20 @@ def _check_settings(settings: Settings, before: dict, path: Path) -> None:
         flags = " ".join(as_flag(k, before[k]) for k in changed)
         raise InputError(f"{path}: the run has other settings: {differing}. Resume with {flags}, as in config.yaml "
                          "beside the checkpoint; to train with other settings, start a new run with --pretrained")
+
+
+def _compare_machines(before: list[dict], now: list[dict], settings: Settings, config: dict) -> None:
+    """Say what makes the resumed run end with other bits than an undisturbed one."""
+    differing = [f"{name}={new.get(name)} on rank {rank} (was {value})"
+                 for rank, (old, new) in enumerate(zip(before, now))
+                 for name, value in old.items() if new.get(name) != value]
+    was = config.get("deterministic", settings.deterministic)
+    if was != settings.deterministic and settings.device_target != "CPU":
+        differing.insert(0, f"deterministic={settings.deterministic} (was {was})")
+    if differing:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        log.warning("this run will not end with the bits of an undisturbed one: %s%s. Results are equally good",
+                    ", ".join(differing[:3]), more)
 
 
 def _after_epochs(settings: Settings, step_cell: TrainStep, per_epoch: int) -> Position:

@@ -112,6 +112,7 @@ def load(path: str | Path, *, device_target: str = DEVICE, batch_size: int = 1, 
 
 def _checkpoint(path: Path, device_target: str, batch_size: int, settings: dict[str, Any]) -> Model:
     from src.engine import runtime
+    from src.engine.precision import apply_inference_amp
     from src.weights.load import load_weights
 
     model = settings.pop("model", "") or tasks.model_of_weights(path) or tasks.DEFAULT
@@ -119,10 +120,11 @@ def _checkpoint(path: Path, device_target: str, batch_size: int, settings: dict[
     batch_key = "test_batch_size" if "test_batch_size" in cls.model_fields else "batch_size"
     config = tasks.with_conventions(build(cls, {"model": model, "checkpoint": str(path), batch_key: batch_size,
                                                 "device_target": device_target} | settings))
-    runtime.start(device_target)
+    runtime.start(device_target, deterministic=config.deterministic, jit_level=config.jit_level)
     task = tasks.create(config)
     network = task.network()
-    load_weights(network, path, expect_unexpected=task.may_be_missing)
+    report = load_weights(network, path, expect_unexpected=task.may_be_missing)
+    apply_inference_amp(network, config.amp_level, device_target, report.conventions)
     return Model(task, task.predictor(network))
 
 

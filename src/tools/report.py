@@ -126,12 +126,15 @@ def examine(settings) -> Examined:
     """Evaluate the checkpoint that `settings` names."""
     from src.engine import runtime
     from src.engine.evaluate import evaluate
+    from src.engine.precision import apply_inference_amp
     from src.weights.load import load_weights
 
-    runtime.start(settings.device_target, device_id=settings.device_id)
+    runtime.start(settings.device_target, device_id=settings.device_id,
+                  deterministic=settings.deterministic, jit_level=settings.jit_level)
     task = tasks.create(settings)
     network = task.network().set_train(False)
-    load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing)
+    weights = load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing)
+    apply_inference_amp(network, settings.amp_level, settings.device_target, weights.conventions)
     found = Examined(task, task.dataset("val"), task.predictor(network))
     return evaluate(found.predictor, found.dataset, found)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from src.contract import InputError
-from src.engine import checkpoint, loop
+from src.engine import checkpoint, loop, start
 from src.engine.callbacks import Stopped
 from src.engine.runtime import Runtime
 from tests.conftest import running_mode
@@ -113,6 +113,30 @@ def test_resumed_run_ends_as_the_undisturbed_one(finished, tmp_path):
         "weight", "moments.weight", "global_step", "state.loss_scale", "state.good_steps"}
     for name in ours.keys() - {"metadata"}:
         np.testing.assert_array_equal(ours[name].asnumpy(), theirs[name].asnumpy(), err_msg=name)
+
+
+def test_a_run_that_goes_on_on_another_machine_says_that_bits_will_differ(finished, tmp_path, monkeypatch, caplog):
+    folder, *_ = finished
+    (tmp_path / "line-1_5.ckpt").write_bytes((folder / "line-1_5.ckpt").read_bytes())
+    here = loop.runtime.machine_of_rank()
+    assert checkpoint.load(folder / "line-1_5.ckpt")[1]["machines"] == [here]
+    loop.train(TinyTask(), settings(tmp_path, resume=True), CPU)
+    assert "bits of an undisturbed" not in caplog.text
+    (tmp_path / "line-2_5.ckpt").unlink()
+    monkeypatch.setattr(loop.runtime, "machine_of_rank", lambda: here | {"usable_cores": 999, "instruction_set": "sve"})
+    loop.train(TinyTask(), settings(tmp_path, resume=True, deterministic=False), CPU)
+    assert ("this run will not end with the bits of an undisturbed one: "
+            f"instruction_set=sve on rank 0 (was {here['instruction_set']}), usable_cores=999 on rank 0 (was "
+            f"{here['usable_cores']}). Results are equally good") in caplog.text
+
+
+def test_a_run_on_a_device_says_so_when_it_is_no_longer_deterministic(tmp_path, caplog):
+    now = settings(tmp_path, device_target="Ascend", deterministic=False)
+    start._compare_machines([{}], [{}], now, {"deterministic": False})
+    start._compare_machines([{}], [{}], now, {})
+    assert not caplog.text
+    start._compare_machines([{}], [{}], now, {"deterministic": True})
+    assert "undisturbed one: deterministic=False (was True)." in caplog.text
 
 
 def test_a_finished_run_is_not_trained_again(finished):

@@ -40,3 +40,35 @@ def test_too_large_a_step_is_refused_on_a_cpu_with_the_flags_to_lower():
         runtime.check_memory(1 << 42, "CPU", "--batch=32")
     runtime.check_memory(1 << 20, "CPU", "--batch=32")
     runtime.check_memory(1 << 42, "Ascend", "--batch=32")  # a device's own memory is not known here
+
+
+DETERMINISTIC = """
+import os
+from src.engine import runtime
+runtime._set_device = runtime._set_jit_level = lambda *device: None
+runtime.join_cluster = lambda *environment: ""
+runtime._join = lambda device: print("joins with", os.environ.get("HCCL_DETERMINISTIC"), os.environ["SAID"])
+for device, wanted in (("CPU", True), ("Ascend", False), ("Ascend", True), ("Ascend", True)):
+    runtime.start(device, is_distributed=True, deterministic=wanted)
+"""
+
+
+@pytest.mark.parametrize("said", ["false", "strict"])
+def test_collectives_are_deterministic_before_the_ranks_join(said):
+    environment = os.environ | {"HCCL_DETERMINISTIC": said, "SAID": said}
+    done = subprocess.run([sys.executable, "-c", DETERMINISTIC], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    joins = [line.split()[2] for line in done.stdout.splitlines() if line.startswith("joins with")]
+    set_to = "strict" if said == "strict" else "true"
+    assert joins == [said, said, set_to, set_to]
+
+
+@pytest.mark.parametrize(("cpuinfo", "expected"), [
+    ("flags\t\t: fpu sse4_1 avx avx2 avx512f\n", "avx512f"), ("flags\t\t: fpu sse4_1 avx avx2\n", "avx2"),
+    ("Features\t: fp asimd\n", "asimd"), ("nothing\n", "unknown")])
+def test_the_instruction_set_of_a_machine(tmp_path, cpuinfo, expected):
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+    machine = runtime.machine_of_rank(tmp_path / "cpuinfo")
+    assert machine["instruction_set"] == expected
+    assert machine["usable_cores"] == len(os.sched_getaffinity(0))
+    assert runtime.machine_of_rank(tmp_path / "none")["instruction_set"] == "unknown"

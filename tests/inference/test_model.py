@@ -66,6 +66,11 @@ def test_a_single_image_needs_no_list_and_wrong_arrays_are_refused(deeplab, tmp_
             list(model.predict(wrong))
 
 
+def test_float16_of_a_checkpoint_is_for_devices(deeplab):
+    with pytest.raises(InputError, match="amp_level=O2: float16 is not faster on a CPU"):
+        prediction.load(deeplab, amp_level="O2")
+
+
 def test_detections_are_json_in_the_frame_of_the_image(deeplab):
     model = prediction.load(deeplab)
     found = Instances(1, np.array([[1.0, 2.0, 5.0, 10.0]], np.float32), np.array([2], np.int32),
