@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "findings").glob("*.md")])
 PROGRAMS = ("python", "python3", "bash", "sh")
 IN_PROCESS = ("train.py", "eval.py", "export.py")  # their flags are checked without a new process
-ROOMS = ("src", "scripts", "tests", "docs", "benchmarks", "findings", "requirements", "ascend310_infer", "mindspore")
+ROOMS = ("src", "scripts", "tests", "docs", "benchmarks", "findings", "requirements", "ascend310_infer")
 PROSE, TABLE = 120, 160  # columns
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -169,3 +169,18 @@ def test_no_line_scrolls_sideways(page):
         width = sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in line)
         limit = TABLE if line.lstrip().startswith("|") else PROSE
         assert width <= limit, f"{page.name}:{number}: {width} columns, at most {limit}"
+
+
+FINDINGS = sorted((ROOT / "findings").glob("*.sh"))
+
+
+@pytest.mark.parametrize("script", FINDINGS, ids=lambda script: script.stem)
+def test_a_finding_is_listed_pinned_and_cleans_up(script):
+    text = script.read_text(encoding="utf-8")
+    packages = re.search(r"pip\" install (.+)", text)[1].split()
+    assert [word for word in packages if not word.startswith("--") and "==" not in word] == []
+    assert "trap 'rm -rf \"$folder\"' EXIT" in text
+    assert re.search(r"^ *assert .+", text, re.M), "it cannot fail"
+    assert not re.search(r"\b(?:src|mindseg)\b", text.split("set -euo")[1]), "a finding runs without MindSeg"
+    assert script.stat().st_mode & 0o111, "not executable"
+    assert f"[{script.name}]({script.name})" in (script.parent / "README.md").read_text(encoding="utf-8")
