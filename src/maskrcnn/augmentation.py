@@ -46,6 +46,7 @@ class Dropped:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.boxes_alone = False
         self._lock = Lock()
 
     def add(self, reason: str, count: int) -> None:
@@ -57,10 +58,18 @@ class Dropped:
         if len(str(total)) > len(str(before)) or not before:
             log.warning("%d instances so far %s", total, reason)
 
+    def found_boxes_alone(self) -> None:
+        """Say once that data has boxes without masks, as all text files have."""
+        with self._lock:
+            first = not self.boxes_alone
+            self.boxes_alone = True
+        if first:
+            log.warning("the data has objects without a mask: they train the boxes, not the masks")
+
 
 DEGENERATE = f"dropped: their boxes have a side of less than {MIN_SIDE:g} input pixel"
 TOO_MANY = "dropped: their images have more than max_instance_count, the largest stay"
-NO_MASK = "without a mask in their box: they train the boxes, not the masks"
+NO_MASK = "have a mask with nothing in their box: they train the boxes, not the masks"
 
 
 @dataclass(frozen=True)
@@ -145,7 +154,10 @@ class TrainAugmentation:
                 crop = mask_crop(target.instances[k]["segmentation"], target.size, target.boxes_image[k], side)
                 crops[slot] = crop[:, ::-1] if placement.flip else crop
         has_mask = crops.any((1, 2))
-        self.dropped.add(NO_MASK, int((~has_mask[:n] & ~target.crowds[chosen]).sum()))
+        given = np.array(["segmentation" in target.instances[k] for k in chosen], bool)
+        self.dropped.add(NO_MASK, int((~has_mask[:n] & given & ~target.crowds[chosen]).sum()))
+        if not (given | target.crowds[chosen]).all():
+            self.dropped.found_boxes_alone()
         return (_padded(boxes, g), _padded(target.labels[chosen], g), np.arange(g) < n,
                 _padded(target.crowds[chosen], g), crops, has_mask)
 

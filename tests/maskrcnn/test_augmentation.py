@@ -189,11 +189,15 @@ def test_degenerate_boxes_are_dropped_and_counted(caplog):
     assert caplog.text.count("input pixel") == 2  # at the first and at the tenth
 
 
-def test_instances_without_masks_train_the_boxes():
+def test_instances_without_masks_train_the_boxes_and_it_is_said_once(caplog):
     bare = {key: value for key, value in instance([4, 6, 8, 10]).items() if key != "segmentation"}
-    got = columns(TrainAugmentation(preprocess(), 3, max_instances=2, mask_side=4, **PLAIN), (32, 40), bare)
+    augmentation = TrainAugmentation(preprocess(), 3, max_instances=2, mask_side=4, **PLAIN)
+    for _ in range(12):
+        got = columns(augmentation, (32, 40), bare)
     assert got["gt_valid"].tolist() == [True, False]
     assert not got["gt_has_mask"].any()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the data has objects without a mask: they train the boxes, not the masks"]
 
 
 def test_a_mask_that_misses_its_box_is_no_mask():
