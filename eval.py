@@ -23,7 +23,7 @@ def main() -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     from src.engine import loop, runtime
     from src.engine.precision import apply_inference_amp
-    from src.results.files import write_json
+    from src.results.files import write_coco_results, write_json
     from src.weights.load import load_weights
 
     settings = tasks.with_conventions(settings)
@@ -41,7 +41,7 @@ def main() -> int:
     print(task.describe(numbers))
     write_json(path, numbers | {"checkpoint": settings.checkpoint})
     for name, content in task.results(evaluator).items():
-        write_json(path.with_name(f"{path.stem}.{name}.json"), content)
+        write_coco_results(path.with_name(f"{path.stem}.{name}.json"), content)
     return 0
 
 

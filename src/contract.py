@@ -151,7 +151,7 @@ class Task(Protocol):
     def evaluator(self) -> Evaluator: ...
 
     def results(self, evaluator: Evaluator) -> dict[str, Any]:
-        """Single predictions that belong beside the numbers: {name: JSON content of a file}, empty without any."""
+        """Single predictions that belong beside the numbers: {name: entries of a COCO results file}, or empty."""
 
     def describe(self, numbers: dict[str, Any]) -> str:
         """The numbers of `evaluator().compute()` as a table for people."""

@@ -24,7 +24,7 @@ PURE = ["src.contract", "src.files", "src.literals", "src.command_line", "src.co
         "src.report.curves", "src.report.page", "src.launch.supervisor", "src.inference.collecting",
         "src.results.score", "src.weights.names"]
 DISTRIBUTIONS = {"cv2": "opencv-python", "mmcv": "mmcv-lite", "yaml": "pyyaml", "PIL": "pillow", "google": "protobuf",
-                 "faster_coco_eval": "faster-coco-eval"}
+                 "faster_coco_eval": "faster-coco-eval", "pi_heif": "pi-heif"}
 
 
 def name_of(path: Path) -> str:

@@ -2,6 +2,8 @@
 #ifndef MINDSEG_ENCODE_H_
 #define MINDSEG_ENCODE_H_
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +15,7 @@ namespace mindseg {
 // One image on its way through the network.
 struct Placement {
   std::string name;
+  std::optional<int64_t> id;  // COCO's
   Size original;
   Size valid;    // of the image in the network's input
   int slot = 0;  // in the batch

@@ -1,4 +1,5 @@
-// Tells whether two contents are the same: FNV-1a of 64 bits, and the number of bytes. Against chance, not forgery.
+// Tells whether two contents are the same: CRC-32 and the number of bytes. Against chance, not forgery. Python computes
+// the same (zlib.crc32), so that both write and understand run.json.
 #ifndef MINDSEG_FINGERPRINT_H_
 #define MINDSEG_FINGERPRINT_H_
 
@@ -12,10 +13,10 @@ namespace mindseg {
 class Fingerprint {
  public:
   void add(const void* data, size_t bytes);
-  std::string text() const;  // 16 hexadecimal digits, "-", the number of bytes
+  std::string text() const;  // 8 hexadecimal digits, "-", the number of bytes
 
  private:
-  uint64_t hash_ = 0xcbf29ce484222325;
+  uint32_t crc_ = 0xffffffff;
   uint64_t bytes_ = 0;
 };
 

@@ -2,7 +2,9 @@
 #ifndef MINDSEG_IMAGE_LIST_H_
 #define MINDSEG_IMAGE_LIST_H_
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,11 +13,17 @@ namespace mindseg {
 struct ImageFile {
   std::string name;            // relative to the data set where it lies in it: what the results call the image
   std::filesystem::path path;  // where it is
-  std::string stem;            // of its result file: the name without suffix, folders joined by "__"
+  std::string stem;            // NAME of its result files, see result_names
+  std::optional<int64_t> id;   // COCO's, where the list says it
 };
 
-// Images of a list file (the first word of each line, "quoted" where it has blanks), or without one every image file of
-// the folder, by name. Throws Failure for an unusable list, no images, or two of one result name.
+// NAME of each image's result files, all different: the image's name with "/" as "__" and without suffix. Images that
+// would share it keep their suffixes; what is then still shared gets _2, _3 and so on. src/results/files.py does the same.
+std::vector<std::string> result_names(const std::vector<std::string>& names);
+
+// Images of a list file, or without one every picture in the folder, by name. The first word of a line of the list is
+// the image ("quoted" where it has blanks), a whole number behind it is its COCO id. Throws Failure for an unusable list
+// or no images.
 std::vector<ImageFile> list_images(const std::filesystem::path& dataset, const std::filesystem::path& list);
 
 }  // namespace mindseg

@@ -1,14 +1,17 @@
 // The result folder: one small file an image, written whole or not at all, and an index at the end.
 //
-// run.json says which model and recipe it belongs to, fingerprints.txt of which content each image was: a second run
-// keeps what is there, and stops where that came from another model or from another image of the same name.
+// src/results/files.py documents the format, src/results/folder.py who may write into a folder: run.json says which model
+// and recipe it belongs to. fingerprints.txt says of which content each image was: a second run keeps what is there, and
+// stops where that came from another model or from another image of the same name.
 #ifndef MINDSEG_RESULTS_H_
 #define MINDSEG_RESULTS_H_
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <mutex>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -35,13 +38,14 @@ class Results {
   // Writes an image's result file; `fingerprint` is of the image file's content. Safe in several threads.
   void store(const ImageFile& image, const std::string& fingerprint, const std::string& content);
 
-  // Writes index.json, last. Where nothing was measured, it keeps the speed that it had.
+  // Writes detections.json and index.json, last. Where nothing was measured, it keeps the speed that it had.
   void finish(const std::vector<ImageFile>& images, const std::vector<Outcome>& outcomes, const Timing& timing) const;
 
  private:
   void expect_own_folder(const Options& options) const;
   void read_fingerprints();
   std::string relative(const ImageFile& image) const;
+  nlohmann::json gather_coco_results(const std::vector<ImageFile>& images, const std::vector<Outcome>& outcomes) const;
 
   std::filesystem::path folder_;
   const Recipe& recipe_;
@@ -51,6 +55,7 @@ class Results {
 };
 
 // Writes to a temporary name beside `path`, then renames. Throws Failure.
+void write_whole(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write);
 void write_whole(const std::filesystem::path& path, const std::string& content);
 
 // Makes a folder with its parents. Throws Failure.

@@ -14,8 +14,7 @@
 namespace mindseg {
 namespace {
 
-// Numbers in the shortest text that gives the same float32 back.
-using Json = nlohmann::basic_json<std::map, std::vector, std::string, bool, int64_t, uint64_t, float>;
+using nlohmann::json;
 
 // One image's part of an output as float32: the network's memory where it is that already, else a converted copy.
 class Floats {
@@ -105,12 +104,12 @@ std::string encode_labels(const Recipe& recipe, const Outputs& outputs, const Pl
   return {bytes.begin(), bytes.end()};
 }
 
-Json segmentation(const cv::Mat& mask, const Box& box, const Recipe& recipe, Size image) {
+json segmentation(const cv::Mat& mask, const Box& box, const Recipe& recipe, Size image) {
   const Region region = paste(mask, box, image, recipe.paste_pad, recipe.mask_threshold);
   return {{"size", {image.height, image.width}}, {"counts", compressed(runs(region, image))}};
 }
 
-Json detection(const Recipe& recipe, int label, float score, const Box& box) {
+json detection(const Recipe& recipe, int label, float score, const Box& box) {
   if (label < 0 || label >= static_cast<int>(recipe.class_names.size())) {
     throw ImageError("the network returned class " + std::to_string(label) + ", preprocess.json has " +
                      std::to_string(recipe.class_names.size()) + " classes");
@@ -118,10 +117,12 @@ Json detection(const Recipe& recipe, int label, float score, const Box& box) {
   for (const float value : {score, box.x1, box.y1, box.x2, box.y2}) {
     if (!std::isfinite(value)) throw ImageError("the network returned a box or score that is not finite");
   }
+  const double x1 = box.x1, y1 = box.y1, x2 = box.x2, y2 = box.y2;  // so that x1 + width is x2 again
   return {{"label", label},
+          {"name", recipe.class_names[label]},
           {"category_id", recipe.category_ids[label]},
           {"score", score},
-          {"bbox", {box.x1, box.y1, box.x2 - box.x1, box.y2 - box.y1}}};
+          {"bbox", {x1, y1, x2 - x1, y2 - y1}}};
 }
 
 std::string encode_detections(const Recipe& recipe, const Outputs& outputs, const Placement& placement) {
@@ -129,7 +130,7 @@ std::string encode_detections(const Recipe& recipe, const Outputs& outputs, cons
   const Floats valid = outputs["valid"], masks = outputs["masks"];
   const int64_t slots = recipe.output("boxes").shape[1];
   const int side = static_cast<int>(recipe.output("masks").shape[2]);
-  Json found = Json::array();
+  json found = json::array();
   for (int64_t i = 0; i < slots; ++i) {
     if (valid[i] == 0) continue;
     const float* corners = boxes.data() + 4 * i;
@@ -137,12 +138,14 @@ std::string encode_detections(const Recipe& recipe, const Outputs& outputs, cons
     found.push_back(detection(recipe, static_cast<int>(labels[i]), scores[i], box));
     const cv::Mat mask(side, side, CV_32FC1, const_cast<float*>(masks.data()) + i * side * side);
     found.back()["segmentation"] = segmentation(mask, box, recipe, placement.original);
+    if (placement.id) found.back()["image_id"] = *placement.id;
   }
-  const Json content = {{"file_name", placement.name},
+  const json content = {{"file_name", placement.name},
+                        {"image_id", placement.id ? json(*placement.id) : json(nullptr)},
                         {"height", placement.original.height},
                         {"width", placement.original.width},
                         {"detections", std::move(found)}};
-  return content.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return content.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace

@@ -90,7 +90,7 @@ void Pipeline::decode_all() {
 
 void Pipeline::fill(Batch& batch, size_t image) {
   const ImageFile& file = (*images_)[image];
-  Job job{image, {file.name, {}, {}, static_cast<int>(batch.jobs.size())}, {}, Clock::now(), {}};
+  Job job{image, {file.name, file.id, {}, {}, static_cast<int>(batch.jobs.size())}, {}, Clock::now(), {}};
   cv::Mat pixels;
   try {
     expect_short_name(file);

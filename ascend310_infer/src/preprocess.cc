@@ -34,6 +34,15 @@ bool jpeg_is_whole(const std::vector<unsigned char>& bytes) {
   return false;
 }
 
+// Sound pictures of kinds that are not read.
+void refuse_kind(const std::vector<unsigned char>& bytes) {
+  const std::string start(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(bytes.size(), 12)));
+  if (start.rfind("GIF8", 0) == 0) throw ImageError("a GIF, which is not read here; convert it to PNG or JPEG");
+  if (start.size() == 12 && start.compare(4, 4, "ftyp") == 0) {
+    throw ImageError("of the kind '" + start.substr(8) + "' (HEIC, AVIF or a video), which is not read here; convert it to PNG or JPEG");
+  }
+}
+
 int scaled(int side, double factor, bool round_half_up) {
   return std::max(static_cast<int>(side * factor + (round_half_up ? 0.5 : 0.0)), 1);
 }
@@ -90,6 +99,7 @@ cv::Mat decode_image(const std::vector<unsigned char>& bytes) {
   } catch (const std::bad_alloc&) {
     throw ImageError("is too large for the memory; scale it down");
   }
+  if (image.empty()) refuse_kind(bytes);
   const bool is_jpeg = bytes.size() > 2 && bytes[0] == 0xFF && bytes[1] == 0xD8;
   if (image.empty() || (is_jpeg && !jpeg_is_whole(bytes))) {
     throw ImageError("is not an image, or damaged or truncated; restore it or leave it out");

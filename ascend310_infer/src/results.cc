@@ -52,15 +52,21 @@ void make_folder(const fs::path& path) {
   }
 }
 
-void write_whole(const fs::path& path, const std::string& content) {
+void write_whole(const fs::path& path, const std::function<void(std::ostream&)>& write) {
   const fs::path unfinished = path.parent_path() / (".unfinished-" + path.filename().string());
   std::ofstream file(unfinished, std::ios::binary | std::ios::trunc);
-  file.write(content.data(), static_cast<std::streamsize>(content.size()));
+  write(file);
   file.close();
   if (!file) throw Failure(path.string() + ": cannot be written (" + std::strerror(errno) + ")");
   std::error_code error;
   fs::rename(unfinished, path, error);
   if (error) throw Failure(path.string() + ": cannot be written (" + error.message() + ")");
+}
+
+void write_whole(const fs::path& path, const std::string& content) {
+  write_whole(path, [&](std::ostream& file) {
+    file.write(content.data(), static_cast<std::streamsize>(content.size()));
+  });
 }
 
 Results::Results(const Options& options, const Recipe& recipe) : folder_(options.result_path), recipe_(recipe) {
@@ -71,23 +77,24 @@ Results::Results(const Options& options, const Recipe& recipe) : folder_(options
 }
 
 void Results::expect_own_folder(const Options& options) const {
-  json content = read_json(options.preprocess, kExportAgain);
-  content.erase("files");  // an export to another format beside it adds one
-  const std::string recipe = text_of(content);
+  json recipe = read_json(options.preprocess, kExportAgain);
+  recipe.erase("files");  // an export to another format beside it adds one
   const json own = {{"format", "mindseg.run"},
-                    {"version", 2},
-                    {"model", recipe_.model},
-                    {"checkpoint_sha256", recipe_.checkpoint_sha256},
+                    {"version", 3},
                     {"model_file", fingerprint_of_file(options.model_path)},
-                    {"recipe", fingerprint(recipe.data(), recipe.size())}};
-  const fs::path path = folder_ / "run.json";
+                    {"preprocess", recipe}};
   const std::string place = "--result_path=" + folder_.string() + ": holds ";
-  if (!fs::exists(path)) {
-    if (!fs::is_empty(folder_)) throw Failure(place + "files that are no results (no run.json); " + kElsewhere);
-    write_whole(path, text_of(own));
-  } else if (read_json(path, kElsewhere) != own) {
+  const fs::path path = folder_ / "run.json";
+  if (fs::exists(path)) {
+    if (read_json(path, kElsewhere) == own) return;
     throw Failure(place + "results of another model or recipe, or of an earlier version (run.json); " + kElsewhere);
   }
+  for (const auto* name : {"index.json", "detections.json", "labels", "detections", "overlays", "fingerprints.txt"}) {
+    if (fs::exists(folder_ / name)) {
+      throw Failure(place + name + ", and no run.json says of which model; " + kElsewhere);
+    }
+  }
+  write_whole(path, text_of(own));
 }
 
 // Lines `fingerprint "stem"`. A last one that was cut off is dropped.
@@ -130,20 +137,61 @@ void Results::store(const ImageFile& image, const std::string& fingerprint, cons
   write_whole(folder_ / relative(image), content);
 }
 
+// One COCO results file of the images whose id is known, an entry a line; one image's detections in memory at a time.
+json Results::gather_coco_results(const std::vector<ImageFile>& images, const std::vector<Outcome>& outcomes) const {
+  static const std::string kName = "detections.json";
+  int64_t known = 0, unknown = 0;
+  for (size_t i = 0; i < images.size(); ++i) {
+    if (outcomes[i].error.empty()) ++(images[i].id ? known : unknown);
+  }
+  if (known == 0) {
+    return {{"file", nullptr},
+            {"images", 0},
+            {"images_without_id", unknown},
+            {"reason",
+             "the COCO id of no image is known; give a list of images (--image_list) with the id behind each name, as "
+             "src/tools/list_coco_images.py writes it"}};
+  }
+  write_whole(folder_ / kName, [&](std::ostream& file) {
+    const char* separator = "[\n";
+    for (size_t i = 0; i < images.size(); ++i) {
+      if (!outcomes[i].error.empty() || !images[i].id) continue;
+      const fs::path path = folder_ / relative(images[i]);
+      const json content = read_json(path, "delete it and run the inference again");
+      if (!content.is_object() || !content.contains("detections") || !content["detections"].is_array()) {
+        throw Failure(path.string() + ": holds no detections; delete it and run the inference again");
+      }
+      for (json row : content["detections"]) {
+        row.erase("label");
+        row.erase("name");
+        row["image_id"] = *images[i].id;
+        file << separator << row.dump();
+        separator = ",\n";
+      }
+    }
+    file << (*separator == '[' ? "[]\n" : "\n]\n");
+  });
+  return {{"file", kName}, {"images", known}, {"images_without_id", unknown}, {"reason", nullptr}};
+}
+
 void Results::finish(const std::vector<ImageFile>& images, const std::vector<Outcome>& outcomes,
                      const Timing& timing) const {
   json index = {{"format", "mindseg.results"},
-                {"version", 1},
+                {"version", 2},
                 {"task", recipe_.task == Task::kSemantic ? "semantic" : "instance"},
                 {"model", recipe_.model},
                 {"checkpoint_sha256", recipe_.checkpoint_sha256},
                 {"class_names", recipe_.class_names},
                 {"images", json::array()}};
   index.update(timing.images() > 0 ? measured(timing) : measured_before(folder_ / "index.json"));
-  if (recipe_.task == Task::kInstance) index["category_ids"] = recipe_.category_ids;
+  if (recipe_.task == Task::kInstance) {
+    index["category_ids"] = recipe_.category_ids;
+    index["coco_results"] = gather_coco_results(images, outcomes);
+  }
   for (size_t i = 0; i < images.size(); ++i) {
     const bool done = outcomes[i].error.empty();
     index["images"].push_back({{"file_name", images[i].name},
+                               {"image_id", images[i].id ? json(*images[i].id) : json(nullptr)},
                                {"result", done ? json(relative(images[i])) : json(nullptr)},
                                {"error", done ? json(nullptr) : json(outcomes[i].error)}});
   }

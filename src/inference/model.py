@@ -8,7 +8,7 @@ No arguments are parsed and nothing is printed here; `predict.py` is the command
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from src import tasks
 from src.config import build
 from src.contract import InputError, Instances, LabelMap, Record, Task
 from src.data.decode import decode_image
+from src.inference.reading import read_image
+from src.metrics.coco_results import result_rows
 from src.report import draw
 
 EXPORTED = (".mindir", ".onnx")
@@ -46,10 +48,25 @@ class Model:
 
     Attributes:
         class_names: index 0 first; for instances 0 is the background.
+        preprocess: how the input is made and where the weights come from, as `src/exporting/preprocess_spec.py` says.
     """
 
-    def __init__(self, task: Task, predictor: Any):
-        self.class_names, self._predictor = task.class_names, predictor
+    def __init__(self, class_names: tuple[str, ...], predictor: Any, preprocess: Mapping[str, Any]):
+        self.class_names, self._predictor, self.preprocess = class_names, predictor, preprocess
+
+    @property
+    def name(self) -> str:
+        return self.preprocess["model"]
+
+    @property
+    def task(self) -> str:
+        """"semantic" or "instance"."""
+        return self.preprocess["task"]
+
+    @property
+    def category_ids(self) -> list[int]:
+        """The COCO category id of each class, 0 for the background; of a semantic model the class indices."""
+        return list(self.preprocess.get("category_ids") or range(len(self.class_names)))
 
     def predict(self, images: Image | Iterable[Image]) -> Iterator[Prediction]:
         """Predict images in their order, some at a time: file names, or (H, W, 3) uint8 RGB arrays; or a single one.
@@ -81,12 +98,12 @@ class Model:
                               masks=[coco_mask.decode(found.rles[k]).astype(bool) for k in shown if found.rles])
 
     def detections(self, found: Instances) -> list[dict[str, Any]]:
-        """Instances as JSON: label, name, score, bbox [x, y, w, h] in pixels of the image, segmentation as RLE."""
-        boxes = found.boxes_image.astype(float)
-        boxes[:, 2:] -= boxes[:, :2]
-        return [{"label": int(label), "name": self.class_names[label], "score": round(float(score), 5),
-                 "bbox": [round(v, 2) for v in box.tolist()], **({"segmentation": found.rles[k]} if found.rles else {})}
-                for k, (box, label, score) in enumerate(zip(boxes, found.labels, found.scores))]
+        """Instances as entries of COCO's results format, with the class index `label` and its `name`.
+
+        `image_id` is the image's position among those that were given to `predict`.
+        """
+        return [row | {"label": int(label), "name": self.class_names[label]} for row, label in
+                zip(result_rows(found, dict(enumerate(self.category_ids))), found.labels)]
 
 
 def load(path: str | Path, *, device_target: str = DEVICE, batch_size: int = 1, **settings: Any) -> Model:
@@ -96,9 +113,9 @@ def load(path: str | Path, *, device_target: str = DEVICE, batch_size: int = 1, 
         path: a checkpoint (of train.py, or of a family that convert_checkpoint.py knows), or a .mindir or .onnx file
             with the preprocess.json that export.py wrote beside it.
         device_target: of a checkpoint; exported files run on a CPU.
-        batch_size: images at a time, of a checkpoint; an exported file has its own, and 1 stands for it.
+        batch_size: images per batch of a checkpoint. An exported file has its own; leave it at 1 there.
         settings: further keys of a checkpoint's configuration, for example `eval_crop_size` or `test_score_thr`. An
-            exported file has them built in: of it only those of `src.exporting.exported_model.CHANGEABLE` can be given.
+            exported file has them built in and takes only those of `src.exporting.exported_model.CHANGEABLE`.
 
     Raises:
         InputError: missing, damaged or foreign files, settings that do not fit the weights or that an exported file
@@ -113,19 +130,22 @@ def load(path: str | Path, *, device_target: str = DEVICE, batch_size: int = 1, 
 def _checkpoint(path: Path, device_target: str, batch_size: int, settings: dict[str, Any]) -> Model:
     from src.engine import runtime
     from src.engine.precision import apply_inference_amp
+    from src.exporting import preprocess_spec
     from src.weights.load import load_weights
 
     model = settings.pop("model", "") or tasks.model_of_weights(path) or tasks.DEFAULT
     cls = tasks.config_class(model)
     batch_key = "test_batch_size" if "test_batch_size" in cls.model_fields else "batch_size"
     config = tasks.with_conventions(build(cls, {"model": model, "checkpoint": str(path), batch_key: batch_size,
-                                                "device_target": device_target} | settings))
+                                                "export_batch_size": 1, "device_target": device_target} | settings))
     runtime.start(device_target, deterministic=config.deterministic, jit_level=config.jit_level)
     task = tasks.create(config)
     network = task.network()
     report = load_weights(network, path, expect_unexpected=task.may_be_missing)
     apply_inference_amp(network, config.amp_level, device_target, report.conventions)
-    return Model(task, task.predictor(network))
+    spec = preprocess_spec.complete(task.export.preprocess_spec(), model=config.model, family=report.family,
+                                    checkpoint=path, conventions=config.conventions())
+    return Model(task.class_names, task.predictor(network), spec | {"amp_level": config.amp_level})
 
 
 def _exported(path: Path, device_target: str, batch_size: int, settings: dict[str, Any]) -> Model:
@@ -142,7 +162,7 @@ def _exported(path: Path, device_target: str, batch_size: int, settings: dict[st
     task = exported_task(path, spec, settings)
     run, *shapes = runners.load_with_shapes(path)
     exported_model.refuse_other_model(path, spec, *shapes)
-    return Model(task, task.export.predictor(run, shape))
+    return Model(task.class_names, task.export.predictor(run, shape), spec)
 
 
 def exported_task(path: Path, spec: dict[str, Any], settings: dict[str, Any]) -> Task:
@@ -176,7 +196,9 @@ def _bytes(image: Image, number: int) -> bytes:
     if not isinstance(image, (str, Path)):
         raise InputError(f"image {number}: a {type(image).__name__}, expected a file name or an array")
     try:
-        return Path(image).read_bytes()
+        return read_image(image)
+    except InputError as error:
+        raise InputError(f"{image} {error}") from error
     except OSError as error:
         raise InputError(f"{image}: {error.strerror}") from error
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from src.contract import InputError, Instances
 from src.data.instance.target import Category, Target, decode_target, to_rle
+from src.metrics.coco_results import result_rows
 
 Kind = Literal["bbox", "segm"]
 
@@ -67,7 +68,7 @@ class CocoMAP:
             known = np.isin(prediction.labels, list(category_ids))
             self.of_other_classes += int((~known).sum())
             prediction = _chosen(prediction, np.flatnonzero(known))
-        self.detections[truth.image_id] = _results(prediction, category_ids)
+        self.detections[truth.image_id] = result_rows(prediction, category_ids)
 
     def update_missing(self, target: bytes) -> None:
         """Count an image that there is no prediction for: none of its objects was found."""
@@ -212,27 +213,6 @@ def _chosen(prediction: Instances, index: np.ndarray) -> Instances:
     p = prediction
     return Instances(p.image_id, *(np.asarray(x)[index] for x in (p.boxes_image, p.labels, p.scores)),
                      [p.rles[k] for k in index if p.rles])
-
-
-def _results(prediction: Instances, category_ids: Mapping[int, int]) -> list[dict[str, Any]]:
-    """Detections of one image in COCO's results format, with box and mask."""
-    boxes = np.asarray(prediction.boxes_image, np.float64).reshape(-1, 4)
-    if not np.isfinite(boxes).all() or not np.isfinite(np.asarray(prediction.scores, np.float64)).all():
-        raise InputError(f"image {prediction.image_id}: a predicted box or score is NaN or infinite; the network "
-                         "diverged: evaluate another checkpoint")
-    if prediction.rles and len(prediction.rles) != len(boxes):
-        raise InputError(f"image {prediction.image_id}: {len(boxes)} boxes and {len(prediction.rles)} masks")
-    xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).tolist()
-    results = []
-    for k, (box, label, score) in enumerate(zip(xywh, prediction.labels, prediction.scores, strict=True)):
-        if int(label) not in category_ids:
-            raise InputError(f"image {prediction.image_id}: class index {int(label)} was predicted, the data has "
-                             f"{sorted(category_ids)}; the network has other classes than the data")
-        results.append({"image_id": prediction.image_id, "category_id": category_ids[int(label)], "bbox": box,
-                        "score": float(score)})
-        if prediction.rles:
-            results[-1]["segmentation"] = prediction.rles[k]
-    return results
 
 
 def _evaluation(truth: dict[str, list], results: list[dict], kind: Kind, max_detections: int):

@@ -1,16 +1,17 @@
-"""A folder of predictions: overlays to look at, label maps or detections to work with, and an index of all.
+"""Writing a folder of results: who may, and the one writer of predict.py. The format is in `src/results/files.py`.
 
-    overlays/NAME.jpg      the image under what was found in it; NAME.mp4 for a video
-    labels/NAME.png        label map, one class index a pixel, in the image's size
-    detections/NAME.json   instances with boxes and run-length encoded masks, in the image's frame
-    index.json             every input with its result, or why there is none; written last
+A folder holds the results of one model file with one input recipe. `run.json`, written before any result, says which:
 
-NAME is the input's path with "/" as "__" and without suffix; frames of a video are NAME_000001 and so on.
+    {"format": "mindseg.run", "version": 3, "model_file": CHECKSUM, "preprocess": preprocess.json without "files"}
+
+CHECKSUM is the CRC-32 of the model file and its size, "89abcdef-1234". A folder without results is free. One with
+results is open to whom its run.json equals, whether predict.py or ascend310_infer wrote it, and closed to all others.
 """
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +19,43 @@ import cv2
 import numpy as np
 
 from src.contract import InputError, LabelMap
-from src.files import replacing, sha256, write_file
-from src.inference.collecting import frames
+from src.files import replacing, write_file
+from src.inference.collecting import Input, frames
+from src.metrics.coco_results import result_rows
+from src.results import files
 from src.results.files import read_json, write_json
 
 ProgressCallback = Callable[[str, int, int], None]
-RUN = "run.json"  # in the output folder, from the start on: whose results it holds
-_RESULTS = ("index.json", "overlays", "labels", "detections")
+RUN = "run.json"
+_RESULTS = (files.INDEX, files.COCO_RESULTS, "labels", "detections", "overlays", "fingerprints.txt")
 
 
-def claim(folder: Path, model: Path) -> None:
-    """Mark a folder as holding the results of a model file; the same file may overwrite its own.
+def checksum(path: Path) -> str:
+    """CRC-32 and size of a file: tells model files apart by chance, not against forgery."""
+    crc, size = 0, 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            crc, size = zlib.crc32(block, crc), size + len(block)
+    return f"{crc:08x}-{size}"
+
+
+def claim(folder: Path, model_file: Path, preprocess: Mapping[str, Any]) -> None:
+    """Mark a folder as holding the results of a model file; the same file may write there again.
+
+    Args:
+        preprocess: how the model's input is made, as `src/exporting/preprocess_spec.py` describes it.
 
     Raises:
-        InputError: it holds results of another one, or nothing says of which.
+        InputError: it holds results of another model file, recipe or version, or nothing says of which.
     """
-    own = {"format": "mindseg.predict", "version": 1, "model_file": model.name, "model_sha256": sha256(model)}
+    recipe = {key: value for key, value in preprocess.items() if key != "files"}  # another export adds one to them
+    own = {"format": "mindseg.run", "version": 3, "model_file": checksum(model_file),
+           "preprocess": json.loads(json.dumps(recipe))}
     found = next((name for name in (RUN, *_RESULTS) if (folder / name).exists()), None)
     if found == RUN:
-        before = read_json(folder / RUN)
-        if not isinstance(before, dict) or before.get("model_sha256") != own["model_sha256"]:
-            raise InputError(f"--output_dir={folder}: holds results of another model ({RUN} names it); give "
-                             "another folder, or move that one away")
+        if read_json(folder / RUN) != own:
+            raise InputError(f"--output_dir={folder}: holds results of another model or recipe, or of an earlier "
+                             f"version ({RUN}); give another folder, or move that one away")
     elif found:
         raise InputError(f"--output_dir={folder}: holds {found}, and no {RUN} says of which model; give another "
                          "folder, or move that one away")
@@ -48,27 +64,42 @@ def claim(folder: Path, model: Path) -> None:
 
 
 class PredictionFolder:
-    """Predicts with `model` (a `src.inference.model.Model`) and writes into `path`."""
+    """Predicts with a model and writes into a folder that `claim` gave it.
 
-    def __init__(self, path: Path, model: Any, *, score_threshold: float = 0.5,
+    Args:
+        path: the folder.
+        model: a `src.inference.model.Model`.
+        image_ids: COCO image id by file_name.
+        category_ids: COCO category id of each class index; by default the model's.
+        score_threshold: least score of instances that are drawn.
+        progress: called with phase, done and total.
+    """
+
+    def __init__(self, path: Path, model: Any, *, image_ids: Mapping[str, int] | None = None,
+                 category_ids: Sequence[int] = (), score_threshold: float = 0.5,
                  progress: ProgressCallback = lambda phase, done, total: None):
         if path.exists() and not path.is_dir():
             raise InputError(f"--output_dir={path}: a file; name a folder")
         self.path, self.model, self.score_threshold, self.progress = path, model, score_threshold, progress
-        self.index: list[dict[str, Any]] = []
+        self.image_ids = image_ids or {}
+        self.category_ids = list(category_ids or model.category_ids)
+        self.images: list[dict[str, Any]] = []
+        self.videos: list[dict[str, Any]] = []
 
-    def add_images(self, images: dict[str, Path]) -> None:
-        for done, (name, prediction) in enumerate(zip(images, self.model.predict(images.values())), 1):
+    def add_images(self, images: Sequence[Input]) -> None:
+        predictions = self.model.predict(image.path for image in images)
+        for done, (image, prediction) in enumerate(zip(images, predictions), 1):
             picture = self.model.draw(prediction, score_threshold=self.score_threshold)
-            self._write(f"overlays/{name}.jpg", cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes())
-            self.index.append({"input": str(images[name]), "result": self._result(name, prediction.found)})
+            self._write(f"overlays/{image.name}.jpg", cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes())
+            result = self._result(image.name, image.file_name, prediction)
+            self.images.append(self._entry(image, result=result))
             self.progress("images", done, len(images))
 
-    def add_video(self, name: str, file: Path) -> None:
-        capture = cv2.VideoCapture(str(file))
+    def add_video(self, video: Input) -> None:
+        capture = cv2.VideoCapture(str(video.path))
         count = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 1)
         rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
-        target, writer, done = self.path / f"overlays/{name}.mp4", None, 0
+        target, writer, done = self.path / f"overlays/{video.name}.mp4", None, 0
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as unfinished:
             for done, prediction in enumerate(self.model.predict(frames(capture)), 1):
@@ -77,32 +108,52 @@ class PredictionFolder:
                     size = picture.shape[1::-1]
                     writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter_fourcc(*"mp4v"), rate, size)
                 writer.write(np.ascontiguousarray(picture[..., ::-1]))
-                self._result(f"{name}_{done:06d}", prediction.found)
+                self._result(f"{video.name}_{done:06d}", f"{video.file_name}#{done}", prediction)
                 self.progress("frames", done, max(count, done))
             capture.release()
             if writer is None:
-                raise InputError(f"{file}: no frame can be read; it is damaged, or of a kind that OpenCV does not know")
+                raise InputError(f"{video.path}: no frame can be read; it is damaged, or of a kind that OpenCV does "
+                                 "not know")
             writer.release()
-        self.index.append({"input": str(file), "result": f"overlays/{name}.mp4", "frames": done})
+        self.videos.append({"file_name": video.file_name, "path": str(video.path.absolute()), "frames": done,
+                            "overlay": f"overlays/{video.name}.mp4"})
 
-    def finish(self, bad: dict[str, str]) -> None:
-        """Write the index, with what could not be read. Names that are not UTF-8 become JSON's escapes.
+    def finish(self, bad: Sequence[tuple[Input, str]]) -> dict[str, Any]:
+        """Write detections.json and the index, with what could not be read and why; return the index."""
+        images = self.images + [self._entry(image, error=reason) for image, reason in bad]
+        index = {"format": files.FORMAT, "version": files.VERSION, "task": self.model.task, "model": self.model.name,
+                 "checkpoint_sha256": self.model.preprocess["checkpoint"]["sha256"],
+                 "class_names": list(self.model.class_names)}
+        if self.model.task == "instance":
+            index |= {"category_ids": self.category_ids, "coco_results": files.gather_coco_results(self.path, images)}
+        index |= {"images": images, "videos": self.videos}
+        write_json(self.path / files.INDEX, index)
+        return index
 
-        `os.fsencode` makes the file's name of them again.
-        """
-        entries = self.index + [{"input": path, "result": None, "error": reason} for path, reason in bad.items()]
-        content = {"class_names": list(self.model.class_names), "inputs": entries}
-        self._write("index.json", (json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-                    .encode("utf-8", "backslashreplace"))
+    def _entry(self, image: Input, *, result: str | None = None, error: str | None = None) -> dict[str, Any]:
+        return {"file_name": image.file_name, "path": str(image.path.absolute()),
+                "image_id": self.image_ids.get(image.file_name), "result": result, "error": error}
 
-    def _result(self, name: str, found: Any) -> str:
-        """Write what was found and return its name in the folder."""
+    def _result(self, name: str, file_name: str, prediction: Any) -> str:
+        """Write what was found in an image and return its name in the folder."""
+        found = prediction.found
         if isinstance(found, LabelMap):
             result, data = f"labels/{name}.png", cv2.imencode(".png", found.labels)[1].tobytes()
         else:
-            result, data = f"detections/{name}.json", json.dumps(self.model.detections(found)).encode()
+            result, data = f"detections/{name}.json", self._detections(file_name, prediction)
         self._write(result, data)
         return result
+
+    def _detections(self, file_name: str, prediction: Any) -> bytes:
+        height, width = prediction.image.shape[:2]
+        image_id, labels = self.image_ids.get(file_name), prediction.found.labels
+        rows = result_rows(prediction.found, dict(enumerate(self.category_ids)))
+        rows = [row | {"image_id": image_id, "label": int(label), "name": self.model.class_names[label]}
+                for row, label in zip(rows, labels)]
+        if image_id is None:
+            rows = [{key: value for key, value in row.items() if key != "image_id"} for row in rows]
+        content = {"file_name": file_name, "image_id": image_id, "height": height, "width": width, "detections": rows}
+        return (json.dumps(content, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
     def _write(self, name: str, data: bytes) -> None:
         path = self.path / name

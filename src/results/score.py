@@ -35,7 +35,7 @@ def score_list(result_path: str, data_root: str, data_lst: str, *, num_classes: 
         data_root, data_lst, on_bad: see `ListDataset`.
     """
     dataset = _usable(ListDataset(data_root, data_lst, on_bad=on_bad))
-    names, predict = _semantic(result_path, num_classes, crop_size)
+    names, predict = _semantic(result_path, data_root, num_classes, crop_size)
     evaluator, missing = MeanIoU(names, decode_label), []
     for record in dataset.rows(range(len(dataset))):
         prediction = predict(record)
@@ -72,10 +72,10 @@ def score_coco(result_path: str, ann_file: str, img_path: str, *, max_detections
     return evaluator.compute()
 
 
-def _semantic(result_path: str, num_classes: int, crop_size: int) -> tuple[tuple[str, ...], Callable]:
+def _semantic(result_path: str, data_root: str, num_classes: int, crop_size: int) -> tuple[tuple[str, ...], Callable]:
     """Class names, and record -> label map or None."""
     if is_result_folder(result_path):
-        results = _index(result_path, "semantic")
+        results = _index(result_path, data_root, "semantic")
         return results.class_names, lambda r: results.label_map(r.file_name, r.image_id)
     _expect_raw(result_path)
     names = VOC_CLASSES if num_classes == len(VOC_CLASSES) else tuple(f"class_{k}" for k in range(num_classes))
@@ -87,7 +87,7 @@ def _semantic(result_path: str, num_classes: int, crop_size: int) -> tuple[tuple
 def _instance(result_path: str, ann_file: str, img_path: str, on_bad: OnBad) -> tuple[CocoDataset, Callable]:
     """The truth, and record -> instances or None."""
     if is_result_folder(result_path):
-        results = _index(result_path, "instance")
+        results = _index(result_path, img_path, "instance")
         dataset, labels = _same_classes(results, ann_file, img_path, on_bad)
         return dataset, lambda r: results.instances(r.file_name, r.image_id, labels)
     _expect_raw(result_path)
@@ -122,8 +122,8 @@ def _usable(dataset: ListDataset | CocoDataset) -> ListDataset | CocoDataset:
     return dataset
 
 
-def _index(result_path: str, task: str) -> ResultFiles:
-    results = read_index(result_path)
+def _index(result_path: str, image_root: str, task: str) -> ResultFiles:
+    results = read_index(result_path, image_root)
     if results.task != task:
         truth = "--data_root and --data_lst" if results.task == "semantic" else "--ann_file and --img_path"
         raise InputError(f"--result_path={result_path}: holds results of the task {results.task}; score them "

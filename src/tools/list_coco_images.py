@@ -1,7 +1,7 @@
 """Write the list of a COCO file's images for offline inference: `list_coco_images.py --ann_file=JSON --out=FILE`.
 
-One file name a line; one that has blanks or starts with a double quote stands in double quotes, where double quotes and
-backslashes have a backslash before them.
+Each line has a file name and its COCO id. A name that has blanks or starts with a double quote stands in double quotes,
+where double quotes and backslashes have a backslash before them.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if __name__ == "__main__":  # works from any folder, as a file too
 
 from src.command_line import Parser, add_flag, entry_point
 from src.contract import InputError
-from src.data.instance.coco_check import read_annotations
+from src.data.instance.coco_check import is_id, read_annotations
 from src.files import write_file
 
 
@@ -27,7 +27,8 @@ def main() -> int:
     for name in ("ann_file", "out"):
         if not getattr(args, name):
             raise InputError(f"--{name} is missing")
-    lines = [quoted(image.get("file_name"), args.ann_file) for image in read_annotations(args.ann_file)["images"]]
+    lines = [quoted(image.get("file_name"), args.ann_file) + (f" {image['id']}" if is_id(image.get("id")) else "")
+             for image in read_annotations(args.ann_file)["images"]]
     write_file(Path(args.out), "".join(f"{line}\n" for line in lines))
     return 0
 

@@ -157,16 +157,16 @@ def test_folders_and_lists(built, images, tmp_path):
     (tmp_path / "file").write_text("a file")
     (tmp_path / "void").mkdir()
     (tmp_path / "other").mkdir()
-    (tmp_path / "other/notes.txt").write_text("mine")
+    (tmp_path / "other/index.json").write_text("{}")
     expect(run(built, model, tmp_path / "gone", tmp_path / "r"), 2, "--dataset_path=.*no such folder")
     expect(run(built, model, tmp_path / "void", tmp_path / "r"), 2, "no image in it")
     expect(run(built, model, images, tmp_path / "file"), 2, "file: the folder cannot be made")
     expect(run(built, model, images, tmp_path / "file/r"), 2, "the folder cannot be made")
     expect(run(built, model, images, Path("/proc/r")), 2, "the folder cannot be made")
-    expect(run(built, model, images, tmp_path / "other"), 2, "holds files that are no results")
+    expect(run(built, model, images, tmp_path / "other"), 2, "holds index.json, and no run.json says of which model")
     for n, (text, status, message) in enumerate([
             (b"", 2, "names no image"), (b"\n \n", 2, "names no image"), (b"a\0b", 2, "list:1: is not text"),
-            (b"a.png\na.jpg", 2, "'a.png' and 'a.jpg' would have the same result file a; .*--image_list"),
+            (b"a.png\na.jpg", 3, "a.jpg: no such file"),
             (b'a.png\n"portrait.jpg label.png', 2, "list:2: a name in double quotes that is empty or does not end"),
             (b'a.png\n\n"" label.png', 2, "list:3: a name in double quotes"),
             (b"a.png\n" + b"a" * 5000, 3, "name.*1 of 2 images have no result"),

@@ -1,6 +1,7 @@
 """Label maps and detections against the Python predictors', the result folder, and what a second run does."""
 import json
 import re
+import zlib
 from pathlib import Path
 
 import cv2
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from src.contract import InputError
 from src.data import image_ops
 from src.deeplabv3.inference import to_image_frame
 from src.maskrcnn.paste import to_instances
 from src.maskrcnn.preprocess import Preprocess
+from src.results.files import result_names
+from src.results.folder import claim
 from tests.ascend310_infer.tiny_models import (
     SPEC,
     changed,
@@ -83,10 +87,13 @@ def test_detections_are_those_of_python(build, paste_pad, request, images, tmp_p
         content = json.loads((tmp_path / f"r/detections/{name}.json").read_text())
         found = content["detections"]
         assert (content["file_name"], content["height"], content["width"]) == (f"{name}.png", *size)
+        assert content["image_id"] is None
+        assert set(found[0]) == {"label", "name", "category_id", "bbox", "score", "segmentation"}
         expected = to_instances(1, tuple(a[0] for a in arrays.values()), image_size=preprocess.fitted(size),
                                 original_size=size, paste_pad=paste_pad)
         assert len(found) == 10 == len(expected.scores)
         assert [d["label"] for d in found] == expected.labels.tolist()
+        assert [d["name"] for d in found] == [["background", "cat", "dog"][k] for k in expected.labels]
         assert [d["category_id"] for d in found] == [[0, 17, 18][k] for k in expected.labels]
         assert [np.float32(d["score"]) for d in found] == expected.scores.tolist()
         boxes = np.array([d["bbox"] for d in found])
@@ -174,20 +181,16 @@ def test_a_restart_goes_on_and_unreadable_images_are_counted(program, images, tm
     assert json.loads((results / "index.json").read_text()) == index  # speed included
 
 
-def fnv1a(data: bytes) -> str:
-    value = 0xcbf29ce484222325
-    for byte in data:
-        value = (value ^ byte) * 0x100000001b3 % 2 ** 64
-    return f"{value:016x}-{len(data)}"
+def checksum(data: bytes) -> str:
+    return f"{zlib.crc32(data):08x}-{len(data)}"
 
 
 def test_results_of_another_model_or_of_other_images_are_refused(program, images, tmp_path):
-    assert fnv1a(b"foobar") == "85944171f73967e8-6"  # of the algorithm's publication
     first, results = semantic_model(tmp_path / "a"), tmp_path / "r"
     assert run(program, first, images, results).returncode == 0
-    assert json.loads((results / "run.json").read_text())["model_file"] == fnv1a(first.read_bytes())
+    assert json.loads((results / "run.json").read_text())["model_file"] == checksum(first.read_bytes())
     written = (results / "fingerprints.txt").read_text().splitlines()
-    assert sorted(written) == sorted(f'{fnv1a((images / f"{n}.png").read_bytes())} "{n}"' for n in SIZES)
+    assert sorted(written) == sorted(f'{checksum((images / f"{n}.png").read_bytes())} "{n}"' for n in SIZES)
     before = {path: path.read_bytes() for path in results.rglob("*") if path.name != "fingerprints.txt"
               and path.is_file()}
     other_model = "results of another model or recipe"
@@ -203,3 +206,83 @@ def test_results_of_another_model_or_of_other_images_are_refused(program, images
         assert re.search(message or "", ran.stderr), ran.stderr
         assert before == {path: path.read_bytes() for path in before}
 
+
+def test_one_coco_results_file_of_the_images_whose_id_the_list_says(program, images, tmp_path):
+    from pycocotools.coco import COCO
+
+    arrays = detections(np.random.default_rng(3))
+    model = instance_model(tmp_path / "m", instance_spec(arrays, height=64, width=96), arrays)
+    (tmp_path / "list.txt").write_text("landscape.png 9007199254740993\nsquare.png\nportrait.png -4\n")
+    ran = run(program, model, images, tmp_path / "r", f"--image_list={tmp_path / 'list.txt'}")
+    assert ran.returncode == 0, ran.stderr
+    index = json.loads((tmp_path / "r/index.json").read_text())
+    assert index["version"] == 2
+    assert [image["image_id"] for image in index["images"]] == [9007199254740993, None, -4]
+    assert index["coco_results"] == {"file": "detections.json", "images": 2, "images_without_id": 1, "reason": None}
+    ids = (9007199254740993, -4)
+    gt = COCO()
+    gt.dataset = {"images": [{"id": k, "height": 9, "width": 9} for k in ids], "annotations": [],
+                  "categories": [{"id": k, "name": str(k)} for k in (17, 18)]}
+    gt.createIndex()
+    found = gt.loadRes(str(tmp_path / "r/detections.json")).dataset["annotations"]
+    assert [row["image_id"] for row in found] == [k for k in ids for _ in range(10)]
+    single = json.loads((tmp_path / "r/detections/landscape.json").read_text())
+    rows = json.loads((tmp_path / "r/detections.json").read_text())
+    assert rows[:10] == [{k: v for k, v in d.items() if k not in ("label", "name")} for d in single["detections"]]
+    assert set(rows[0]) == {"image_id", "category_id", "bbox", "score", "segmentation"}
+    assert run(program, model, images, tmp_path / "r").returncode == 0  # the folder, without ids
+    index = json.loads((tmp_path / "r/index.json").read_text())
+    assert index["coco_results"]["file"] is None
+    assert "--image_list" in index["coco_results"]["reason"]
+
+
+NAMES = ["a.jpg", "sub/a.png", "a.png", "b.png", "sub__a.png", "c.x.jpg", "c.x.jpeg", "c.x", "c.x.jpeg.png"]
+
+
+def test_files_of_one_name_get_results_of_their_own_the_same_in_both_languages(program, images, tmp_path):
+    folder = tmp_path / "images"
+    for name in NAMES:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((images / "pixel.png").read_bytes())
+    (tmp_path / "list.txt").write_text("\n".join(NAMES))
+    ran = run(program, semantic_model(tmp_path / "m"), folder, tmp_path / "r", f"--image_list={tmp_path / 'list.txt'}")
+    assert ran.returncode == 0, ran.stderr
+    index = json.loads((tmp_path / "r/index.json").read_text())
+    results = [image["result"] for image in index["images"]]
+    assert results == [f"labels/{name}.png" for name in result_names(NAMES)]
+    assert len(set(results)) == len(NAMES)
+    assert results[:3] == ["labels/a.jpg.png", "labels/sub__a.png.png", "labels/a.png.png"]
+
+
+def test_pictures_that_are_not_read_are_named(program, images, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "a.png").write_bytes((images / "pixel.png").read_bytes())
+    (folder / "a.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(80))
+    (folder / "b.gif").write_bytes(b"GIF89a" + bytes(20))
+    (folder / "notes.txt").write_text("no picture")
+    ran = run(program, semantic_model(tmp_path / "m"), folder, tmp_path / "r")
+    assert ran.returncode == 3
+    assert re.search(r"a.HEIC: of the kind 'heic'.*convert it to PNG or JPEG", ran.stderr)
+    assert re.search(r"b.gif: a GIF, which is not read here; convert it", ran.stderr)
+    index = json.loads((tmp_path / "r/index.json").read_text())
+    assert [(i["file_name"], i["result"]) for i in index["images"]] == [
+        ("a.HEIC", None), ("a.png", "labels/a.png.png"), ("b.gif", None)]
+
+
+def test_one_rule_says_who_may_write(program, images, tmp_path):
+    """A folder that the program wrote to is open to predict.py with the same file, and the other way round."""
+    model = semantic_model(tmp_path / "m")
+    recipe = json.loads((tmp_path / "m/preprocess.json").read_text())
+    other = semantic_model(tmp_path / "m2", seed=1)
+    assert run(program, model, images, tmp_path / "r").returncode == 0
+    claim(tmp_path / "r", model, recipe)
+    with pytest.raises(InputError, match=r"holds results of another model or recipe"):
+        claim(tmp_path / "r", other, recipe)
+    claim(tmp_path / "python", model, recipe)
+    assert (tmp_path / "python/run.json").is_file()
+    assert run(program, model, images, tmp_path / "python").returncode == 0
+    claim(tmp_path / "python2", model, recipe)
+    ran = run(program, other, images, tmp_path / "python2")
+    assert ran.returncode == 2
+    assert "holds results of another model or recipe" in ran.stderr

@@ -1,4 +1,4 @@
-"""eval.py of a checkpoint and the C++ program with its export give the same numbers on the same images.
+"""eval.py of a checkpoint, predict.py with postprocess.py, and the C++ program with its export: the same numbers.
 
 The weights are random. So that the numbers are neither 0 nor 1, the truth is what the checkpoint itself predicts, with
 changes.
@@ -49,7 +49,7 @@ def test_mean_iou(run, program, tmp_path):
     save_checkpoint(DeepLabV3Task(DeepLabV3Config(device_target="CPU", backbone="resnet18", crop_size=129,
                                                   num_classes=4)), tmp_path / "a.ckpt")
     images = sorted((tmp_path / "set/JPEGImages").iterdir())[1:]
-    run("predict.py", *images, "--model_path=a.ckpt", "--output_dir=p")
+    run("predict.py", *images, "--model_path=a.ckpt", "--output_dir=p", "--batch_size=4")
     rows = []
     for k, image in enumerate(images):
         label = cv2.imread(str(tmp_path / f"p/labels/{image.stem}.png"), cv2.IMREAD_UNCHANGED)
@@ -63,6 +63,9 @@ def test_mean_iou(run, program, tmp_path):
     run("scripts/deeplabv3/run_infer_310.sh", "a.onnx", "set", "set", "list.txt")
     expected, got = numbers(tmp_path / "e.json"), numbers(tmp_path / "result_Files/metrics.json")
     assert 0.2 < expected["miou"] < 0.98
+    run("postprocess.py", "--result_path=p", "--data_root=set", "--data_lst=list.txt")
+    predicted = numbers(tmp_path / "p/metrics.json")
+    assert predicted == {k: v for k, v in expected.items() if k != "checkpoint"} | {"images_without_result": []}
     assert got["images"] == expected["images"] == len(images)
     assert got["miou"] == pytest.approx(expected["miou"], abs=0.0005)
     assert got["iou"] == pytest.approx(expected["iou"], abs=0.001)
@@ -73,14 +76,15 @@ def test_average_precision(run, program, tmp_path):
     from src.maskrcnn.task import MaskRCNNTask
 
     counts = {"test_max_per_img": 12, "rpn_max_num": 60, "rpn_nms_pre": 200, "test_score_thr": 0.0}
+    truth = tmp_path / "set/annotations/instances_val2017.json"
+    content = numbers(truth)
+    by_name = {category["name"]: category["id"] for category in content["categories"]}
     config = MaskRCNNConfig(**TINY | counts | {"img_width": 128, "img_height": 128}, dataset="other", num_classes=6,
-                            coco_classes=SHAPES)
+                            coco_classes=SHAPES, category_ids=(0, *(by_name[name] for name in SHAPES[1:])))
     save_checkpoint(MaskRCNNTask(config.completed()), tmp_path / "a.ckpt")
     flags = [f"--{name}={value}" for name, value in counts.items()] + ["--device_target=CPU"]
     evaluate = ("eval.py", "--model=mask_rcnn_r50", "--ckpt_path=a.ckpt", "--coco_root=set", *flags)
     run(*evaluate, "--result_path=first.json")
-    truth = tmp_path / "set/annotations/instances_val2017.json"
-    content = numbers(truth)
     found = json.loads((tmp_path / "first.segm.json").read_text())
     boxes = [coco_mask.toBbox(d["segmentation"]).tolist() for d in found]
     kept = [(d, box) for d, box in zip(found, boxes) if min(box[2:]) > 4][::3]
@@ -95,3 +99,21 @@ def test_average_precision(run, program, tmp_path):
     for kind in ("bbox", "segm"):
         assert 0.05 < expected[kind]["AP"] < 0.98
         assert got[kind] == pytest.approx(expected[kind], abs=0.002), kind
+    run("predict.py", "set/val2017", "--model_path=a.ckpt", "--output_dir=p", f"--ann_file={truth}", "--batch_size=2")
+    run("postprocess.py", "--result_path=p", f"--ann_file={truth}", "--img_path=set/val2017")
+    assert numbers(tmp_path / "p/metrics.json") == {k: v for k, v in expected.items() if k != "checkpoint"}
+    for folder in ("p", "result_Files"):
+        _coco_results_are_cocos(tmp_path / folder / "detections.json", truth, expected)
+
+
+def _coco_results_are_cocos(path: Path, truth: Path, expected: dict) -> None:
+    """pycocotools reads the file as it is, and finds the AP of boxes that eval.py found."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    gt = COCO(truth)
+    theirs = COCOeval(gt, gt.loadRes(str(path)), "bbox")
+    theirs.evaluate()
+    theirs.accumulate()
+    theirs.summarize()
+    assert theirs.stats[0] == pytest.approx(expected["bbox"]["AP"], abs=0.002 if "result_Files" in str(path) else 1e-9)

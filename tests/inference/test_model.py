@@ -76,8 +76,8 @@ def test_detections_are_json_in_the_frame_of_the_image(deeplab):
     found = Instances(1, np.array([[1.0, 2.0, 5.0, 10.0]], np.float32), np.array([2], np.int32),
                       np.array([0.875], np.float32), [{"size": [20, 20], "counts": "abc"}])
     assert json.loads(json.dumps(model.detections(found))) == [{
-        "label": 2, "name": model.class_names[2], "score": 0.875, "bbox": [1.0, 2.0, 4.0, 8.0],
-        "segmentation": {"size": [20, 20], "counts": "abc"}}]
+        "image_id": 1, "category_id": 2, "bbox": [1.0, 2.0, 4.0, 8.0], "score": 0.875, "label": 2,
+        "name": model.class_names[2], "segmentation": {"size": [20, 20], "counts": "abc"}}]
 
 
 def test_a_file_that_is_no_image_is_named(deeplab, tmp_path):
@@ -121,11 +121,16 @@ def test_a_folder_with_a_video_and_a_bad_file_from_another_directory(deeplab, tm
     assert "Traceback" not in ran.stderr
     out = tmp_path / "out"
     index = json.loads((out / "index.json").read_text())
-    assert [(entry["input"], entry["result"]) for entry in index["inputs"]] == [
-        ("in/sub/0.jpg", "labels/sub__0.png"), ("in/sub/1.jpg", "labels/sub__1.png"),
-        ("in/\udcff.jpg", "labels/\udcff.png"), ("in/clip.avi", "overlays/clip.mp4"), ("in/bad.png", None),
-        ("in/\udcfe.avi", None), ("pipe.jpg", None), ("pipe.mp4", None)]
-    assert (out / index["inputs"][2]["result"]).exists()
+    assert [(entry["file_name"], entry["result"]) for entry in index["images"]] == [
+        ("sub/0.jpg", "labels/sub__0.png"), ("sub/1.jpg", "labels/sub__1.png"),
+        ("\udcff.jpg", "labels/\udcff.png"), ("bad.png", None),
+        ("\udcfe.avi", None), ("pipe.jpg", None), ("pipe.mp4", None)]
+    assert [(entry["file_name"], entry["overlay"], entry["frames"]) for entry in index["videos"]] == [
+        ("clip.avi", "overlays/clip.mp4", 3)]
+    assert index["images"][0]["path"] == str(tmp_path / "in/sub/0.jpg")
+    assert index["images"][3]["error"].startswith("is a damaged or truncated PNG")
+    assert (index["format"], index["version"], index["task"]) == ("mindseg.results", 2, "semantic")
+    assert (out / index["images"][2]["result"]).exists()
     for n in range(2):
         assert cv2.imread(str(out / f"labels/sub__{n}.png"), cv2.IMREAD_UNCHANGED).shape == (30 + n, 44)
         assert decode_image((out / f"overlays/sub__{n}.jpg").read_bytes()).shape == (30 + n, 44, 3)
@@ -138,16 +143,18 @@ def test_a_folder_with_a_video_and_a_bad_file_from_another_directory(deeplab, tm
 def _a_used_folder_is_its_models(model: Path, folder: Path) -> None:
     """`folder`/out holds results of `model`: it may overwrite them, another model and an unknown one may not."""
     out = folder / "out"
-    claim(out, model)
+    recipe = json.loads((out / "run.json").read_text())["preprocess"]
+    claim(out, model, recipe)
     (folder / "copy.ckpt").write_bytes(model.read_bytes())
-    claim(out, folder / "copy.ckpt")
+    claim(out, folder / "copy.ckpt", recipe | {"files": {"ONNX": "a.onnx"}})
     (folder / "other.ckpt").write_bytes(b"other weights")
-    with pytest.raises(InputError, match="--output_dir=.*out: holds results of another model .*give another folder"):
-        claim(out, folder / "other.ckpt")
+    for other, changed in ((folder / "other.ckpt", recipe), (model, recipe | {"class_names": []})):
+        with pytest.raises(InputError, match="--output_dir=.*out: holds results of another model .*give another fol"):
+            claim(out, other, changed)
     (out / "run.json").unlink()
     with pytest.raises(InputError, match="out: holds index.json, and no run.json says of which model; give another"):
-        claim(out, model)
-    claim(folder / "in", model)  # other files are no results
+        claim(out, model, recipe)
+    claim(folder / "in", model, recipe)  # other files are no results
 
 
 @pytest.mark.parametrize(("words", "message"), [
@@ -156,13 +163,16 @@ def _a_used_folder_is_its_models(model: Path, folder: Path) -> None:
     (["--model_path={}", "nowhere"], "nowhere: no such file or folder"),
     (["--model_path={}", "empty"], "empty: no image or video that can be read"),
     (["--model_path={}", "--output_dir=a.jpg", "a.jpg"], "--output_dir=a.jpg: a file; name a folder"),
-    (["--model_path={}", "a.jpg", "other/a.jpg"], "its results would be called a"),
+    (["--model_path={}"], "nothing to predict"),
+    (["--model_path={}", "--image_list=list.txt"], "list.txt:2: '\"open.jpg' is no image"),
+    (["--model_path={}", "--score_threshold=2", "a.jpg"], "--score_threshold/--least_score: '2' is not a number"),
     (["--model_path=a.jpg", "a.jpg"], "a.jpg")])
 def test_wrong_use_ends_in_a_message(deeplab, tmp_path, words, message):
     for folder in ("empty", "other"):
         (tmp_path / folder).mkdir()
     for name in ("a.jpg", "other/a.jpg"):
         (tmp_path / name).write_bytes(jpeg(image(0)))
+    (tmp_path / "list.txt").write_text('a.jpg\n"open.jpg\n')
     ran = run(*(word.format(deeplab) for word in words), cwd=tmp_path)
     assert ran.returncode == 2, ran.stderr
     assert message in ran.stderr, ran.stderr

@@ -1,0 +1,40 @@
+"""The command line of `predict.py`."""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from src.command_line import Parser, add_flag, number_in
+from src.contract import InputError
+
+
+def parse(argv: Sequence[str], *, description: str) -> argparse.Namespace:
+    """The flags of predict.py.
+
+    Raises:
+        InputError: there is no such model file, or nothing to predict.
+    """
+    parser = Parser(description=description)
+    parser.add_argument("images", nargs="*", help="image files, folders of them (searched through) and videos")
+    parser.add_argument("--model_path", "--checkpoint", "--ckpt_path", "--ckpt_file", required=True,
+                        help="checkpoint, or a .mindir or .onnx file beside its preprocess.json")
+    add_flag(parser, "output_dir", "runs/predict", "folder for overlays and results (docs/results.md)")
+    add_flag(parser, "dataset_path", "", "folder that names in the results, and the paths of --image_list, start from")
+    add_flag(parser, "image_list", "", "file with the path of an image, and perhaps its COCO id, in each line")
+    add_flag(parser, "ann_file", "", "COCO annotations that say the ids of images and classes for detections.json")
+    add_flag(parser, "device_target", "CPU", "device of a checkpoint", choices=("Ascend", "CPU"))
+    add_flag(parser, "amp_level", "auto", "precision of a checkpoint: O0 float32, O2 float16 except in normalisation "
+             "layers, O3 float16; auto: O0 on a CPU, on Ascend what it was trained with",
+             choices=("auto", "O0", "O2", "O3"))
+    parser.add_argument("--score_threshold", "--least_score", default=0.5, type=number_in(float, 0, 1),
+                        help="draw instances of at least this score; all of them are written (default: 0.5)")
+    add_flag(parser, "batch_size", 1, "images per batch (checkpoints only; an exported file has its own)")
+    args = parser.parse_args(argv)
+    path = Path(args.model_path)
+    if not path.is_file():
+        problem = "is a folder; name the file in it" if path.is_dir() else "no such file"
+        raise InputError(f"--model_path={path}: {problem}")
+    if not args.images and not args.image_list:
+        raise InputError("nothing to predict; name images, folders or videos, or give --image_list=FILE")
+    return args
