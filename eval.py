@@ -20,6 +20,7 @@ def main() -> int:
     path = Path(settings.result_path)
     if path.is_dir():
         raise InputError(f"--result_path={path}: a folder; name a file")
+    tasks.check(settings, "val")
     path.parent.mkdir(parents=True, exist_ok=True)
     from src.engine import loop, runtime
     from src.engine.precision import apply_inference_amp

@@ -6,6 +6,7 @@ from pathlib import Path
 from src import tasks
 from src.command_line import entry_point
 from src.contract import InputError
+from src.exporting.targets import refuse_impossible, targets
 
 log = logging.getLogger(__name__)
 
@@ -17,13 +18,15 @@ def main() -> int:
         return 0
     if not settings.checkpoint:
         raise InputError("--ckpt_file is missing: the checkpoint to export")
+    checkpoint = Path(settings.checkpoint)
+    files = targets(settings.file_name, checkpoint, settings.file_format)
+    refuse_impossible(files, settings.device_target, settings.sample_images)
+    tasks.check(settings)
     settings = tasks.with_conventions(settings)
     from src.engine import runtime
     from src.exporting import flow, preprocess_spec
     from src.weights.load import load_weights
 
-    checkpoint = Path(settings.checkpoint)
-    files = flow.targets(settings.file_name, checkpoint, settings.file_format)
     runtime.start(settings.device_target, device_id=settings.device_id,
                   deterministic=settings.deterministic, jit_level=settings.jit_level)
     task = tasks.create(settings)

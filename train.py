@@ -13,6 +13,8 @@ def main() -> int:
     if settings.print_config:
         print(settings.to_preset(), end="")
         return 0
+    if not settings.replay:
+        tasks.check(settings, "train", *(["val"] if settings.eval_interval else []))
     from src.engine import loop, runtime
     from src.engine.callbacks import Stopped
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from src.command_line import nearest
 from src.config import build, parse
 from src.contract import InputError, Task
+from src.engine.precision import check_level
 from src.engine.settings import Settings
 
 # Rows: module of the configuration, configuration class, module of the task, task class.
@@ -45,6 +46,24 @@ def settings_of(checkpoint: str, **changes):
     if "config" not in metadata:
         raise InputError(f"{checkpoint}: holds no configuration: not a checkpoint that train.py wrote")
     return build(config_class(metadata["config"]["model"]), {"noise": 1} | metadata["config"] | changes)
+
+
+def check(settings, *splits: str) -> None:
+    """Refuse what can be refused without MindSpore, whose import takes seconds.
+
+    Args:
+        splits: those that are going to be read, "train" or "val".
+
+    Raises:
+        InputError: float16 on a CPU, or a weights file or data that is missing.
+    """
+    check_level(settings.amp_level, settings.device_target)
+    if settings.checkpoint or settings.pretrained:
+        from src.weights.formats import check_file
+
+        check_file(settings.checkpoint or settings.pretrained)
+    for split in splits:
+        settings.check_data(split)
 
 
 def with_conventions(settings):

@@ -18,11 +18,11 @@ FLOORS = (("contract", "files", "literals"), ("layers",), ("config", "command_li
 MODELS = ("deeplabv3", "maskrcnn")
 PURE = ["src.contract", "src.files", "src.literals", "src.command_line", "src.config", "src.tasks",
         "src.data.image_ops", "src.data.order", "src.data.semantic.voc", "src.data.practice.sample_set",
-        "src.data.decode", "src.engine.schedules",
-        "src.engine.settings", "src.engine.position", "src.metrics.miou", "src.deeplabv3.config",
-        "src.deeplabv3.augmentation", "src.deeplabv3.inference", "src.maskrcnn.anchors", "src.report.draw",
-        "src.report.curves", "src.report.page", "src.launch.supervisor", "src.inference.collecting",
-        "src.results.score", "src.weights.names"]
+        "src.data.decode", "src.engine.schedules", "src.engine.settings", "src.engine.precision",
+        "src.engine.position", "src.metrics.miou", "src.deeplabv3.config", "src.deeplabv3.augmentation",
+        "src.deeplabv3.inference", "src.maskrcnn.anchors", "src.report.draw", "src.report.curves", "src.report.page",
+        "src.launch.supervisor", "src.inference.collecting", "src.results.score", "src.weights.names",
+        "src.exporting.targets", "src.deeplabv3.splits", "src.maskrcnn.config"]
 DISTRIBUTIONS = {"cv2": "opencv-python", "mmcv": "mmcv-lite", "yaml": "pyyaml", "PIL": "pillow", "google": "protobuf",
                  "faster_coco_eval": "faster-coco-eval", "pi_heif": "pi-heif"}
 

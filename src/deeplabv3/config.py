@@ -133,6 +133,11 @@ class DeepLabV3Config(Settings):
             values["aspp_rates"] = rates.get(str(MODELS.get(values.get("model", self.model))), rates)
         return values
 
+    def check_data(self, split: str) -> None:
+        from src.deeplabv3.splits import check_split
+
+        check_split(self, split)
+
     @property
     def exported_side(self) -> int:
         """Side of the exported model's input."""

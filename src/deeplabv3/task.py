@@ -8,10 +8,8 @@ import mindspore.nn as nn
 import numpy as np
 from mindspore import ops
 
-from src.contract import Dataset, InputError
-from src.data.checks import leave_out_bad
+from src.contract import Dataset
 from src.data.decode import decode_label
-from src.data.semantic.voc import ListDataset, RecordCheck
 from src.deeplabv3.augmentation import TrainAugmentation
 from src.deeplabv3.config import DeepLabV3Config
 from src.deeplabv3.export import Export
@@ -20,6 +18,7 @@ from src.deeplabv3.loss import DeepLabV3Loss
 from src.deeplabv3.memory import activation_bytes
 from src.deeplabv3.network import DeepLabV3
 from src.deeplabv3.preprocess import Preprocess
+from src.deeplabv3.splits import open_split
 from src.layers.conv_norm import norm_factory
 from src.layers.random import SampleDropout
 from src.layers.resnet import ResNet
@@ -59,29 +58,7 @@ class DeepLabV3Task:
         self.scores: SoftmaxScores | None = None
 
     def dataset(self, split: str) -> Dataset:
-        """Records of "train" (data_file, or data_root with data_lst) or "val" (val_data_file or val_data_lst).
-
-        Where no val split is configured, "val" is data_file or data_lst: what `eval.py` is given. Training does not
-        evaluate on what it trains on.
-        """
-        c = self.config
-        if split == "val" and c.eval_interval and not (c.val_data_file or c.val_data_lst or c.checkpoint):
-            raise InputError(f"--eval_interval={c.eval_interval}: evaluation during training needs data of its own; "
-                             "give --val_data_lst or --val_data_file")
-        file, lst = c.data_file, c.data_lst
-        if split == "val" and (c.val_data_file or c.val_data_lst):
-            file, lst = c.val_data_file, c.val_data_lst
-        if bool(file) == bool(lst):
-            what = "both are given" if file else "neither is given"
-            raise InputError(f"{split} data: {what}; give --data_file (records), or --data_root and --data_lst")
-        if file:
-            from src.data.records.mindrecord import RecordDataset
-
-            return RecordDataset(file)
-        dataset = ListDataset(c.data_root, lst, on_bad=c.on_bad)
-        if c.on_bad == "error":
-            return dataset
-        return leave_out_bad(dataset, RecordCheck(c.num_classes, c.ignore_label), workers=c.workers, known=dataset.bad)
+        return open_split(self.config, split)
 
     def train_augmentation(self) -> Callable:
         c = self.config

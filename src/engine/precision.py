@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
-
-import mindspore.nn as nn
-from mindspore import amp
+from typing import TYPE_CHECKING, Any
 
 from src.contract import InputError
+
+if TYPE_CHECKING:  # MindSpore is imported where casts are put in, so that a level is refused before
+    import mindspore.nn as nn
 
 log = logging.getLogger(__name__)
 LEVELS = ("O0", "O2", "O3")
@@ -19,6 +19,12 @@ def resolved_level(amp_level: str, device_target: str) -> str:
     if amp_level != "auto":
         return amp_level
     return "O3" if device_target == "Ascend" else "O0"
+
+
+def check_level(amp_level: str, device_target: str) -> None:
+    """Raise InputError for float16 on a CPU."""
+    if amp_level in ("O2", "O3") and device_target == "CPU":
+        raise InputError(f"--amp_level={amp_level}: float16 is not faster on a CPU and lacks operators there; use O0")
 
 
 def inference_level(amp_level: str, device_target: str, trained_level: Any = None) -> str:
@@ -47,9 +53,10 @@ def apply_amp(network: nn.Cell, level: str, device_target: str) -> None:
     Raises:
         InputError: float16 on a CPU.
     """
+    check_level(level, device_target)
     if level == "O0":
         return
-    if device_target == "CPU":
-        raise InputError(f"--amp_level={level}: float16 is not faster on a CPU and lacks operators there; use O0")
+    from mindspore import amp
+
     amp.auto_mixed_precision(network, level)
     log.info("mixed precision: %s (float16%s)", level, " except in normalisation layers" if level == "O2" else "")

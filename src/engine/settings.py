@@ -146,6 +146,13 @@ class Settings(Config):
         """Batches between two checkpoints, for epochs of `per_epoch` batches."""
         return self.save_steps
 
+    def check_data(self, split: str) -> None:
+        """Look whether the data of "train" or "val" is there, without MindSpore and without reading all of it.
+
+        Raises:
+            InputError: nothing is given, or files are missing.
+        """
+
     def completed(self) -> Settings:
         """This configuration with what follows from its data and weights in place of what was left open."""
         return self

@@ -1,12 +1,12 @@
 """Export from beginning to end: write files aside, run them against the checkpoint, and only then give them names."""
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,10 @@ from src.data.decode import decode_image
 from src.data.practice.sample_set import draw_split
 from src.exporting import mindir, parity, preprocess_spec, runners
 from src.exporting.fold import fold_batch_norms
-from src.exporting.mindir import SUFFIXES
+from src.exporting.targets import sample_files
 
 log = logging.getLogger(__name__)
 SAMPLES = 4  # of the practice set
-_IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-
-
-def targets(file_name: str, checkpoint: Path, kinds: Sequence[str]) -> dict[str, Path]:
-    """{format: the file to write}; its folder is made where it is missing."""
-    stem = Path(file_name or checkpoint.stem)
-    if stem.suffix in SUFFIXES.values():
-        stem = stem.with_suffix("")
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    return {kind: stem.with_name(stem.name + SUFFIXES[kind]) for kind in dict.fromkeys(kinds)}
 
 
 def export(task: Task, network: Any, spec: dict[str, Any], files: dict[str, Path], *, sample_images: str = "") -> None:
@@ -40,32 +30,41 @@ def export(task: Task, network: Any, spec: dict[str, Any], files: dict[str, Path
         task: of the network.
         network: with its weights; its batch norms are folded here, so it cannot be trained afterwards.
         spec: `preprocess_spec.complete`.
-        files: `targets`.
+        files: `targets.targets`, which `targets.refuse_impossible` has nothing against.
         sample_images: image or folder to compare results on; by default pictures of the practice set.
 
     Raises:
-        InputError: a target is taken, a format cannot be written here, or a file's results differ from the network's.
+        InputError: a target is of another checkpoint, or a file's results differ from the network's.
     """
     folder = next(iter(files.values())).parent
     spec = preprocess_spec.merge(spec, folder, {kind: path.name for kind, path in files.items()})
-    _refuse_taken(files, folder)
-    if "AIR" in files:
-        mindir.refuse_air()
-    if "ONNX" in files and not importlib.util.find_spec("onnx"):
-        raise InputError("--file_format=ONNX: the package onnx is missing; pip install -r requirements/export.txt")
-    batches = _batches(task, _pictures(sample_images), spec["inputs"][0]["shape"][0])
-    run = mindir.as_function(task.export.cell(network).set_train(False))
-    expected = [run(*batch) for batch in batches]
-    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as aside:
+    with made(folder), tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as aside:
+        batches = _batches(task, _pictures(sample_images), spec["inputs"][0]["shape"][0])
+        run = mindir.as_function(task.export.cell(network).set_train(False))
+        expected = [run(*batch) for batch in batches]
         written = _write(task, network, spec, files, batches[0], Path(aside))
         for kind, path in written.items():
             _check(path, files[kind], spec, batches, expected)
         for kind, path in written.items():
             os.replace(path, files[kind])
-    preprocess_spec.write(spec, folder / preprocess_spec.FILE_NAME)
+        preprocess_spec.write(spec, folder / preprocess_spec.FILE_NAME)
     for path in files.values():
         log.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
     _tell_what_is_lost(spec, expected)
+
+
+@contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """Make a folder and its parents; where the block fails, those that were made are removed again, unless in use."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for path in missing:
+            with suppress(OSError):
+                path.rmdir()
+        raise
 
 
 def _tell_what_is_lost(spec: dict[str, Any], expected: list[tuple[np.ndarray, ...]]) -> None:
@@ -80,28 +79,12 @@ def _tell_what_is_lost(spec: dict[str, Any], expected: list[tuple[np.ndarray, ..
                     "--test_score_thr", spec["postprocess"]["score_threshold"])
 
 
-def _refuse_taken(files: dict[str, Path], folder: Path) -> None:
-    """A file may be replaced by another export of the same checkpoint alone, which preprocess.json then names."""
-    path = folder / preprocess_spec.FILE_NAME
-    known = preprocess_spec.read(path)["files"].values() if path.exists() else ()
-    for target in files.values():
-        if target.exists() and target.name not in known:
-            raise InputError(f"{target}: exists, and no preprocess.json says that it is of this checkpoint; give "
-                             "another --file_name or move it away")
-
-
 def _pictures(sample_images: str) -> list[np.ndarray]:
     """Images to compare results on, (H, W, 3) uint8 RGB."""
     if not sample_images:
         return [scene.image for _, scene in draw_split("val", seed=1, count=SAMPLES)]
-    path = Path(sample_images)
-    if not path.exists():
-        raise InputError(f"--sample_images={path}: no such file or folder")
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in _IMAGES) if path.is_dir() else [path]
-    if not found:
-        raise InputError(f"--sample_images={path}: holds no image ({', '.join(_IMAGES)})")
     pictures = []
-    for p in found:
+    for p in sample_files(sample_images):
         try:
             pictures.append(decode_image(p.read_bytes()))
         except InputError as error:

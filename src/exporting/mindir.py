@@ -12,8 +12,6 @@ import numpy as np
 from src.contract import InputError
 from src.exporting import graph as mindir_graph
 
-SUFFIXES = {"MINDIR": ".mindir", "AIR": ".air", "ONNX": ".onnx"}
-
 
 def write(cell: nn.Cell, inputs: Sequence[np.ndarray], path: Path, kind: str) -> None:
     """Compile a cell for inputs of these shapes and write it to `path`, readable and writable by its owner.
@@ -26,14 +24,6 @@ def write(cell: nn.Cell, inputs: Sequence[np.ndarray], path: Path, kind: str) ->
     """
     ms.export(cell, *map(ms.Tensor, inputs), file_name=str(path.with_suffix("")), file_format=kind)
     os.chmod(path, 0o644)  # MindSpore leaves it unwritable
-
-
-def refuse_air() -> None:
-    """Raise InputError where MindSpore cannot write AIR."""
-    if ms.get_context("device_target") != "Ascend":
-        raise InputError("--file_format=AIR: MindSpore writes this deprecated format on Ascend devices only. Run this "
-                         "line there with --device_target=Ascend, or export MINDIR (Ascend, MindSpore Lite) or ONNX "
-                         "(ONNX Runtime, OpenVINO, ATC) here")
 
 
 def load(path: Path) -> Callable[..., tuple[np.ndarray, ...]]:

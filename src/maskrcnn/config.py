@@ -18,7 +18,7 @@ from src.data.instance.coco_classes import COCO_CLASSES
 from src.data.instance.target import class_names
 from src.engine.settings import Settings
 from src.maskrcnn.published import DERIVED, RETIRED, STRIDES
-from src.maskrcnn.splits import categories, names_data
+from src.maskrcnn.splits import categories, check_split, names_data
 
 log = logging.getLogger(__name__)
 PRESETS = Path(__file__).parent / "configs"
@@ -252,6 +252,9 @@ class MaskRCNNConfig(Settings):
     def names(self) -> tuple[str, ...]:
         """Names of the classes, given or by number."""
         return self.coco_classes or ("background", *(f"class_{i}" for i in range(1, self.num_classes)))
+
+    def check_data(self, split: str) -> None:
+        check_split(self, split)
 
     def steps_between_checkpoints(self, per_epoch: int) -> int:
         if not self.save_checkpoint:

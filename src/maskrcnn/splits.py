@@ -41,6 +41,23 @@ def open_split(c: Any, split: str) -> Dataset:
     return leave_out_bad(dataset, RecordCheck(), workers=c.workers, known=dataset.bad)
 
 
+def check_split(c: Any, split: str) -> None:
+    """Raise the InputError of `open_split` where files are missing, without reading annotations."""
+    records = _records(c, split)
+    if records:
+        from src.data.records.mindrecord import RecordDataset
+
+        RecordDataset(records)
+    elif c.dataset == "other":
+        path, folder = _text_file(c, split), Path(c.image_dir or ".")
+        if not (Path(path).is_file() and folder.is_dir()):
+            TxtDataset(path, folder, class_names=("background",))
+    else:
+        ann_file, _ = _annotations(c, split)
+        if not ann_file.is_file():
+            read_annotations(ann_file)
+
+
 def _say_unlisted(dataset: CocoDataset) -> None:
     names = dataset.unlisted()
     if names:

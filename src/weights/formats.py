@@ -6,6 +6,7 @@ is executed. Metadata is a flat table of texts.
 from __future__ import annotations
 
 import binascii
+import importlib.util
 import math
 import re
 import tokenize
@@ -13,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +40,20 @@ def read_tensors(path: str | Path) -> tuple[Tensors, Metadata]:
         InputError: not a file of that format, damaged, of unsupported types, or holding more than tensors and texts.
     """
     path = Path(path)
+    tensors, metadata = _READERS[check_file(path)](path)
+    for name in tensors:
+        if not _NAME.fullmatch(name):
+            raise InputError(f"{path}: {name!r:.80} is no name of a parameter; the file is not a weights file")
+    return tensors, metadata
+
+
+def check_file(path: str | Path) -> str:
+    """The suffix of the format that a weights file has; nothing of it is read.
+
+    Raises:
+        InputError: no such file, a folder, an unknown suffix, or an empty file.
+    """
+    path = Path(path)
     suffix = ".pth" if path.suffix == ".pt" else path.suffix
     if not path.is_file():
         raise InputError(f"{path}: {'is a folder, give a file in it' if path.is_dir() else 'no such file'}")
@@ -45,11 +61,7 @@ def read_tensors(path: str | Path) -> tuple[Tensors, Metadata]:
         raise InputError(f"{path}: suffix {path.suffix!r} is none of {', '.join(_READERS)}")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; fetch it again")
-    tensors, metadata = _READERS[suffix](path)
-    for name in tensors:
-        if not _NAME.fullmatch(name):
-            raise InputError(f"{path}: {name!r:.80} is no name of a parameter; the file is not a weights file")
-    return tensors, metadata
+    return suffix
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
@@ -69,7 +81,6 @@ def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata:
 
 def _read_ckpt(path: Path) -> tuple[Tensors, Metadata]:
     from google.protobuf.message import DecodeError
-    from mindspore.train.checkpoint_pb2 import Checkpoint
 
     content = path.read_bytes()
     if content[:2] == b"PK":
@@ -78,7 +89,7 @@ def _read_ckpt(path: Path) -> tuple[Tensors, Metadata]:
         if binascii.crc32(content[:-17]) != int.from_bytes(content[-10:], "big"):
             raise InputError(f"{path}: its check sum is wrong; fetch the file again")
         content = content[:-17]
-    message = Checkpoint()
+    message = _checkpoint_message()
     try:
         message.ParseFromString(content)
     except DecodeError as error:
@@ -100,6 +111,16 @@ def _read_ckpt(path: Path) -> tuple[Tensors, Metadata]:
         else:
             tensors[name] = _ckpt_array(path, name, dims, kind, data)
     return tensors, metadata
+
+
+def _checkpoint_message() -> Any:
+    """An empty message of MindSpore's format. MindSpore itself, whose import takes seconds, is not imported for it."""
+    installed = importlib.util.find_spec("mindspore")
+    path = Path(installed.origin).parent / "train/checkpoint_pb2.py"
+    spec = importlib.util.spec_from_file_location("mindspore_checkpoint_pb2", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Checkpoint()
 
 
 def _ckpt_array(path: Path, name: str, dims: list[int], kind: str, data: bytes) -> np.ndarray:

@@ -153,3 +153,21 @@ def test_maskrcnn_from_checkpoint_to_files(export, tmp_path, monkeypatch, caplog
     assert export("--ckpt_file=a.ckpt", "--file_name=z/y", "--test_score_thr=0.9999", *small) == 0
     assert "no detection was compared" in caplog.text
     assert "Give --sample_images=FOLDER" in caplog.text
+
+
+def failing_export(folder: Path, other: Path | None = None) -> None:
+    from src.exporting import flow
+
+    with flow.made(folder):
+        if other:
+            other.write_text("of somebody else")
+        raise InputError("other results")
+
+
+def test_folders_made_for_an_export_that_fails_are_removed_unless_they_are_used(tmp_path):
+    with pytest.raises(InputError):
+        failing_export(tmp_path / "a/b")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError):
+        failing_export(tmp_path / "a/b", tmp_path / "a/other")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a", "other"]

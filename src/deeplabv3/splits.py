@@ -1,0 +1,51 @@
+"""Which files a configuration's "train" and "val" splits come from. No MindSpore, unless records are read."""
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from src.contract import Dataset, InputError
+from src.data.checks import leave_out_bad
+from src.data.records.mindrecord import RecordDataset
+from src.data.semantic.voc import ListDataset, RecordCheck
+
+
+def open_split(c: Any, split: str) -> Dataset:
+    """The records of "train" (data_file, or data_root with data_lst) or "val" (val_data_file or val_data_lst).
+
+    Where no val split is configured, "val" is data_file or data_lst: what `eval.py` is given. Training does not
+    evaluate on what it trains on.
+
+    Raises:
+        InputError: nothing is given, or what is given is unusable.
+    """
+    file, lst = _paths(c, split)
+    if file:
+        return RecordDataset(file)
+    dataset = ListDataset(c.data_root, lst, on_bad=c.on_bad)
+    if c.on_bad == "error":
+        return dataset
+    return leave_out_bad(dataset, RecordCheck(c.num_classes, c.ignore_label), workers=c.workers, known=dataset.bad)
+
+
+def check_split(c: Any, split: str) -> None:
+    """Raise the InputError of `open_split` where files are missing, without reading a list of images."""
+    file, lst = _paths(c, split)
+    if file:
+        RecordDataset(file)
+    elif not (os.path.isdir(c.data_root) and os.path.isfile(lst)):
+        ListDataset(c.data_root, lst)
+
+
+def _paths(c: Any, split: str) -> tuple[str, str]:
+    """Records or list of a split; one of them is empty."""
+    if split == "val" and c.eval_interval and not (c.val_data_file or c.val_data_lst or c.checkpoint):
+        raise InputError(f"--eval_interval={c.eval_interval}: evaluation during training needs data of its own; give "
+                         "--val_data_lst or --val_data_file")
+    file, lst = c.data_file, c.data_lst
+    if split == "val" and (c.val_data_file or c.val_data_lst):
+        file, lst = c.val_data_file, c.val_data_lst
+    if bool(file) == bool(lst):
+        what = "both are given" if file else "neither is given"
+        raise InputError(f"{split} data: {what}; give --data_file (records), or --data_root and --data_lst")
+    return file, lst
