@@ -1,7 +1,10 @@
 """The pages: commands parse, scripts, tools and their flags exist, links and paths lead somewhere, lines are short."""
 import ast
+import contextlib
 import functools
 import importlib
+import io
+import itertools
 import re
 import shlex
 import subprocess
@@ -128,6 +131,35 @@ def test_python_blocks_use_what_exists(page):
             if isinstance(node, ast.ImportFrom):
                 module = importlib.import_module(node.module)
                 assert [name.name for name in node.names if not hasattr(module, name.name)] == []
+
+
+@functools.cache
+def known_flags() -> set[str]:
+    """Every flag of the entry scripts, tools, launchers and of the C++ program."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        for program, model in itertools.product(IN_PROCESS, ("deeplabv3", "maskrcnn")):
+            with pytest.raises(SystemExit):
+                tasks.parse_settings([f"--model={model}", "--help"], program=program,
+                                     groups=(program.removesuffix(".py"),))
+    texts = [shown.getvalue()]
+    for pattern in ("*.py", "src/**/*.py", "benchmarks/*.py", "scripts/**/*.sh", "ascend310_infer/src/*.cc",
+                    "tests/conftest.py"):
+        texts += [path.read_text(encoding="utf-8") for path in ROOT.glob(pattern)]
+    text = "\n".join(texts)
+    declared = re.findall(r"add_flag\(\w+, \"(\w+)\"", text)
+    return set(re.findall(r"--[a-z]\w+", text)) | {f"--{name}" for name in declared}
+
+
+@every_page
+def test_flags_that_a_page_names_exist(page):
+    named = set(re.findall(r"(?<![\w-])--[a-z]\w+", page.read_text(encoding="utf-8")))
+    assert named - known_flags() - {"--build"} == set()  # docker's --build-arg
+
+
+def test_known_flags_are_those_of_programs_alone():
+    assert {"--eval_interval", "--score_threshold", "--soc_version", "--image_list", "--max_restarts"} <= known_flags()
+    assert not {"--eval_intervals", "--score_thresholds", "--image_lists"} & known_flags()
 
 
 def slug(title: str) -> str:
