@@ -32,27 +32,31 @@ log = logging.getLogger(__name__)
 
 def main() -> int:
     own, others = _flags(sys.argv[1:])
-    program, group = ("ascend_report.py", own.graph)
+    program, group = "ascend_report.py", own.graph
     settings = tasks.parse_settings(others, program=program, groups=(group,))
     if not settings.num_classes:
         log.info("no number of classes is given: 81, as in COCO")
         settings = tasks.parse_settings([*others, "--num_classes=81"], program=program, groups=(group,))
     from src.exporting import ascend
 
-    chip = ascend.family(own.soc)
-    if own.graph == "train" and chip not in ascend.TRAINING_CHIPS:
-        raise InputError(f"--soc={own.soc}: a chip for inference; give --graph=export, or one of "
+    chips = list(dict.fromkeys(map(ascend.family, own.soc or ["910B"])))
+    if own.graph == "train" and not set(chips) <= set(ascend.TRAINING_CHIPS):
+        raise InputError(f"--soc={', '.join(own.soc)}: has a chip for inference; give --graph=export, or some of "
                          f"{', '.join(ascend.TRAINING_CHIPS)}")
-    rows = ascend.rows(_calls(tasks.create(settings.completed()), own.graph), chip)
-    print(f"{settings.model}: {own.graph} graph on {chip}")
-    print(ascend.report(rows))
-    return int(any(row.is_problem for row in rows))
+    level = settings.jit_level
+    engine = own.graph == "export" or (None if level == "auto" else level == "O2")
+    calls = _calls(tasks.create(settings.completed()), own.graph)
+    found = {chip: ascend.rows(calls, chip, graph_engine=engine) for chip in chips}
+    for chip, rows in found.items():
+        print(f"{settings.model}: {own.graph} graph on {chip}\n{ascend.report(rows)}\n")
+    return int(any(row.is_problem for rows in found.values() for row in rows))
 
 
 def _flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """This tool's own flags, and the words for the model's configuration."""
     parser = Parser(description=__doc__.splitlines()[0], add_help=False)
-    add_flag(parser, "soc", "910B", "chip: 910, 910B, A3, 310, 310B, 310P, or a name as `npu-smi info` has it")
+    parser.add_argument("--soc", action="append", help="chip: 910, 910B, A3, 310, 310B, 310P, or a name of `npu-smi "
+                        "info`; repeat the flag for several (default: 910B)")
     add_flag(parser, "graph", "train", "train: the training step; export: what export.py freezes",
              choices=("train", "export"))
     if {"-h", "--help"} & set(argv):
