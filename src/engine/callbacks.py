@@ -55,10 +55,12 @@ class StepRecorder(Callback):
         metrics: where every step goes.
         log_steps: steps between two lines, 0 for one an epoch.
         compile_notice: told when the first step, which compiles the graph, is over.
+        skipped_on_device: counts the steps of this process that were not finite, where chunks hide them from the host.
     """
 
     def __init__(self, position: Position, *, loss_names: Sequence[str], learning_rate: Callable[[], float],
-                 metrics: MetricsLog, log_steps: int, compile_notice: CompileNotice | None = None):
+                 metrics: MetricsLog, log_steps: int, compile_notice: CompileNotice | None = None,
+                 skipped_on_device: Callable[[], int] = lambda: 0):
         super().__init__()
         self.position = position
         self.loss_names = loss_names
@@ -69,6 +71,8 @@ class StepRecorder(Callback):
         self.notice = compile_notice
         self.last: dict[str, float] = {}
         self.skipped = metrics.skipped_steps
+        self.skipped_on_device = skipped_on_device
+        self.known_skipped = 0  # of those on the device
         self.seen = 0  # steps of the current `Model.train`
         self.wait = 0.0  # seconds of this epoch
         self.busy = 0.0
@@ -95,7 +99,10 @@ class StepRecorder(Callback):
         self.position.advance(context.cur_step_num - self.seen)
         self.seen = context.cur_step_num
         self.last = dict(zip(self.names, values))
-        self.skipped += not self.last["finite"]
+        skipped = self.skipped_on_device() - self.known_skipped
+        self.known_skipped += skipped
+        self.skipped += skipped or not self.last["finite"]
+        self.last["finite"] *= not skipped  # a chunk is finite when all its steps are
         self.metrics.write("train", self.position, self.last | {
             "learning_rate": self.learning_rate(), "seconds": seconds,
             "data_wait": self.step_wait / max(self.step_wait + seconds, 1e-9),
@@ -191,15 +198,19 @@ class StopOnNonFinite(Callback):
         checkpoint.save(path, self.cell, dict(self.describe()) | {
             "replay": {"sample_ids": sample_ids, "epoch": position.epoch - 1, "step": position.step}})
         what = "loss" if not losses_finite else "gradient"
+        steps = position.step - position.previous
+        where = (f"step {position.step} (epoch {position.epoch}, step {position.step_in_epoch})" if steps == 1 else
+                 f"one of the {steps} steps up to {position.step}, where the last one has")
         register = (", by the device's overflow register (--overflow_check=finite looks at the numbers instead)"
                     if losses_finite and self.cell.float_status else "")
+        repeat = (f"The weights before this step are in {path}; repeat it with `python train.py --replay {path}`"
+                  if steps == 1 else f"The weights after it are in {path}; repeat the steps one by one from the last "
+                  "checkpoint with --resume --sink_size=1, which stops at the first such step")
         raise InputError(
-            f"the {what} is not finite{register} at step {position.step} (epoch {position.epoch}, "
-            f"step {position.step_in_epoch}): "
+            f"the {what} is not finite{register} at {where}: "
             + ", ".join(f"{n}={last[n]:.6g}" for n in names)
             + f", learning_rate={self.recorder.learning_rate():.6g}, loss_scale={last['loss_scale']:.6g}, "
-            f"sample ids {sample_ids}. The weights before this step are in {path}; repeat it with "
-            f"`python train.py --replay {path}`. Often a lower --base_lr, --warmup_steps or --clip_norm helps")
+            f"sample ids {sample_ids}. {repeat}. Often a lower --base_lr, --warmup_steps or --clip_norm helps")
 
 
 class Checkpoints(Callback):

@@ -17,9 +17,9 @@ from src.contract import InputError
 from src.files import replacing
 
 log = logging.getLogger(__name__)
-# The schedule is a function of the configuration; no overflow is pending between two updates, when checkpoints are
-# written, so that those of devices with and without an overflow register are alike.
-NOT_SAVED = ("learning_rate", "state.overflows_seen")
+# The schedule is a function of the configuration. No overflow is pending between two updates, when checkpoints are
+# written, and skipped steps are counted from the start of a process: these two exist on devices alone.
+NOT_SAVED = ("learning_rate", "state.overflows_seen", "state.skipped")
 
 
 def save(path: Path, cell: nn.Cell, metadata: Mapping) -> None:

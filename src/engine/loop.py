@@ -138,7 +138,8 @@ def build_step(task: Task, settings: Settings, machine: runtime.Runtime, network
     step = TrainStep(task.training_cell(network), optimizer, loss_scale=scale, clip_norm=settings.clip_norm,
                      accumulate_steps=settings.accumulate_steps, world_size=machine.world_size,
                      statistics=batch_statistics(network),
-                     float_status=overflow_register(settings.overflow_check, machine.device_target))
+                     float_status=overflow_register(settings.overflow_check, machine.device_target),
+                     in_chunks=machine.data_sink)
     step.rates = rates
     return step.set_train()
 
@@ -262,6 +263,10 @@ class _Run:
         rates, updates = self.step_cell.rates, int(self.step_cell.optimizer.global_step.asnumpy()[0])
         return float(rates[min(max(updates - 1, 0), len(rates) - 1)])
 
+    def skipped_on_device(self) -> int:
+        """Steps that were not finite since this process started, where the device counts them."""
+        return 0 if self.step_cell.skipped is None else int(self.step_cell.skipped.asnumpy())
+
     def sample_ids(self) -> list[int]:
         """Of the batch of the last step."""
         ids = order.rank_order(self.num_samples, seed=self.settings.seed, epoch=self.position.epoch - 1,
@@ -274,7 +279,8 @@ class _Run:
                   notice: CompileNotice) -> list:
         task, settings = self.task, self.settings
         recorder = StepRecorder(self.position, loss_names=task.loss_names, learning_rate=self.learning_rate,
-                                metrics=metrics, log_steps=settings.log_steps, compile_notice=notice)
+                                metrics=metrics, log_steps=settings.log_steps, compile_notice=notice,
+                                skipped_on_device=self.skipped_on_device)
         stop = StopOnNonFinite(recorder, self.step_cell, metrics.path.parent, describe=self.describe,
                                sample_ids=self.sample_ids)
         checkpoints = Checkpoints(folder, self.step_cell, self.position, describe=self.describe, machine=self.machine,

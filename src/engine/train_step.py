@@ -49,11 +49,13 @@ class TrainStep(nn.Cell):
             ranks hold the same network whenever it is saved or evaluated.
         float_status: where overflows leave no Inf and NaN in the gradients, the register that shows them (see
             `src/engine/float_status.py`); "finite" is then what the registers of all ranks say.
+        in_chunks: the host sees the last step of several: `skipped` counts on the device those that were not finite.
     """
 
     def __init__(self, losses: nn.Cell, optimizer: nn.Optimizer, *, loss_scale: LossScale = LossScale(),
                  accumulate_steps: int = 1, clip_norm: float = 0.0, world_size: int = 1,
-                 statistics: Sequence[Parameter] = (), float_status: nn.Cell | None = None):
+                 statistics: Sequence[Parameter] = (), float_status: nn.Cell | None = None,
+                 in_chunks: bool = False):
         super().__init__(auto_prefix=False)
         self.losses = losses
         self.optimizer = optimizer
@@ -66,6 +68,7 @@ class TrainStep(nn.Cell):
         self.float_status = float_status
         self.loss_scale = _state("loss_scale", loss_scale.value, np.float32)
         self.good_steps = _state("good_steps", 0, np.int32)
+        self.skipped = _state("skipped", 0, np.int32) if in_chunks else None
         self.gradient = ops.value_and_grad(self.scaled_losses, None, self.weights, has_aux=True)
         self.reducer = nn.DistributedGradReducer(self.weights, mean=True,
                                                  degree=world_size) if world_size > 1 else nn.Identity()
@@ -96,6 +99,8 @@ class TrainStep(nn.Cell):
         scale = self.loss_scale.value()
         if self.dynamic:
             scale = ops.depend(scale, self.adapt_scale(finite))
+        if self.skipped is not None:
+            scale = ops.depend(scale, ops.assign_add(self.skipped, ops.logical_not(finite).astype(ms.int32)))
         return losses + (applied, finite, scale, norm)
 
     def use(self, gradients, overflows):

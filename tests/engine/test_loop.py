@@ -34,11 +34,12 @@ def finished(tmp_path_factory):
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())
     logger.addHandler(handler)
-    level, logger.level = logger.level, logging.INFO
+    level = logger.level
+    logger.setLevel(logging.INFO)
     with running_mode("GRAPH"):
         last = loop.train(TinyTask(), settings(folder, eval_interval=1, log_steps=2), CPU)
     logger.removeHandler(handler)
-    logger.level = level
+    logger.setLevel(level)
     return folder, last, said
 
 

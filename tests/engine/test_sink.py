@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from src.contract import InputError
+from src.data import order
 from src.engine import checkpoint, loop
 from src.engine.callbacks import Checkpoints, Evaluation, StepRecorder, Stopped
 from src.engine.metrics_log import MetricsLog
@@ -12,7 +14,7 @@ from src.engine.position import Position, sink_chunks
 from src.engine.runtime import Runtime
 from tests.engine.sink_model import SinkModel
 from tests.engine.test_loop import lines
-from tests.engine.tiny_task import CPU, TinyTask, settings, weight
+from tests.engine.tiny_task import CPU, Points, TinyTask, settings, weight
 
 
 class SinkRuntime(Runtime):
@@ -147,3 +149,27 @@ def test_a_signal_in_the_first_of_two_calls_of_model_ends_the_run(sinking, tmp_p
         loop.train(TinyTask(), settings(tmp_path, sink_size=4), sinking)
     assert SinkModel.calls == [(2, 4)]
     assert stopped.value.checkpoint == tmp_path / "line-1_4.ckpt"
+
+
+def test_a_gradient_that_is_not_finite_inside_a_chunk_ends_the_run(sinking, tmp_path):
+    """Point 4 is not in the batch that ends the chunk: the losses that the host sees are fine."""
+    task = TinyTask(Points(bad=4))
+    bad_step = next(step for step in range(1, 6) if 4 in order.rank_order(
+        10, seed=1, epoch=0, batch_size=2)[2 * step - 2:2 * step])
+    assert bad_step < 5
+    message = (r"the gradient is not finite at one of the 5 steps up to 5, where the last one has: squared=\d.*"
+               "replay-5.ckpt; repeat the steps one by one from the last checkpoint with --resume --sink_size=1")
+    with pytest.raises(InputError, match=message):
+        loop.train(task, settings(tmp_path, sink_size=5), sinking)
+    with pytest.raises(InputError, match=f"the loss is not finite at step {bad_step} "):
+        loop.train(task, settings(tmp_path, sink_size=1, resume=True), sinking)
+
+
+def test_steps_that_a_dynamic_scale_skips_inside_chunks_are_counted(sinking, tmp_path):
+    options = {"loss_scale": 2.0 ** 126, "dynamic_loss_scale": True}
+    loop.train(TinyTask(Points(bad=4, value=30.0)), settings(tmp_path / "chunks", sink_size=5, **options), sinking)
+    loop.train(TinyTask(Points(bad=4, value=30.0)), settings(tmp_path / "steps", sink_size=1, **options), sinking)
+    chunks, steps = lines(tmp_path / "chunks"), lines(tmp_path / "steps")
+    assert [line["skipped_steps"] for line in chunks] == [steps[4]["skipped_steps"], steps[9]["skipped_steps"]]
+    assert chunks[-1]["skipped_steps"] > 0
+    assert chunks[-1]["loss_scale"] == steps[-1]["loss_scale"]
