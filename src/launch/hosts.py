@@ -2,12 +2,15 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 import socket
 import time
 from pathlib import Path
 
 from src.contract import InputError
+
+log = logging.getLogger(__name__)
 
 
 def is_address(text: str) -> bool:
@@ -29,7 +32,7 @@ def resolve(name: str, *, wait: float = 0.0) -> str:
     Raises:
         InputError: nobody knows the name.
     """
-    deadline = time.monotonic() + wait
+    deadline, told = time.monotonic() + wait, False
     while not is_address(name):
         try:
             found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
@@ -37,6 +40,9 @@ def resolve(name: str, *, wait: float = 0.0) -> str:
             if time.monotonic() >= deadline:
                 raise InputError(f"host {name}: its address is not known here ({error}); give the hosts' addresses, or "
                                  "make the name known (DNS, /etc/hosts)") from error
+            if not told:
+                log.info("waiting for the address of host %s, at most %.0f s", name, wait)
+                told = True
             time.sleep(1)
             continue
         return min((entry[4][0] for entry in found), key=lambda address: ":" in address)  # IPv4 first
