@@ -25,6 +25,7 @@ from src.engine.metrics_log import MetricsLog
 from src.engine.position import Position, clock
 from src.engine.runtime import Runtime
 from src.engine.train_step import RESULTS
+from src.launch.progress import report_progress, warn_of_grace
 
 log = logging.getLogger(__name__)
 DATA_WAIT_WARNING = 0.2  # share of an epoch's time spent waiting for batches above which the log says so
@@ -107,6 +108,8 @@ class StepRecorder(Callback):
             "learning_rate": self.learning_rate(), "seconds": seconds,
             "data_wait": self.step_wait / max(self.step_wait + seconds, 1e-9),
             "skipped_steps": self.skipped})
+        report_progress(step=self.position.step, total=self.position.total_steps, loss=values[0],
+                        data_wait=self._wait_share(), remaining=self.position.remaining())
         self._say()
         self.mark = time.monotonic()
 
@@ -233,6 +236,8 @@ class Checkpoints(Callback):
         self.signal = 0  # that asked this process to stop
         self.stopped = False
         self.saved: Path | None = None
+        self.step_end: float | None = None  # when the last step, or chunk of steps, ended
+        self.warned = False
 
     @contextmanager
     def heeding_signals(self) -> Iterator[None]:
@@ -250,12 +255,16 @@ class Checkpoints(Callback):
         signal.signal(number, signal.SIG_DFL)
 
     def on_train_step_end(self, run_context) -> None:
+        last, self.step_end = self.step_end, time.monotonic()
         stop = self.machine.any(bool(self.signal))
         self.due |= stop or self.position.finished or self.position.crossed(self.save_steps)
         if not self.due or (self.position.step % self.cell.accumulate_steps and not self.position.finished):
             return
         self.due = False
         self.save()
+        saving = time.monotonic() - self.step_end
+        self.warned = warn_of_grace(saving, self.step_end - (last or self.step_end), warned=self.warned)
+        self.step_end += saving
         if stop:
             log.info("asked to stop: checkpoint %s is written; --resume goes on from it", self.saved)
             self.stopped = True

@@ -9,7 +9,7 @@ from src.command_line import number_in
 from src.contract import InputError
 from src.launch.environment import quiet, timeouts
 from src.launch.hosts import count_cards
-from src.launch.plan import Job, divide_cores
+from src.launch.plan import Job, divide_cores, plural
 from src.launch.platforms import Allocation, find_allocation
 from src.launch.rank_table import MOST_RANKS, Device, RankTable, Server, read, single_server, this_server
 
@@ -88,7 +88,7 @@ def find_table(args, env: Mapping[str, str]) -> tuple[RankTable, Server, dict[st
     (name, count), *_ = counts.items()
     check_count(name, count)
     table = single_server(count, first_device=first or 0)
-    return table, table.master, {f"{count} ranks": f"{name}={count}"}
+    return table, table.master, {plural(count, "rank"): f"{name}={count}"}
 
 
 def check_count(name: str, count: int) -> None:
@@ -101,7 +101,7 @@ def _from_file(path: str, args, allocation: Allocation | None, counts: Mapping[s
     hosts = allocation.hosts if allocation else ()
     table = read(path, device_target=args.device_target, hosts=hosts, wait=0 if args.dry_run else args.start_timeout)
     place = table.path or path
-    origins = {f"{table.world_size} ranks": f"rank table {place}"}
+    origins = {plural(table.world_size, "rank"): f"rank table {place}"}
     origins |= {what: f"{allocation.platform}, {where}" for what, where in allocation.origins.items()
                 if what in ("rank table", "index")} if allocation else {}
     try:
@@ -138,7 +138,7 @@ def _from_hosts(allocation: Allocation, args, counts: Mapping[str, int],
     name, count = found[0]
     check_count(name, count)
     if name != "platform":
-        origins[f"{count} ranks a host"] = name
+        origins[f"{plural(count, 'rank')} a host"] = name
     servers = [Server(host or f"host{i}", tuple(Device(i * count + d, first + d) for d in range(count)))
                for i, host in enumerate(allocation.hosts)]
     return RankTable(tuple(servers)), origins

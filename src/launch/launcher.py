@@ -5,11 +5,13 @@ import hashlib
 import logging
 import socket
 import tempfile
+import time
+from datetime import timedelta
 from pathlib import Path
 
 from src.launch.control_channel import ControlChannel, Interrupted, listen
 from src.launch.hosts import resolve
-from src.launch.plan import Job, describe, make_plan, next_number
+from src.launch.plan import Job, describe, make_plan, next_number, plural
 from src.launch.supervisor import Outcome, Signals, Supervisor
 
 log = logging.getLogger(__name__)
@@ -29,15 +31,19 @@ def launch(job: Job, *, port: int | None, start_timeout: float, max_restarts: in
     Raises:
         InputError: a host did not come, a folder or a port is taken, or a program cannot be started.
     """
-    number, attempt = next_number(job), 0
+    number, attempt, begun = next_number(job), 0, time.monotonic()
     with Signals() as signals:
         while True:
             try:
                 outcome, number = _run_once(job, signals, number=number, port=port, start_timeout=start_timeout)
             except Interrupted:
                 return 128 + signals.received[0]
+            took = timedelta(seconds=round(time.monotonic() - begun))
             if outcome.status:
                 log.info("the job ended with status %d: %s", outcome.status, outcome.reason)
+            else:
+                log.info("the job ended well after %s: %s of %s", took, plural(len(job.server.devices), "rank"),
+                         job.server.server_id)
             if not outcome.retry or signals.received or attempt == max_restarts:
                 return outcome.status
             attempt += 1

@@ -195,7 +195,8 @@ def describe(plan: Plan, *, short: bool = False) -> str:
     servers = "; ".join(listed[:8] + [f"and {len(listed) - 8} more servers"] * (len(listed) > 8))
     how = ("rank table, HCCL; MindSpore forces the jit level O2" if job.native
            else f"dynamic cluster, scheduler {address_of_master(job)}:{plan.port}")
-    lines = [f"{job.table.world_size} ranks on {job.device_target} ({servers}); this host is {job.server.server_id}",
+    lines = [f"{plural(job.table.world_size, 'rank')} on {job.device_target} ({servers}); "
+             f"this host is {job.server.server_id}",
              f"formed by: {how}",
              "time-outs in seconds: " + " ".join(f"{k}={v}" for k, v in job.timeouts.items()),
              *(f"  {what}: {where}" for what, where in job.origins.items())]
@@ -225,6 +226,11 @@ def msrun_line(plan: Plan) -> str:
                "log_dir": plan.ranks[0].log.parent, "cluster_time_out": job.timeouts["MS_TOPO_TIMEOUT"]}
     words = ["msrun", *(f"--{k}={v}" for k, v in options.items()), *plan.ranks[0].command[1:]]
     return f"with msrun: {shlex.join(words)}"
+
+
+def plural(number: int, what: str) -> str:
+    """'1 rank', '2 ranks'."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def spans(numbers: Sequence[int]) -> str:

@@ -22,6 +22,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,12 +33,16 @@ from src.contract import InputError
 from src.launch import environment
 from src.launch.control_channel import ControlChannel
 from src.launch.plan import Plan, Process, spans
+from src.launch.progress import progress_line, read_progress
 
 log = logging.getLogger(__name__)
 
 POLL = 0.1            # seconds between two looks at the ranks
 FAILURE_GRACE = 10.0  # seconds that ranks have to end after one of them failed
 LOG_WAIT = 5.0        # seconds for killed processes of the attempt before to let go of a log
+PROGRESS = 5.0 if sys.stdout.isatty() else 30.0  # seconds between two lines about the progress
+CHATTER = re.compile(rb"(?m)^\[INFO\] [^\n]*\[mindspore/[^\n]*\n?")  # what MindSpore's C++ side says of its event loops
+CHATTER_IN = 1 << 16  # bytes at the end of a log in which it is looked for
 TAIL = 20             # lines of a failed rank's log that are shown
 FULL = 1 << 16        # bytes: where less is free, a disk counts as full
 
@@ -83,6 +88,8 @@ class Supervisor:
         self.hosts_done: set[str] = set()
         self.job_done = False
         self.failed: Process | None = None
+        self.next_line = time.monotonic() + PROGRESS
+        self.last_line = ""
 
     def run(self) -> Outcome:
         """Start, watch until everything has ended, leave nothing running."""
@@ -94,11 +101,14 @@ class Supervisor:
                 self._look_at_processes()
                 self._look_at_hosts()
                 self._look_at_marks()
+                self._tell_progress()
                 if self.kill_at is not None and time.monotonic() > self.kill_at:
                     self._kill_all()
                 time.sleep(POLL)
         finally:
             self._kill_all()
+        for process in self.plan.ranks:
+            drop_chatter(process.log)
         if self.failed:
             show_tail(self.failed)
         return self.outcome or Outcome(0)
@@ -177,6 +187,17 @@ class Supervisor:
             self.failed = next(p for p in self.plan.ranks if p.rank == absent[0])
             self._stop(Outcome(1, f"rank {spans(absent)} on {self.plan.job.server.server_id} did not start within "
                                   f"{self.start_timeout:.0f} s", retry=True))
+
+    def _tell_progress(self) -> None:
+        """Now and then a line about the first rank of this host and its slowest one, if they have gone on."""
+        now = time.monotonic()
+        if self.outcome or now < self.next_line:
+            return
+        self.next_line = now + PROGRESS
+        found = {p.rank: read_progress(Path(p.environment[environment.STARTED_FILE])) for p in self.plan.ranks}
+        if all(found.values()) and (line := progress_line(found)) != self.last_line:
+            self.last_line = line
+            log.info("%s", line)
 
     def _stop(self, outcome: Outcome, *, tell: bool = True) -> None:
         """Begin to end the run: SIGTERM now, SIGKILL after a while; only the first reason counts."""
@@ -270,6 +291,22 @@ def describe_exit(code: int) -> str:
     if code >= 0:
         return f"exited with status {code}"
     return f"was killed by signal {-code} ({signal.Signals(-code).name})"
+
+
+def drop_chatter(path: Path) -> None:
+    """Take MindSpore's [INFO] lines, which no log level keeps out, from the end of a log that is complete."""
+    try:
+        with path.open("r+b") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - CHATTER_IN)
+            file.seek(start)
+            text = file.read()
+            kept = CHATTER.sub(b"", text)
+            if kept != text:
+                file.seek(start)
+                file.write(kept)
+                file.truncate()
+    except OSError as error:
+        log.debug("%s: %s", path, error)
 
 
 def show_tail(process: Process) -> None:

@@ -19,7 +19,8 @@ if __name__ == "__main__":  # works from any folder, as a file too
 
 from src.command_line import Parser, add_flag, entry_point
 from src.contract import InputError
-from src.launch.rank_table import MOST_RANKS, Device, RankTable, Server, is_local, write
+from src.launch.hosts import count_cards, is_local
+from src.launch.rank_table import MOST_RANKS, Device, RankTable, Server, write
 from src.launch.rank_table_check import find_defects
 
 
@@ -145,6 +146,12 @@ def device_addresses(server: str, device_ids: Sequence[int], given: Mapping[tupl
     return addresses
 
 
+def default_devices(conf: Path | None, *, here: bool) -> str:
+    """All devices of a server: as many as have addresses in its hccn.conf or, of this machine, device files; else 8."""
+    listed = len(read_hccn_conf(conf)) if conf and conf.is_file() else 0
+    return f"[0,{listed or (count_cards() if here else 0) or 8})"
+
+
 def build_table(args) -> RankTable:
     """The table that the command line describes; ranks count through the servers in the order given.
 
@@ -160,9 +167,9 @@ def build_table(args) -> RankTable:
     given = parse_device_ips(args.device_ip, servers)
     made, rank = [], 0
     for server in servers:
-        ids = parse_devices(ranges.get(server, "[0,8)"))
         here = len(servers) == 1 or is_local(server)
         conf = Path(confs[server]) if server in confs else Path("/etc/hccn.conf") if here else None
+        ids = parse_devices(ranges.get(server) or default_devices(conf, here=here))
         if server in confs and not conf.is_file():
             raise InputError(f"--hccn_conf={server}={conf}: no such file")
         ips = [server] * len(ids) if args.device_target == "CPU" else device_addresses(
@@ -180,7 +187,8 @@ def main() -> None:
     parser = Parser(prog="get_multicards_json.py", description="Write the rank table (HCCL 1.0) of servers.")
     parser.add_argument("servers", nargs="+", metavar="ADDRESS", help="the servers' addresses; rank 0 is on the first")
     parser.add_argument("--device_num", action="append", default=[], metavar="[SERVER=]RANGE",
-                        help='devices in the order of their ranks: "[0,8)", "[4,7]" or "0,1,4-7" (default: "[0,8)")')
+                        help='devices in the order of their ranks: "[0,8)", "[4,7]" or "0,1,4-7" (default: all '
+                             "of hccn.conf or of this machine, else 8)")
     parser.add_argument("--hccn_conf", action="append", default=[], metavar="[SERVER=]FILE",
                         help="where the devices' addresses stand (default: /etc/hccn.conf of this machine)")
     parser.add_argument("--device_ip", action="append", default=[], metavar="[SERVER:]ID=ADDRESS",

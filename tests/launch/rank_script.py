@@ -23,6 +23,8 @@ for word in sys.argv[1:]:
         print("cores", sorted(os.sched_getaffinity(0)), flush=True)
     elif what == "started":
         Path(os.environ["LAUNCH_STARTED_FILE"]).touch()
+    elif what == "progress":
+        Path(os.environ["LAUNCH_STARTED_FILE"]).write_text(value)
     elif what == "child":
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)", str(folder)])
     elif what == "deaf":

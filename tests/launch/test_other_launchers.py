@@ -95,9 +95,11 @@ def slurm(folder):
     conf.write_text("\n".join([
         "ClusterName=test", f"SlurmctldHost={names[0]}", "SlurmUser=root", "AuthType=auth/munge", "CredType=cred/munge",
         f"AuthInfo=socket={private}/munge", f"StateSaveLocation={private}/state", f"SlurmdSpoolDir={private}/spool.%n",
-        f"SlurmctldPidFile={private}/ctld.pid", f"SlurmdPidFile={private}/slurmd.%n.pid", "ProctrackType=proctrack/pgid",
+        f"SlurmctldPidFile={private}/ctld.pid", f"SlurmdPidFile={private}/slurmd.%n.pid",
+        "ProctrackType=proctrack/pgid",
         f"SlurmctldPort={free_port()}", "TaskPlugin=task/none", "SelectType=select/cons_tres", "MpiDefault=none",
-        "SelectTypeParameters=CR_Core", f"SlurmctldLogFile={private}/ctld.log", f"SlurmdLogFile={private}/slurmd.%n.log",
+        "SelectTypeParameters=CR_Core", f"SlurmctldLogFile={private}/ctld.log",
+        f"SlurmdLogFile={private}/slurmd.%n.log",
         *(f"NodeName={name} NodeHostname={names[0]} NodeAddr=127.0.0.1 Port={free_port()} CPUs=1" for name in names),
         f"PartitionName=p Nodes={','.join(names)} Default=YES State=UP", ""]))
     commands = [["munged", "--foreground", "--force", f"--key-file={private}/key", f"--socket={private}/munge",
@@ -141,5 +143,5 @@ def test_slurm_starts_ranks_and_launchers(folder, slurm):
     assert both_ranks_met(folder), output
     assert f"hosts: Slurm, SLURM_STEP_NODELIST={socket.gethostname()},{socket.gethostname()}-2" in output
     plan = srun(folder, slurm, "-N1", "-n1", sys.executable, launcher, "--dry_run", *words[4:])
-    assert "1 ranks on CPU" in plan
+    assert "1 rank on CPU" in plan
     assert "index: Slurm, SLURM_NODEID=0" in plan

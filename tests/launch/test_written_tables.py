@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from src.contract import InputError
+from src.launch import hosts
 from src.tools import get_multicards_json
 
 
@@ -47,3 +48,14 @@ def test_endless_ranges_are_refused():
     for text in ("[0,4096]", "0-999999999", "9" * 5000):
         with pytest.raises(InputError, match="more than 4096 devices of one server|not a range"):
             get_multicards_json.parse_devices(text)
+
+
+def test_devices_are_those_of_the_machine_by_default(tmp_path):
+    (tmp_path / "dev").mkdir()
+    for name in (*(f"davinci{i}" for i in range(16)), "davinci_manager", "null"):
+        (tmp_path / "dev" / name).touch()
+    assert hosts.count_cards(str(tmp_path / "dev")) == 16
+    conf = tmp_path / "hccn.conf"
+    conf.write_text("".join(f"address_{i}=192.168.0.{i + 1}\n" for i in range(16)))
+    assert get_multicards_json.default_devices(conf, here=False) == "[0,16)"
+    assert get_multicards_json.default_devices(None, here=False) == "[0,8)"
