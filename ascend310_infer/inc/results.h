@@ -1,8 +1,8 @@
 // The result folder: one small file an image, written whole or not at all, and an index at the end.
 //
-// src/results/files.py documents the format, src/results/folder.py who may write into a folder: run.json says which model
-// and recipe it belongs to. fingerprints.txt says of which content each image was: a second run keeps what is there, and
-// stops where that came from another model or from another image of the same name.
+// src/results/files.py documents the format, src/results/folder.py who may write into a folder: run.json says which
+// model and recipe it belongs to. fingerprints.txt identifies the content of each image: a second run keeps what is
+// there, and stops where that came from another model or from another image of the same name.
 #ifndef MINDSEG_RESULTS_H_
 #define MINDSEG_RESULTS_H_
 

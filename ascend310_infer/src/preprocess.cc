@@ -36,10 +36,11 @@ bool jpeg_is_whole(const std::vector<unsigned char>& bytes) {
 
 // Sound pictures of kinds that are not read.
 void refuse_kind(const std::vector<unsigned char>& bytes) {
-  const std::string start(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(bytes.size(), 12)));
+  const std::string start(reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 12));
   if (start.rfind("GIF8", 0) == 0) throw ImageError("a GIF, which is not read here; convert it to PNG or JPEG");
   if (start.size() == 12 && start.compare(4, 4, "ftyp") == 0) {
-    throw ImageError("of the kind '" + start.substr(8) + "' (HEIC, AVIF or a video), which is not read here; convert it to PNG or JPEG");
+    throw ImageError("of the kind '" + start.substr(8) +
+                     "' (HEIC, AVIF or a video), which is not read here; convert it to PNG or JPEG");
   }
 }
 
