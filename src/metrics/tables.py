@@ -26,6 +26,9 @@ def coco_table(numbers: dict[str, Any], max_detections: int = 100, *, kinds: Seq
              for name, row in numbers["classes"].items()]
     remarks = [f"{len(numbers[key])} {key.replace('_', ' ')}: {numbers[key][:20]}"
                for key in ("images_without_prediction", "predictions_without_truth") if numbers[key]]
+    if numbers["detections_of_other_classes"]:
+        remarks.append(f"{numbers['detections_of_other_classes']} detections are of classes that the data does not "
+                       "have; they did not count")
     if numbers["images_without_masks"] and "segm" in kinds:
         remarks.append(f"{numbers['images_without_masks']} images have objects without masks and count for boxes alone")
     return "\n\n".join([*parts, "\n".join(rows), *remarks])

@@ -137,6 +137,7 @@ class ResultFiles:
         paths: result file by image name, normalised; None where the image could not be read.
         labels: class index by category id, for entries without `label`.
         lists: whether an image's file is the list of its detections alone (predict.py's version 1).
+        left_out: how many detections `instances` left out, by the name of their class.
     """
 
     folder: Path
@@ -145,6 +146,7 @@ class ResultFiles:
     paths: dict[str, Path | None]
     labels: dict[int, int] = field(default_factory=dict)
     lists: bool = False
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def label_map(self, file_name: str, image_id: int) -> LabelMap | None:
         """The label map of an image, None where it has no result."""
@@ -163,7 +165,8 @@ class ResultFiles:
 
         Args:
             file_name, image_id: of the image.
-            labels: class index of the truth by class index of the model, which may number them otherwise.
+            labels: class index of the truth by class index of the model, which may number them otherwise. Detections
+                of other classes are left out and counted in `left_out`.
         """
         path = self._path(file_name)
         return None if path is None else self._instances(read_json(path), path, image_id, labels)
@@ -174,12 +177,11 @@ class ResultFiles:
     def _instances(self, content: Any, path: Path, image_id: int, labels: Mapping[int, int]) -> Instances:
         try:
             size, rows = _size_and_rows(content, self.lists)
-            classes = [row["label"] if "label" in row else self.labels[row["category_id"]] for row in rows]
-            unknown = set(classes) - labels.keys()
-            if unknown:
-                raise InputError(f"{path}: classes {sorted(unknown)} of the model are not in the annotations, which "
-                                 f"have {sorted(labels)}; score with annotations of all the model's classes")
             found = [_checked_row(row, size, f"{path}: detections[{k}]") for k, row in enumerate(rows)]
+            classes = [row["label"] if "label" in row else self.labels[row["category_id"]] for row in rows]
+            known = [k for k, label in enumerate(classes) if label in labels]
+            self.left_out.update(self.class_names[label] for label in classes if label not in labels)
+            found, classes = [found[k] for k in known], [classes[k] for k in known]
             boxes = np.array([d["bbox"] for d in found], np.float64).reshape(-1, 4)
             boxes[:, 2:] += boxes[:, :2]
             masks = [d["segmentation"] for d in found] if any("segmentation" in d for d in found) else []
@@ -187,7 +189,7 @@ class ResultFiles:
                              np.array([d["score"] for d in found], np.float32), masks)
         except InputError:
             raise
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise InputError(f"{path}: holds no detections ({error}); delete it and {_AGAIN}") from error
 
 

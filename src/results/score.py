@@ -5,6 +5,7 @@ Results are matched with the truth by the image's name. No MindSpore here.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,6 @@ from src.contract import InputError
 from src.data.checks import describe_bad
 from src.data.decode import decode_label, header_size
 from src.data.instance.coco import CocoDataset
-from src.data.instance.coco_check import read_annotations
 from src.data.instance.target import categories_of
 from src.data.semantic.voc import ListDataset
 from src.deeplabv3.config import VOC_CLASSES
@@ -59,7 +59,7 @@ def score_coco(result_path: str, ann_file: str, img_path: str, *, max_detections
         ann_file, img_path, on_bad: see `CocoDataset`.
         max_detections: see `CocoMAP`.
     """
-    dataset, predict = _instance(result_path, ann_file, img_path, on_bad)
+    dataset, predict, left_out = _instance(result_path, ann_file, img_path, on_bad)
     evaluator, found = CocoMAP(max_detections), 0
     for record in dataset.rows(range(len(dataset))):
         prediction = predict(record)
@@ -69,7 +69,8 @@ def score_coco(result_path: str, ann_file: str, img_path: str, *, max_detections
             evaluator.update(prediction, record.target)
             found += 1
     _expect_some(result_path, found > 0, f"{ann_file}, such as {record.file_name}")
-    return evaluator.compute()
+    numbers = evaluator.compute()
+    return numbers | {"detections_of_other_classes": numbers["detections_of_other_classes"] + left_out.total()}
 
 
 def _semantic(result_path: str, data_root: str, num_classes: int, crop_size: int) -> tuple[tuple[str, ...], Callable]:
@@ -84,39 +85,45 @@ def _semantic(result_path: str, data_root: str, num_classes: int, crop_size: int
         image_size=header_size(r.image))
 
 
-def _instance(result_path: str, ann_file: str, img_path: str, on_bad: OnBad) -> tuple[CocoDataset, Callable]:
-    """The truth, and record -> instances or None."""
+def _instance(result_path: str, ann_file: str, img_path: str,
+              on_bad: OnBad) -> tuple[CocoDataset, Callable, Counter[str]]:
+    """The truth, record -> instances or None, and how many detections the latter leaves out, by class."""
     if is_result_folder(result_path):
         results = _index(result_path, img_path, "instance")
-        dataset, labels = _same_classes(results, ann_file, img_path, on_bad)
-        return dataset, lambda r: results.instances(r.file_name, r.image_id, labels)
+        dataset = _coco(ann_file, img_path, on_bad)
+        labels = _labels_of_truth(results, dataset, ann_file)
+        return dataset, lambda r: results.instances(r.file_name, r.image_id, labels), results.left_out
     _expect_raw(result_path)
     return _coco(ann_file, img_path, on_bad), lambda r: zoo_raw.instances(
-        result_path, r.file_name, r.image_id, image_size=header_size(r.image))
+        result_path, r.file_name, r.image_id, image_size=header_size(r.image)), Counter()
 
 
-def _same_classes(results: ResultFiles, ann_file: str, img_path: str,
-                  on_bad: OnBad) -> tuple[CocoDataset, dict[int, int]]:
-    """The truth of the classes that the model has, by name, and class index of the model -> of the truth."""
-    names = {category.get("name") for category in read_annotations(ann_file)["categories"]}
-    chosen = tuple(name for name in results.class_names[1:] if name in names)
-    if not chosen:
+def _labels_of_truth(results: ResultFiles, dataset: CocoDataset, ann_file: str) -> dict[int, int]:
+    """Class index of the truth by class index of the model, matched by name; says which names only one side has."""
+    truth = {category.name: category.label for category in categories_of(dataset)}
+    labels = {k: truth[name] for k, name in enumerate(results.class_names) if k and name in truth}
+    if not labels:
         raise InputError(f"{ann_file}: has none of the classes {', '.join(results.class_names[1:6])}, ...; give "
                          "annotations with the names that the model was trained with")
-    dataset = _coco(ann_file, img_path, on_bad, (results.class_names[0], *chosen))
-    truth = {category.name: category.label for category in categories_of(dataset)}
-    return dataset, {k: truth[name] for k, name in enumerate(results.class_names) if name in truth}
+    unlearnt = [name for name in truth if name not in results.class_names]
+    if unlearnt:
+        log.warning("%s: the model does not know %d classes; their objects count as not found: %s", ann_file,
+                    len(unlearnt), ", ".join(unlearnt[:20]))
+    absent = [name for name in results.class_names[1:] if name not in truth]
+    if absent:
+        log.warning("%s: has no classes %s; detections of them do not count", ann_file, ", ".join(absent[:20]))
+    return labels
 
 
-def _coco(ann_file: str, img_path: str, on_bad: OnBad, class_names: tuple[str, ...] = ()) -> CocoDataset:
+def _coco(ann_file: str, img_path: str, on_bad: OnBad) -> CocoDataset:
     try:
-        return _usable(CocoDataset(ann_file, img_path, class_names=class_names, on_bad=on_bad))
+        return _usable(CocoDataset(ann_file, img_path, on_bad=on_bad))
     except InputError as error:
         raise InputError(f"--ann_file={ann_file} with --img_path={img_path}: {error}") from error
 
 
 def _usable(dataset: ListDataset | CocoDataset) -> ListDataset | CocoDataset:
-    """The source; says what `on_bad="skip"` left out of it."""
+    """The dataset; says what `on_bad="skip"` left out of it."""
     if dataset.bad:
         log.warning("left out, %s", describe_bad(dataset.bad, "entries"))
     return dataset
@@ -141,5 +148,6 @@ def _expect_raw(result_path: str) -> None:
 
 def _expect_some(result_path: str, any_found: bool, truth: str) -> None:
     if not any_found:
-        raise InputError(f"--result_path={result_path}: has a result of none of the images of {truth}; give the truth "
-                         "that belongs to the images of the inference")
+        raise InputError(f"--result_path={result_path}: none of its results belongs to an image of {truth}; "
+                         "give the truth of the images that were predicted, or predict with --dataset_path=FOLDER, "
+                         "the folder that the truth's image names start from")

@@ -44,7 +44,7 @@ def test_detections_are_read(tmp_path):
     (detections(GOOD | {"segmentation": None}), "detections[0]: segmentation is None"),
     (detections(GOOD | {"segmentation": RLE | {"counts": "~"}}), "detections[0]: its counts are no run-length"),
     (detections(GOOD, height=4), "detections[0]: the mask's size is [3, 4], its image has [4, 4]"),
-    (detections(GOOD | {"label": 2}), "classes [2] of the model"),
+    (detections(GOOD | {"label": "cat"}), "holds no detections"),
     (detections({"score": 1}), "holds no detections"), ("[]", "holds no detections"),
     ("[" * 100_000, "cannot be read")])
 def test_what_is_no_detection_is_named(tmp_path, text, words):

@@ -140,6 +140,27 @@ def test_detections_against_coco(tmp_path):
     assert "Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100 ] = 0.500" in ran.stdout
 
 
+def test_classes_that_only_one_side_has(tmp_path):
+    """The truth has cat, dog and fish (without objects); the model knows dog and cow, and finds both dogs and a cow."""
+    ann_file = write_coco(tmp_path)
+    dog = DETECTION | {"label": 1, "segmentation": to_rle(POLYGON, (HEIGHT, WIDTH))}
+    found = {"1": [dog, dog | {"label": 2}], "2": [dog], "3": []}
+    results = coco_results(tmp_path, ["background", "dog", "cow"], found)
+    numbers = score_coco(results, str(ann_file), str(tmp_path / "val"))
+    assert {name: row["bbox"] for name, row in numbers["classes"].items()} == {
+        "dog": pytest.approx(1), "cat": 0, "fish": None}
+    assert numbers["bbox"]["AP"] == pytest.approx(0.5)
+    assert numbers["detections_of_other_classes"] == 1
+    ran = postprocess(results, f"--ann_file={ann_file}", f"--img_path={tmp_path / 'val'}", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert "the model does not know 2 classes; their objects count as not found: cat, fish" in ran.stdout
+    assert "has no classes cow; detections of them do not count" in ran.stdout
+    assert "1 detections are of classes that the data does not have; they did not count" in ran.stdout
+    others = coco_results(tmp_path / "b", ["background", "cow"], {"1": []})
+    with pytest.raises(InputError, match="has none of the classes cow"):
+        score_coco(others, str(ann_file), str(tmp_path / "val"))
+
+
 def raw_detections(folder: Path, name: str, dtype: str, rows: list[tuple]) -> None:
     """(box with its last pixel, score, class without background, whether it counts), each with a mask that is full."""
     folder.mkdir(exist_ok=True)
@@ -241,7 +262,7 @@ def test_what_is_wrong_is_named(tmp_path):
     other = str(index(tmp_path / "a", "instance", {"x.jpg": None}))
     with pytest.raises(InputError, match="task instance; score them with --ann_file"):
         score_list(other, *semantic, **shape)
-    with pytest.raises(InputError, match="result of none of the images"):
+    with pytest.raises(InputError, match="none of its results belongs to an image of"):
         score_coco(other, *instance)
     (tmp_path / "b").mkdir()
     with pytest.raises(InputError, match="result of none of the images"):
