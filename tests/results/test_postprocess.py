@@ -265,7 +265,7 @@ def test_what_is_wrong_is_named(tmp_path):
     with pytest.raises(InputError, match="none of its results belongs to an image of"):
         score_coco(other, *instance)
     (tmp_path / "b").mkdir()
-    with pytest.raises(InputError, match="result of none of the images"):
+    with pytest.raises(InputError, match="none of its results belongs to an image of"):
         score_list(str(index(tmp_path / "b", "semantic", {"images/0.jpg": None})), *semantic, **shape)
     (tmp_path / "b/x.png").write_bytes(b"cut")
     with pytest.raises(InputError, match="x.png: .*delete it and run the inference again"):
