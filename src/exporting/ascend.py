@@ -1,6 +1,6 @@
 """Where the calls of a graph run on an Ascend chip, by the vendor's tables: no device and no CANN are needed.
 
-`ascend_operators.yaml` holds the facts, each with its source. A verdict names one of four places:
+A verdict names one of four places:
 
 - "AI Core": the chip has a kernel for these element types.
 - "cast": the AI Core has it in float16 alone, the graph asks for float32.
@@ -9,27 +9,15 @@
 """
 from __future__ import annotations
 
-import functools
-import re
-import sys
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-import yaml
 
 from src.contract import InputError
+from src.exporting.ascend_table import FILE, Operator, Rule, table
 from src.exporting.calls import Call, TensorType
 
-CHIPS = ("310", "310B", "310P", "910", "910B", "A3")
-TRAINING_CHIPS = ("910", "910B", "A3")
 PLACES = ("AI Core", "cast", "AI CPU", "nowhere")
-TABLE = Path(__file__).with_name("ascend_operators.yaml")
-_FAMILIES = {r"910(_93|C).*": "A3", r"910B.*": "910B", r"910[A-Z]*": "910", r"310P.*": "310P", r"310B.*": "310B"}
-_SHORT = {"bf16": "bfloat16", "f16": "float16", "f32": "float32", "f64": "float64", "bool": "bool",
-          **{f"{sign}{bits}": f"{name}int{bits}" for sign, name in (("i", ""), ("u", "u")) for bits in (8, 16, 32, 64)}}
+KERNEL_BY_KERNEL = ("910B", "A3")  # chips on which MindSpore needs no graph engine
 
 
 @dataclass(frozen=True)
@@ -40,37 +28,6 @@ class Verdict:
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class Operator:
-    """A CANN operator: types of each input by chip (empty where it chooses them), and whether the AI CPU has it."""
-
-    name: str
-    types: Mapping[str, tuple[frozenset[str], ...]]
-    on_ai_cpu: bool
-    ran_on: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How a primitive or an ONNX operator becomes a CANN operator; see the table's own comments."""
-
-    operator: str
-    inputs: tuple[int | None, ...] = ()
-    variadic: bool = False
-    graph_engine: bool = True
-
-
-@dataclass(frozen=True)
-class Allowance:
-    """A verdict other than "AI Core" that is known and accepted, up to `elements` a step."""
-
-    names: tuple[str, ...]
-    chips: tuple[str, ...]
-    place: str
-    elements: int
-    reason: str
-
-
 @dataclass
 class Row:
     """All calls of one primitive with the same types.
@@ -78,76 +35,21 @@ class Row:
     Attributes:
         elements: of the largest tensor of each call, summed.
         accepted: the reason, where the verdict is a known exception.
+        places: the cells that the calls come from.
     """
 
     name: str
-    operator: str
+    operator: Operator
     dtypes: tuple[str, ...]
     verdict: Verdict
     calls: int = 0
     elements: int = 0
     accepted: str = ""
-    ran_on: str = ""
     places: set[str] = field(default_factory=set)
 
     @property
     def is_problem(self) -> bool:
         return self.verdict.place != "AI Core" and not self.accepted
-
-
-@dataclass(frozen=True)
-class Table:
-    """The facts of `ascend_operators.yaml`."""
-
-    operators: Mapping[str, Operator]
-    primitives: Mapping[str, Rule]
-    onnx: Mapping[str, Rule]
-    skipped: frozenset[str]
-    exceptions: tuple[Allowance, ...]
-
-
-def family(soc_version: str) -> str:
-    """The chip family of a name as `npu-smi info` or atc's --soc_version has it.
-
-    Raises:
-        InputError: a name of no family in the table.
-    """
-    name = soc_version.removeprefix("Ascend").upper()
-    if name in CHIPS:
-        return name
-    for start, chip in _FAMILIES.items():
-        if re.fullmatch(start, name):
-            return chip
-    raise InputError(f"soc version {soc_version!r}: none of the families in the table ({', '.join(CHIPS)}); give "
-                     "one of them or a name such as Ascend910B2 or Ascend310P3")
-
-
-@functools.cache
-def table(path: Path = TABLE) -> Table:
-    """Read the table once."""
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    rules = {key: {name: _rule(value) for name, value in data[key].items()} for key in ("primitives", "onnx")}
-    return Table({name: _operator(name, entry) for name, entry in data["operators"].items()}, rules["primitives"],
-                 rules["onnx"], frozenset((*data["views"], *data["collectives"], *data["onnx_views"])),
-                 tuple(Allowance(tuple(e["names"]), tuple(map(str, e["chips"])), e["place"],
-                                 sys.maxsize if e["elements"] == "any" else e["elements"], e["reason"])
-                       for e in data["exceptions"]))
-
-
-def _operator(name: str, entry: Mapping[str, Any]) -> Operator:
-    types = {}
-    for key, text in entry.items():
-        for chip in str(key).split():
-            if chip in CHIPS:
-                types[chip] = tuple(frozenset(_SHORT[t] for t in part.split() if t != "-") for part in text.split(","))
-    return Operator(name, types, entry.get("AI CPU", False), entry.get("ran_on", {}))
-
-
-def _rule(value: str | Mapping[str, Any]) -> Rule:
-    if isinstance(value, str):
-        return Rule(value)
-    return Rule(value["operator"], tuple(value.get("inputs", ())), value.get("variadic", False),
-                value.get("graph_engine", True))
 
 
 def keeps_float32(chip: str) -> bool:
@@ -158,18 +60,18 @@ def keeps_float32(chip: str) -> bool:
 
 
 def judge(operator: Operator, dtypes: Sequence[str | None], chip: str) -> Verdict:
-    """Where an operator with these input types runs; None is no tensor, and what the table has no entry for is free."""
+    """Where an operator with these input types runs; None is no tensor, and inputs that the table lacks are free."""
     known = operator.types.get(chip)
     if known is None:
         return Verdict("AI CPU", "no AI Core kernel") if operator.on_ai_cpu else Verdict("nowhere", "no kernel")
-    missing = {dtype: types for dtype, types in zip(dtypes, known) if dtype and types and dtype not in types}
+    missing = [(dtype, types) for dtype, types in zip(dtypes, known) if dtype and types and dtype not in types]
     if not missing:
         return Verdict("AI Core")
-    if all(dtype == "float16" and "float32" in types for dtype, types in missing.items()):
+    if all(dtype == "float16" and "float32" in types for dtype, types in missing):
         return Verdict("AI Core", "calculated in float32")
-    if all(dtype == "float32" and "float16" in types for dtype, types in missing.items()):
+    if all(dtype == "float32" and "float16" in types for dtype, types in missing):
         return Verdict("cast", "float16 alone on the AI Core" + ("; the AI CPU has it" if operator.on_ai_cpu else ""))
-    detail = f"no AI Core kernel for {', '.join(sorted(missing))}"
+    detail = f"no AI Core kernel for {', '.join(sorted({dtype for dtype, _ in missing}))}"
     return Verdict("AI CPU", detail) if operator.on_ai_cpu else Verdict("nowhere", detail)
 
 
@@ -177,16 +79,14 @@ def verdict(rule: Rule, inputs: Sequence[TensorType | None], chip: str, *, graph
     """Where a call that follows `rule` runs."""
     if graph_engine and not rule.graph_engine:
         return Verdict("nowhere", "the graph engine has no adapter for it")
-    operator = table().operators[rule.operator]
     dtypes = [t.dtype if t else None for t in inputs]
     if rule.variadic:
-        found = sorted({d for d in dtypes if d})
-        if len(found) > 1:
-            return Verdict("nowhere", f"inputs of different types ({', '.join(found)})")
-        dtypes = found
+        dtypes = sorted({dtype for dtype in dtypes if dtype})
+        if len(dtypes) > 1:
+            return Verdict("nowhere", f"inputs of different types ({', '.join(dtypes)})")
     elif rule.inputs:
         dtypes = [None if i is None or i >= len(dtypes) else dtypes[i] for i in rule.inputs]
-    return judge(operator, dtypes, chip)
+    return judge(table().operators[rule.operator], dtypes, chip)
 
 
 def rows(calls: Iterable[Call], chip: str, *, graph_engine: bool | None = None, onnx: bool = False) -> list[Row]:
@@ -201,34 +101,31 @@ def rows(calls: Iterable[Call], chip: str, *, graph_engine: bool | None = None, 
     Raises:
         InputError: an operator that the table does not know.
     """
-    facts = table()
-    rules = facts.onnx if onnx else facts.primitives
-    graph_engine = chip not in ("910B", "A3") if graph_engine is None else graph_engine
+    rules = table().onnx if onnx else table().primitives
+    graph_engine = chip not in KERNEL_BY_KERNEL if graph_engine is None else graph_engine
+    calls = [call for call in calls if call.primitive not in table().skipped]
+    _refuse_unknown(calls, rules)
     found: dict[tuple, Row] = {}
-    unknown: dict[str, str] = defaultdict(str)
     for call in calls:
-        if call.primitive in facts.skipped:
-            continue
-        if call.primitive not in rules:
-            unknown[call.primitive] = call.place
-            continue
-        rule = rules[call.primitive]
-        dtypes = tuple(t.dtype for t in call.inputs if t)
-        key = (call.primitive, tuple(sorted(set(dtypes))) if rule.variadic else dtypes)
+        rule, dtypes = rules[call.primitive], tuple(t.dtype if t else None for t in call.inputs)
+        key = call.primitive, frozenset(dtypes) if rule.variadic else dtypes
         if key not in found:
-            said = verdict(rule, call.inputs, chip, graph_engine=graph_engine)
-            found[key] = Row(call.primitive, rule.operator, key[1], said,
-                             ran_on=facts.operators[rule.operator].ran_on.get(chip, ""))
+            found[key] = Row(call.primitive, table().operators[rule.operator], tuple(filter(None, dtypes)),
+                             verdict(rule, call.inputs, chip, graph_engine=graph_engine))
         row = found[key]
         row.calls, row.elements = row.calls + 1, row.elements + call.size
         row.places.add(call.place)
-    if unknown:
-        listed = "; ".join(f"{name} of {place}" for name, place in sorted(unknown.items()))
-        raise InputError(f"{TABLE.name} does not know {listed}. Add what the vendor's tables say of "
-                         f"{'it' if len(unknown) == 1 else 'them'}, with the source")
     for row in found.values():
         row.accepted = _accepted(row, chip)
     return sorted(found.values(), key=lambda row: (-PLACES.index(row.verdict.place), -row.elements, row.name))
+
+
+def _refuse_unknown(calls: Iterable[Call], rules: Mapping[str, Rule]) -> None:
+    unknown = {call.primitive: call.place for call in calls if call.primitive not in rules}
+    if unknown:
+        listed = "; ".join(f"{name} of {place}" for name, place in sorted(unknown.items()))
+        raise InputError(f"{FILE.name} does not know {listed}. Add what the vendor's tables say of "
+                         f"{'it' if len(unknown) == 1 else 'them'}, with the source")
 
 
 def _accepted(row: Row, chip: str) -> str:
@@ -236,18 +133,32 @@ def _accepted(row: Row, chip: str) -> str:
                  and e.place == row.verdict.place and row.elements <= e.elements), "")
 
 
-def report(found: Sequence[Row]) -> str:
-    """The rows as a table for people, with the accepted exceptions' reasons and what was never run on a device."""
+def report(found: Sequence[Row], chip: str) -> str:
+    """The rows as a table for people, with the reasons of accepted exceptions, and what the verdicts stand on."""
     lines = [f"{'primitive':34} {'operator':30} {'types':34} {'calls':>5} {'elements':>12}  where"]
     for row in found:
         types = " ".join(dict.fromkeys(row.dtypes)) or "-"
         where = row.verdict.place + (f" ({row.verdict.detail})" if row.verdict.detail else "")
-        notes = {"accepted": row.accepted, "in": min(row.places) if row.is_problem else "", "ran": row.ran_on}
-        lines.append(f"{row.name:34} {row.operator:30} {types:34} {row.calls:5} {row.elements:12,}  {where}"
+        notes = {"accepted": row.accepted, "in": min(row.places) if row.is_problem else "",
+                 "ran": row.operator.ran_on.get(chip, "")}
+        lines.append(f"{row.name:34} {row.operator.name:30} {types:34} {row.calls:5} {row.elements:12,}  {where}"
                      + "".join(f"; {name}: {text}" for name, text in notes.items() if text))
-    operators = {row.operator: row.ran_on for row in found}
-    never = sorted(name for name, ran in operators.items() if not ran)
     counts = ", ".join(f"{sum(row.verdict.place == place for row in found)} {place}" for place in PLACES)
     lines.append(f"{len(found)} kinds of calls: {counts}; {sum(row.is_problem for row in found)} not accepted")
-    lines.append(f"never run on a device: {len(never)} of {len(operators)} operators: {' '.join(never)}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_evidence({row.operator.name: row.operator for row in found}, chip)])
+
+
+def _evidence(operators: Mapping[str, Operator], chip: str) -> list[str]:
+    """What the verdicts stand on: the toolkit's table, the newer public sources (which 310 is not in), a device."""
+    newer = {name: operator.newer for name, operator in operators.items() if operator.newer is not None}
+    both = [name for name, chips in newer.items() if chip in chips]
+    without, toolkit = newer.keys() - {*both}, operators.keys() - newer.keys()
+    never = [name for name, operator in operators.items() if chip not in operator.ran_on]
+    return [f"by the toolkit's table and the newer source: {len(both)} of {len(operators)} operators",
+            f"by the toolkit's table; the newer source lists the operator without {chip}: {_listed(without)}",
+            f"by the toolkit's table; the newer source does not have the operator: {_listed(toolkit)}",
+            f"never run on a device: {len(never)} of {len(operators)} operators"]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " ".join(sorted(names)) or "none"

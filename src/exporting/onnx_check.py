@@ -19,6 +19,7 @@ CONTROL_FLOW = {"If", "Loop", "Scan"}
 class Result:
     """The verdicts on a file's operators, and its traps: a sentence each, with the node and the way out."""
 
+    chip: str
     rows: list[ascend.Row]
     traps: list[str]
 
@@ -36,8 +37,8 @@ def check(path: Path, chip: str) -> Result:
     model = read(path)
     traps = [*_input_traps(model), *_node_traps(model)]
     if any(node.op_type in CONTROL_FLOW for node in model.graph.node):
-        return Result([], traps)
-    return Result(ascend.rows(calls(model), chip, graph_engine=True, onnx=True), traps)
+        return Result(chip, [], traps)
+    return Result(chip, ascend.rows(calls(model), chip, graph_engine=True, onnx=True), traps)
 
 
 def read(path: Path) -> onnx.ModelProto:
@@ -89,6 +90,6 @@ def _node_traps(model: onnx.ModelProto) -> list[str]:
 
 def report(result: Result) -> str:
     """For people: the table and the traps."""
-    lines = [ascend.report(result.rows)] if result.rows else []
+    lines = [ascend.report(result.rows, result.chip)] if result.rows else []
     return "\n".join([*lines, *(f"trap: {trap}" for trap in result.traps)])
 

@@ -38,17 +38,18 @@ def main() -> int:
         log.info("no number of classes is given: 81, as in COCO")
         settings = tasks.parse_settings([*others, "--num_classes=81"], program=program, groups=(group,))
     from src.exporting import ascend
+    from src.exporting.ascend_table import TRAINING_CHIPS, family
 
-    chips = list(dict.fromkeys(map(ascend.family, own.soc or ["910B"])))
-    if own.graph == "train" and not set(chips) <= set(ascend.TRAINING_CHIPS):
+    chips = list(dict.fromkeys(map(family, own.soc or ["910B"])))
+    if own.graph == "train" and not set(chips) <= set(TRAINING_CHIPS):
         raise InputError(f"--soc={', '.join(own.soc)}: has a chip for inference; give --graph=export, or some of "
-                         f"{', '.join(ascend.TRAINING_CHIPS)}")
+                         f"{', '.join(TRAINING_CHIPS)}")
     level = settings.jit_level
     engine = own.graph == "export" or (None if level == "auto" else level == "O2")
     calls = _calls(tasks.create(settings.completed()), own.graph)
     found = {chip: ascend.rows(calls, chip, graph_engine=engine) for chip in chips}
     for chip, rows in found.items():
-        print(f"{settings.model}: {own.graph} graph on {chip}\n{ascend.report(rows)}\n")
+        print(f"{settings.model}: {own.graph} graph on {chip}\n{ascend.report(rows, chip)}\n")
     return int(any(row.is_problem for rows in found.values() for row in rows))
 
 

@@ -22,7 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from src.command_line import Parser, add_flag, entry_point
 from src.contract import InputError
-from src.exporting import ascend, preprocess_spec
+from src.exporting import preprocess_spec
+from src.exporting.ascend import keeps_float32
+from src.exporting.ascend_table import family
 
 log = logging.getLogger(__name__)
 FRAMEWORKS = {".onnx": 5, ".air": 1}  # atc's numbers
@@ -72,7 +74,7 @@ def check(model: Path, soc_version: str) -> int:
         from src.exporting import onnx_check
     except ImportError as error:
         raise InputError("--check: the package onnx is missing; pip install -r requirements/export.txt") from error
-    result = onnx_check.check(model, ascend.family(soc_version))
+    result = onnx_check.check(model, family(soc_version))
     print(f"{model.name} on {soc_version}, --precision_mode={default_precision(soc_version)}")
     print(onnx_check.report(result))
     return int(result.is_problem)
@@ -85,7 +87,7 @@ def default_precision(soc_version: str) -> str:
     where the AI CPU has none either (atc's page on --precision_mode_v2=origin), as for convolutions on 310P. There
     allow_fp32_to_fp16 lowers such operators and leaves the others, boxes among them, in float32.
     """
-    return "must_keep_origin_dtype" if ascend.keeps_float32(ascend.family(soc_version)) else "allow_fp32_to_fp16"
+    return "must_keep_origin_dtype" if keeps_float32(family(soc_version)) else "allow_fp32_to_fp16"
 
 
 def atc_command(model: Path, spec: dict[str, Any], output: Path, soc_version: str, aipp: Path | None,

@@ -5,6 +5,7 @@ Small networks have the primitives and types of large ones; sizes at the presets
 """
 import src  # noqa: F401  isort: skip
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import mindspore as ms
@@ -17,13 +18,14 @@ from src.contract import InputError
 from src.engine import loop
 from src.engine.runtime import Runtime
 from src.exporting import ascend, calls
-from src.exporting.ascend import Operator, Rule, Verdict, judge, rows, verdict
+from src.exporting.ascend import Verdict, judge, rows, verdict
+from src.exporting.ascend_table import CHIPS, TRAINING_CHIPS, Operator, Rule, family, table
 from src.exporting.calls import Call, TensorType
 from src.tools.ascend_report import training_batch
 
 ROOT = Path(__file__).parents[2]
 SERVING = ("310P", "910", "910B", "A3")
-F32, F16, I32 = (TensorType(dtype, (4, 5)) for dtype in ("float32", "float16", "int32"))
+F32, F16, I32, BOOL = (TensorType(dtype, (4, 5)) for dtype in ("float32", "float16", "int32", "bool"))
 
 
 def call(primitive, *inputs, outputs=()):
@@ -34,13 +36,13 @@ def call(primitive, *inputs, outputs=()):
     ("Ascend310P3", "310P"), ("Ascend310", "310"), ("Ascend310B4", "310B"), ("Ascend910B2C", "910B"),
     ("Ascend910_9391", "A3"), ("Ascend910A", "910"), ("Ascend910ProB", "910"), ("910b", "910B"), ("A3", "A3")])
 def test_the_family_of_a_chip(name, chip):
-    assert ascend.family(name) == chip
+    assert family(name) == chip
 
 
 @pytest.mark.parametrize("name", ["", "Ascend950", "H100", "Ascend31"])
 def test_chips_that_the_table_does_not_have_are_named_with_those_that_it_has(name):
     with pytest.raises(InputError, match=r"none of the families in the table \(310, 310B, 310P, 910, 910B, A3\)"):
-        ascend.family(name)
+        family(name)
 
 
 @pytest.mark.parametrize(("dtypes", "expected"), [
@@ -49,17 +51,17 @@ def test_chips_that_the_table_does_not_have_are_named_with_those_that_it_has(nam
     (["float32", "int32"], Verdict("cast", "float16 alone on the AI Core; the AI CPU has it")),
     (["int32", "int32"], Verdict("AI CPU", "no AI Core kernel for int32"))])
 def test_types_decide_where_an_operator_runs(dtypes, expected):
-    operator = Operator("TopKV2", {"910": (frozenset({"float16"}), frozenset({"int32"}))}, True, {})
+    operator = Operator("TopKV2", {"910": (frozenset({"float16"}), frozenset({"int32"}))}, True)
     assert judge(operator, dtypes, "910") == expected
 
 
 def test_an_operator_without_a_kernel_runs_on_the_ai_cpu_or_nowhere():
-    assert judge(Operator("A", {}, True, {}), ["int32"], "910") == Verdict("AI CPU", "no AI Core kernel")
-    assert judge(Operator("A", {}, False, {}), ["int32"], "910") == Verdict("nowhere", "no kernel")
-    wide = Operator("A", {"910": (frozenset({"float32"}),)}, False, {})
+    assert judge(Operator("A", on_ai_cpu=True), ["int32"], "910") == Verdict("AI CPU", "no AI Core kernel")
+    assert judge(Operator("A"), ["int32"], "910") == Verdict("nowhere", "no kernel")
+    wide = Operator("A", {"910": (frozenset({"float32"}),)})
     assert judge(wide, ["float16"], "910") == Verdict("AI Core", "calculated in float32")
     assert judge(wide, ["int8"], "910") == Verdict("nowhere", "no AI Core kernel for int8")
-    chosen = Operator("A", {"910": (frozenset(),)}, False, {})
+    chosen = Operator("A", {"910": (frozenset(),)})
     assert judge(chosen, ["bool"], "910") == Verdict("AI Core")
 
 
@@ -87,23 +89,34 @@ def test_sizes_are_summed_and_an_exception_ends_at_its_size():
     once = [call("IsFinite", TensorType("float32", ()))]
     (row,) = rows(once, "910")
     assert (row.calls, row.elements, row.is_problem) == (1, 1, False)
-    assert "one number a step" in ascend.report([row])
+    assert "one number a step" in ascend.report([row], "910")
     (row,) = rows(once * 2, "910")
     assert (row.calls, row.elements, row.is_problem) == (2, 2, True)
-    assert "1 AI CPU, 0 nowhere; 1 not accepted" in ascend.report([row])
-    assert "in: Default/IsFinite-op0" in ascend.report([row])
+    assert "1 AI CPU, 0 nowhere; 1 not accepted" in ascend.report([row], "910")
+    assert "in: Default/IsFinite-op0" in ascend.report([row], "910")
+
+
+def test_the_report_says_what_the_verdicts_stand_on():
+    found = rows([call("Add", F32, F32), call("GatherD", F32, None, I32), call("LogicalNot", BOOL)], "910B")
+    said = ascend.report(found, "910B").splitlines()[-4:]
+    assert said[0] == "by the toolkit's table and the newer source: 1 of 3 operators"
+    assert said[1].endswith("the newer source lists the operator without 910B: GatherElements")
+    assert said[2].endswith("the newer source does not have the operator: LogicalNot")
+    assert said[3] == "never run on a device: 3 of 3 operators"
+    ran = replace(found[0].operator, ran_on={"910B": "CANN 9.1.0"})
+    assert ascend.report([replace(found[0], operator=ran)], "910B").endswith("never run on a device: 0 of 1 operators")
 
 
 def test_every_fact_is_used_and_has_its_source():
-    facts = ascend.table()
+    facts = table()
     used = {rule.operator for rules in (facts.primitives, facts.onnx) for rule in rules.values()}
     assert used == set(facts.operators)
     for operator in facts.operators.values():
         assert operator.types or operator.on_ai_cpu, operator.name
-        assert set(operator.types) <= set(ascend.CHIPS)
+        assert set(operator.types) <= set(CHIPS)
     for allowed in facts.exceptions:
         assert set(allowed.names) <= facts.primitives.keys() | facts.onnx.keys()
-        assert set(allowed.chips) <= set(ascend.CHIPS)
+        assert set(allowed.chips) <= set(CHIPS)
         assert allowed.place in ascend.PLACES[1:]
         assert len(allowed.reason) > 20
     assert [ascend.keeps_float32(chip) for chip in ("310", "310P", "910", "910B", "A3")] == [False] * 3 + [True] * 2
@@ -111,7 +124,7 @@ def test_every_fact_is_used_and_has_its_source():
 
 def test_known_facts_of_the_table():
     """Checked one by one against the sources that the table names."""
-    operators = ascend.table().operators
+    operators = table().operators
     assert "float32" not in operators["TopKV2"].types["910"][0]
     assert "float32" in operators["TopKV2"].types["910B"][0]
     assert operators["RightShift"].types == {}
@@ -126,7 +139,7 @@ WHEEL = Path(ms.__file__).parent / "lib"
 def test_the_wheel_has_no_adapter_for_what_the_table_says():
     libraries = [(WHEEL / name).read_bytes()
                  for name in ("plugin/ascend/libmindspore_graph_ir.so", "libmindspore_ge_backend.so")]
-    without = [name for name, rule in ascend.table().primitives.items() if not rule.graph_engine]
+    without = [name for name, rule in table().primitives.items() if not rule.graph_engine]
     assert "LessScalar" in without
     assert [name for name in without if any(name.encode() in library for library in libraries)] == []
     assert all(b"NMSWithMask" in library or b"TopK" in library for library in libraries)
@@ -227,7 +240,7 @@ def test_deeplabv3_trained(norm, amp_level):
 @pytest.mark.parametrize(("norm", "amp_level"), [("frozen", "O3")])
 def test_maskrcnn_trained(norm, amp_level):
     found = trained(maskrcnn(norm=norm, amp_level=amp_level, clip_norm=5))
-    assert problems(found, *ascend.TRAINING_CHIPS) == []
+    assert problems(found, *TRAINING_CHIPS) == []
     assert {"TopK", "UnsortedSegmentSum"} <= {c.primitive for c in found}
 
 
