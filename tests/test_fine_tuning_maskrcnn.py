@@ -140,7 +140,8 @@ def losses_apart(network, options, columns):
         levels = network.fpn(network.backbone(pixels))
         logits, deltas = network.rpn(levels)
         anchors = network.anchors(pixels, levels)
-        proposals, valid = (x.asnumpy()[0] for x in propose(logits, deltas, anchors, ms.Tensor(size[k:k + 1])))
+        outputs = propose(logits, deltas, anchors, ms.Tensor(size[k:k + 1]))
+        proposals, valid = (x.asnumpy()[0] for x in outputs[:2])
         truths, labels = gt_boxes[k][gt_valid[k]], gt_labels[k][gt_valid[k]]
         rois = np.concatenate([proposals[valid], truths])
         table, sizes = feature_table(levels[:4]), feature_sizes(levels[:4])

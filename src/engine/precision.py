@@ -1,4 +1,4 @@
-"""Number formats: the one place that decides where float16 is used, in training, evaluation and prediction."""
+"""What a device computes with: the one place that decides where float16 and where plain operators are used."""
 from __future__ import annotations
 
 import logging
@@ -37,6 +37,17 @@ def inference_level(amp_level: str, device_target: str, trained_level: Any = Non
     if amp_level == "auto" and device_target == "Ascend" and trained_level in LEVELS:
         return trained_level
     return resolved_level(amp_level, device_target)
+
+
+def plain_box_ops(box_ops: str, device_target: str) -> bool:
+    """Whether boxes are compared by plain operators, not by the primitives `NMSWithMask` and `IOU`.
+
+    On Ascend the first wants boxes of eight columns, in float16 on 910 and 310P, and the second is deprecated.
+
+    Args:
+        box_ops: "plain", "primitive", or "auto" for what suits the device.
+    """
+    return device_target == "Ascend" if box_ops == "auto" else box_ops == "plain"
 
 
 def apply_inference_amp(network: nn.Cell, amp_level: str, device_target: str, conventions: Mapping[str, Any]) -> None:

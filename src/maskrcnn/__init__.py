@@ -24,4 +24,5 @@ COLUMNS = ("image", "image_size", "gt_boxes", "gt_labels", "gt_valid", "gt_ignor
            "sample_id", "epoch")
 LOSS_NAMES = ("total_loss", "rpn_loss", "rcnn_loss", "rpn_cls_loss", "rpn_reg_loss", "rcnn_cls_loss", "rcnn_reg_loss",
               "rcnn_mask_loss")
+UNDECIDED = "undecided_boxes"  # a further scalar where suppression is by plain operators: see `nms.plain_nms`
 DETECTIONS = ("boxes_input", "labels", "scores", "valid", "masks")

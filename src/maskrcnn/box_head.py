@@ -9,7 +9,7 @@ from mindspore import ops
 from mindspore.common.initializer import Normal, XavierUniform
 
 from src.layers.sampling import balanced_sample, batched_gather
-from src.maskrcnn.boxes import diagonal, intersection_over_area, iou_by_image
+from src.maskrcnn.boxes import iou_by_image, share_by_image
 from src.maskrcnn.losses import class_loss, delta_loss
 from src.maskrcnn.matching import CROWD_SHARE, match, usable_boxes
 from src.maskrcnn.rpn import box_targets
@@ -43,14 +43,15 @@ class RoISampler(nn.Cell):
     Args:
         negative_iou, positive_iou, best_iou: see `matching.match`; best_iou None = only by IoU.
         max_positive: positives an image; samples: RoIs an image (R).
-        box_offset: see the package's vocabulary.
+        box_offset: see the package's vocabulary. plain: see `boxes.iou`.
     """
 
     def __init__(self, *, negative_iou: float = 0.5, positive_iou: float = 0.5, best_iou: float | None = None,
-                 max_positive: int = 128, samples: int = 512, box_offset: int = 0):
+                 max_positive: int = 128, samples: int = 512, box_offset: int = 0, plain: bool = False):
         super().__init__()
         self.rule = {"negative_iou": negative_iou, "positive_iou": positive_iou, "best_iou": best_iou}
-        self.max_positive, self.samples, self.box_offset = max_positive, samples, box_offset
+        self.max_positive, self.samples = max_positive, samples
+        self.form = {"box_offset": box_offset, "plain": plain}
 
     def construct(self, proposals, valid, gt_boxes, gt_valid, gt_ignore, priority):
         """Return boxes (B, R, 4), index of their ground truth (B, R) int32, is_positive and is_chosen (B, R) bool.
@@ -67,21 +68,15 @@ class RoISampler(nn.Cell):
         crowds = ops.logical_and(gt_valid, gt_ignore)
         boxes = ops.cat((proposals, gt_boxes), 1)
         usable = ops.cat((valid, objects), 1)
-        overlap = iou_by_image(boxes, usable_boxes(gt_boxes, objects), box_offset=self.box_offset)
+        overlap = iou_by_image(boxes, usable_boxes(gt_boxes, objects), **self.form)
         matched, positive, negative = match(overlap, **self.rule)
-        in_crowd = self.share_in_crowds(boxes, usable_boxes(gt_boxes, crowds)) > CROWD_SHARE
+        in_crowd = share_by_image(boxes, usable_boxes(gt_boxes, crowds), **self.form) > CROWD_SHARE
         positive = ops.logical_and(positive, usable)
         negative = ops.logical_and(ops.logical_and(negative, usable), ops.logical_not(in_crowd))
         index, is_positive, is_chosen = balanced_sample(positive, negative, priority, max_positive=self.max_positive,
                                                         total=self.samples)
         boxes = batched_gather(boxes, index) * is_chosen[..., None].astype(ms.float32)
         return ops.stop_gradient(boxes), batched_gather(matched, index), is_positive, is_chosen
-
-    def share_in_crowds(self, boxes, crowds):
-        """(B, N, 4), (B, G, 4) -> (B, N): largest share of a box in a crowd region of its own image."""
-        b, n = boxes.shape[:2]
-        share = intersection_over_area(boxes.reshape(b * n, 4), crowds, box_offset=self.box_offset).reshape(b * b, n)
-        return diagonal(share, b)
 
 
 class BoxLoss(nn.Cell):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import mindspore.nn as nn
 from mindspore import ops
 
-from src.layers.constants import arange, constant, linspace
+from src.layers.constants import arange, constant
 
 # Limit of dw and dh: a box grows 62.5 times at most (Fast R-CNN's log(1000 / 16)).
 MAX_LOG_RATIO = math.log(1000.0 / 16.0)
@@ -33,40 +33,83 @@ def area(boxes, box_offset: int = 0):
     return (x2 - x1 + box_offset) * (y2 - y1 + box_offset)
 
 
+def shared_area(boxes, others, box_offset: int = 0):
+    """Area of the intersections within each image: (B, N, 4) and (B, M, 4) -> (B, N, M) float32.
+
+    Coordinates are spread over the table first: maxima and minima that broadcast take a hundred times as long on a CPU.
+    """
+    n, m = boxes.shape[1], others.shape[1]
+    x1, y1, x2, y2 = split(boxes.expand_dims(2))
+    u1, v1, u2, v2 = split(others.expand_dims(1))
+    along, down = (1, 1, m), (1, n, 1)
+    w = ops.minimum(ops.tile(x2, along), ops.tile(u2, down)) - ops.maximum(ops.tile(x1, along), ops.tile(u1, down))
+    h = ops.minimum(ops.tile(y2, along), ops.tile(v2, down)) - ops.maximum(ops.tile(y1, along), ops.tile(v1, down))
+    if box_offset:
+        w, h = w + box_offset, h + box_offset
+    return ops.relu(w) * ops.relu(h)
+
+
+def pairwise_iou(boxes, others, box_offset: int = 0):
+    """IoU within each image by plain operators: (B, N, 4) and (B, M, 4) -> (B, N, M) float32; 0 where both are empty.
+
+    The sums are those of `NMSWithMask` on a CPU, so that thresholds cut alike to the last bit.
+    """
+    shared = shared_area(boxes, others, box_offset)
+    areas = area(boxes, box_offset).expand_dims(2) + area(others, box_offset).expand_dims(1)
+    return shared / ops.maximum(areas - shared, 1e-12)
+
+
 def _pixel_counting(boxes, box_offset: int):
     """Shrink half-open boxes so that a primitive that adds 1 to every width finds the width they have."""
     return boxes if box_offset else boxes - constant((0, 0, 1, 1))
 
 
-def iou(boxes, gt_boxes, *, box_offset: int = 0):
+def iou(boxes, gt_boxes, *, box_offset: int = 0, plain: bool = False):
     """Intersection over union: (N, 4) and (B, G, 4) -> (B, G, N) float32.
 
-    The `IOU` primitive takes 1/20 of the time of broadcasting on a CPU, but counts pixels (+1 widths).
+    `plain`: by plain operators. The `IOU` primitive, which counts pixels (+1 widths), takes 1/20 of the time on a CPU;
+    on Ascend it is deprecated.
     """
     b, g = gt_boxes.shape[:2]
+    if plain:
+        return pairwise_iou(gt_boxes, ops.tile(boxes.expand_dims(0), (b, 1, 1)), box_offset)
     flat = _pixel_counting(gt_boxes.reshape(b * g, 4), box_offset)
     return ops.iou(_pixel_counting(boxes, box_offset), flat).reshape(b, g, boxes.shape[0])
 
 
-def iou_by_image(boxes, gt_boxes, *, box_offset: int = 0):
+def iou_by_image(boxes, gt_boxes, *, box_offset: int = 0, plain: bool = False):
     """IoU within each image: (B, N, 4) and (B, G, 4) -> (B, G, N)."""
+    if plain:
+        return pairwise_iou(gt_boxes, boxes, box_offset)
     b, n = boxes.shape[:2]
     every = iou(boxes.reshape(b * n, 4), gt_boxes, box_offset=box_offset)  # (B, G, B * N)
     blocks = every.reshape(b, -1, b, n).transpose(0, 2, 1, 3).reshape(b * b, -1, n)
-    return diagonal(blocks, b)
+    return _diagonal(blocks, b)
 
 
-def diagonal(blocks, count: int):
+def _diagonal(blocks, count: int):
     """(count * count, ...) -> (count, ...): the blocks that compare an image with itself."""
     return ops.gather(blocks, arange(0, count * (count + 1), count + 1), 0)
 
 
-def intersection_over_area(boxes, regions, *, box_offset: int = 0):
+def intersection_over_area(boxes, regions, *, box_offset: int = 0, plain: bool = False):
     """Largest share of each box's area that lies in one of the regions: (N, 4) and (B, G, 4) -> (B, N)."""
     b, g = regions.shape[:2]
+    if plain:
+        return share_by_image(ops.tile(boxes.expand_dims(0), (b, 1, 1)), regions, box_offset=box_offset, plain=True)
     flat = _pixel_counting(regions.reshape(b * g, 4), box_offset)
     share = ops.iou(flat, _pixel_counting(boxes, box_offset), mode="iof")  # (N, B * G)
     return share.reshape(-1, b, g).max(axis=2).transpose(1, 0)
+
+
+def share_by_image(boxes, regions, *, box_offset: int = 0, plain: bool = False):
+    """`intersection_over_area` within each image: (B, N, 4) and (B, G, 4) -> (B, N)."""
+    if plain:
+        share = shared_area(regions, boxes, box_offset) / ops.maximum(area(boxes, box_offset), 1e-12).expand_dims(1)
+        return share.max(axis=1)
+    b, n = boxes.shape[:2]
+    share = intersection_over_area(boxes.reshape(b * n, 4), regions, box_offset=box_offset).reshape(b * b, n)
+    return _diagonal(share, b)
 
 
 def encode(boxes, targets, *, stds: Sequence[float], box_offset: int = 0):
@@ -107,24 +150,3 @@ def large_enough(boxes, min_size: float):
     """(..., 4) -> (...) bool: both sides are at least `min_size` pixels."""
     x1, y1, x2, y2 = split(boxes)
     return ops.logical_and(x2 - x1 >= min_size, y2 - y1 >= min_size)
-
-
-def nms(boxes, threshold: float):
-    """Greedy non-maximum suppression within each image.
-
-    Args:
-        boxes: (B, N, 4), best score first; N at most 2864 (Ascend's limit).
-        threshold: boxes that overlap a kept one by more than this IoU are dropped.
-
-    Returns:
-        (B, N) bool, true where kept. Ranks stand in for scores, because Ascend's kernel ignores scores and the CPU's
-        sorts by them: ranks make both keep the order given. The primitive takes one set of boxes; sets of several
-        images in one call would cost the square of their number and pass the limit.
-    """
-    b, n = boxes.shape[:2]
-    ranks = linspace(n, 1, n).reshape((n, 1))
-    nms_with_mask = ops.NMSWithMask(threshold)
-    keep = ()
-    for image in range(b):
-        keep += (nms_with_mask(ops.cat((boxes[image], ranks), 1))[2],)
-    return ops.stack(keep)

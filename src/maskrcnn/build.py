@@ -57,11 +57,11 @@ class Conventions:
         return Anchors(scales=self.anchor_scales, ratios=self.anchor_ratios, centre=self.anchor_centre,
                        box_offset=self.box_offset, strides=self.anchor_strides)
 
-    def proposal_generator(self, proposals: Proposals) -> ProposalGenerator:
+    def proposal_generator(self, proposals: Proposals, plain: bool) -> ProposalGenerator:
         chosen = asdict(proposals)
         if proposals.min_size is None:
             chosen["min_size"] = self.proposal_min_size
-        return ProposalGenerator(**chosen, **self.rpn_coder)
+        return ProposalGenerator(**chosen, **self.rpn_coder, plain=plain)
 
     def align(self, size: int, finest_scale: float) -> RoIAlign:
         return RoIAlign(size, roi_level=self.roi_level, finest_scale=finest_scale, box_offset=self.box_offset)
@@ -128,7 +128,7 @@ EQUAL_WEIGHTS = LossWeights()
 
 def build_network(conventions: Conventions, *, num_classes: int, depth: int = 50, norm: str = "frozen",
                   widths: Widths = Widths(), proposals: Proposals = Proposals(),
-                  detections: Detections = Detections()) -> MaskRCNN:
+                  detections: Detections = Detections(), plain: bool = False) -> MaskRCNN:
     """Return the inference network with fresh weights.
 
     Args:
@@ -136,6 +136,7 @@ def build_network(conventions: Conventions, *, num_classes: int, depth: int = 50
         depth: of the ResNet.
         norm: normalisation of the ResNet, see `conv_norm.norm_factory`.
         conventions, widths, proposals, detections: see there.
+        plain: see `engine.precision.plain_box_ops`.
     """
     if num_classes < 2:
         raise ValueError(f"num_classes={num_classes}: expected at least 2, background is one of them")
@@ -148,15 +149,15 @@ def build_network(conventions: Conventions, *, num_classes: int, depth: int = 50
              BoxHead(widths.fpn, num_classes, size=widths.box_size, hidden=widths.box_hidden)),
         mask=(conventions.align(widths.mask_size, widths.finest_scale),
               MaskHead(widths.fpn, num_classes, channels=widths.mask_channels)),
-        proposals=conventions.proposal_generator(proposals),
+        proposals=conventions.proposal_generator(proposals, plain),
         detections=DetectionPostprocess(**asdict(detections), min_size=conventions.detection_min_size,
-                                        **conventions.box_coder))
+                                        **conventions.box_coder, plain=plain))
 
 
 def build_losses(network: MaskRCNN, conventions: Conventions, *, proposals: Proposals = TRAINING_PROPOSALS,
                  anchors: Sampling = ANCHOR_SAMPLING, rois: Sampling = ROI_SAMPLING,
                  weights: LossWeights = EQUAL_WEIGHTS, mask_rois: int = 128, box_beta: float = 1.0,
-                 seed: int = 1, noise: int = NEWEST) -> MaskRCNNLosses:
+                 seed: int = 1, noise: int = NEWEST, plain: bool = False) -> MaskRCNNLosses:
     """Return the training cell of `network`.
 
     Args:
@@ -165,10 +166,11 @@ def build_losses(network: MaskRCNN, conventions: Conventions, *, proposals: Prop
         anchors, rois: what the RPN and the heads are trained on.
         weights, mask_rois, seed, noise: see `MaskRCNNLosses`.
         box_beta: where the box head's smooth L1 loss turns from quadratic to linear.
+        plain: as the network was built.
     """
-    offset = {"box_offset": conventions.box_offset}
-    return MaskRCNNLosses(network, proposals=conventions.proposal_generator(proposals),
-                          rpn_loss=RPNLoss(stds=conventions.rpn_stds, **offset, **asdict(anchors)),
-                          sampler=RoISampler(**offset, **asdict(rois)),
-                          box_loss=BoxLoss(stds=conventions.box_stds, beta=box_beta, **offset), mask_rois=mask_rois,
-                          weights=weights, seed=seed, noise=noise)
+    offset, form = conventions.box_offset, {"box_offset": conventions.box_offset, "plain": plain}
+    return MaskRCNNLosses(network, proposals=conventions.proposal_generator(proposals, plain),
+                          rpn_loss=RPNLoss(stds=conventions.rpn_stds, **form, **asdict(anchors)),
+                          sampler=RoISampler(**form, **asdict(rois)),
+                          box_loss=BoxLoss(stds=conventions.box_stds, beta=box_beta, box_offset=offset),
+                          mask_rois=mask_rois, weights=weights, seed=seed, noise=noise)

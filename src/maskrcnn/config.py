@@ -143,6 +143,10 @@ class MaskRCNNConfig(Settings):
     roi_level: Literal["eps_outside", "eps_inside"] = _network("eps_outside", "rounding of a RoI's pyramid level")
     box_offset: int = _network(0, "1: widths of boxes count pixels, x2 - x1 + 1", ge=0, le=1)
     delta_clip: Literal["above", "both"] = _network("above", "whether size deltas are limited above, or on both sides")
+    box_ops: Literal["auto", "primitive", "plain"] = option(
+        "auto", "suppression and overlaps by MindSpore's primitives, fast on a CPU, or by plain operators, which every "
+                "Ascend device runs; auto: plain on Ascend. Give plain to export a model for Ascend on a CPU",
+        group="common", topic="device and launch")
     rpn_target_stds: Deviations = _network((1.0,) * 4, "standard deviations that the RPN's box deltas are divided by")
     rcnn_target_stds: Deviations = _network((0.1, 0.1, 0.2, 0.2), "standard deviations that the box head's deltas are "
                                                                   "divided by")

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from mindspore import ops
 
+from src.layers.constants import constant
+
 
 def weighted_mean(values, weights):
     """Sum of values * weights / sum of weights, over everything; 0 where all weights are 0."""
@@ -17,7 +19,8 @@ def binary_cross_entropy(logits, targets):
 def smooth_l1(difference, beta: float):
     """Elementwise 0.5 x^2 / beta below beta, |x| - beta / 2 above (Girshick 2015, equation 3)."""
     size = ops.abs(difference)
-    return ops.where(size < beta, (0.5 / beta) * difference * difference, size - 0.5 * beta)
+    # With a tensor: a comparison with a number has no path to Ascend's graph engine.
+    return ops.where(size < constant(beta), (0.5 / beta) * difference * difference, size - 0.5 * beta)
 
 
 def objectness_loss(logits, is_positive, is_chosen):

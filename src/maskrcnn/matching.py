@@ -33,7 +33,7 @@ def match(iou, *, negative_iou: float, positive_iou: float, best_iou: float | No
         index (B, N) int32 of the best ground truth, positive (B, N) bool, negative (B, N) bool.
     """
     index, best = ops.ArgMaxWithValue(axis=1)(iou)
-    positive, negative = best >= positive_iou, best < negative_iou
+    positive, negative = best >= positive_iou, best < constant(negative_iou)
     if best_iou is not None:
         peak = iou.max(axis=2)
         peak = ops.where(ops.logical_and(peak >= best_iou, peak > 0), peak, 2.0)  # no IoU reaches 2

@@ -81,7 +81,7 @@ class MaskRCNN(nn.Cell):
             image: (B, 3, H, W), H and W multiples of 32. image_size: (B, 2) height and width of the valid part.
         """
         levels = self.fpn(self.backbone(image))
-        proposals, valid = self.proposals(*self.rpn(levels), self.anchors(image, levels), image_size)
+        proposals, valid, _ = self.proposals(*self.rpn(levels), self.anchors(image, levels), image_size)
         pyramid = levels[:4]
         table, sizes = feature_table(pyramid), feature_sizes(pyramid)
         b, p = valid.shape
@@ -108,6 +108,8 @@ class LossWeights:
 
 class MaskRCNNLosses(nn.Cell):
     """Training cell: batch columns -> the losses named in `maskrcnn.LOSS_NAMES`, float32 scalars, total first.
+
+    Where suppression is by plain operators, the number of boxes that it left undecided follows (`maskrcnn.UNDECIDED`).
 
     It shares its parameters with `network`. Sampling depends on (seed, epoch, sample id) alone, so that a resumed run
     and any number of ranks draw the same anchors and RoIs for an image.
@@ -140,14 +142,15 @@ class MaskRCNNLosses(nn.Cell):
         anchors = self.network.anchors(image, levels)
         rpn_cls, rpn_reg = self.rpn_loss(ops.cat(logits, 1), ops.cat(deltas, 1), anchors, *truth,
                                          sampling_priority(key, anchors.shape[0], stream=0, noise=self.noise))
-        proposals, valid = self.proposals(logits, deltas, anchors, image_size)
+        proposals, valid, undecided = self.proposals(logits, deltas, anchors, image_size)
         priority = sampling_priority(key, proposals.shape[1] + gt_boxes.shape[1], stream=1, noise=self.noise)
         rois = self.sampler(proposals, valid, *truth, priority)
         pyramid = levels[:4]
         table, sizes = feature_table(pyramid), feature_sizes(pyramid)
         rcnn_cls, rcnn_reg = self.box_branch(table, sizes, rois, gt_boxes, gt_labels)
         rcnn_mask = self.mask_branch(table, sizes, rois, (gt_boxes, gt_labels, gt_masks, gt_has_mask))
-        return self.sums(rpn_cls, rpn_reg, rcnn_cls, rcnn_reg, rcnn_mask)
+        losses = self.sums(rpn_cls, rpn_reg, rcnn_cls, rcnn_reg, rcnn_mask)
+        return losses + (undecided.sum().astype(ms.float32),) if self.proposals.plain else losses
 
     def box_branch(self, table, sizes, rois, gt_boxes, gt_labels):
         boxes, matched, is_positive, is_chosen = rois

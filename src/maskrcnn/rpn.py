@@ -52,16 +52,18 @@ class RPNLoss(nn.Cell):
     Args:
         negative_iou, positive_iou, best_iou: see `matching.match`.
         max_positive: positives an image; samples: anchors an image.
-        stds: of the deltas. beta: of the smooth L1 loss. box_offset: see the package's vocabulary.
+        stds: of the deltas. beta: of the smooth L1 loss. box_offset: see the package's vocabulary. plain: see
+            `boxes.iou`.
     """
 
     def __init__(self, *, negative_iou: float = 0.3, positive_iou: float = 0.7, best_iou: float = 0.3,
                  max_positive: int = 128, samples: int = 256, stds: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
-                 beta: float = 1.0 / 9.0, box_offset: int = 0):
+                 beta: float = 1.0 / 9.0, box_offset: int = 0, plain: bool = False):
         super().__init__()
         self.rule = {"negative_iou": negative_iou, "positive_iou": positive_iou, "best_iou": best_iou}
         self.max_positive, self.samples = max_positive, samples
         self.stds, self.beta, self.box_offset = tuple(stds), beta, box_offset
+        self.form = {"box_offset": box_offset, "plain": plain}
 
     def construct(self, logits, deltas, anchors, gt_boxes, gt_valid, gt_ignore, priority):
         """Return the objectness loss and the box loss.
@@ -74,10 +76,9 @@ class RPNLoss(nn.Cell):
         """
         objects = ops.logical_and(gt_valid, ops.logical_not(gt_ignore))
         crowds = ops.logical_and(gt_valid, gt_ignore)
-        overlap = iou(anchors, usable_boxes(gt_boxes, objects), box_offset=self.box_offset)
+        overlap = iou(anchors, usable_boxes(gt_boxes, objects), **self.form)
         matched, positive, negative = match(overlap, **self.rule)
-        in_crowd = intersection_over_area(anchors, usable_boxes(gt_boxes, crowds),
-                                          box_offset=self.box_offset) > CROWD_SHARE
+        in_crowd = intersection_over_area(anchors, usable_boxes(gt_boxes, crowds), **self.form) > CROWD_SHARE
         negative = ops.logical_and(negative, ops.logical_not(in_crowd))
         index, is_positive, is_chosen = balanced_sample(positive, negative, priority, max_positive=self.max_positive,
                                                         total=self.samples)

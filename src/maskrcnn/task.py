@@ -8,7 +8,8 @@ import mindspore.nn as nn
 import numpy as np
 
 from src.contract import Dataset
-from src.maskrcnn import COLUMNS, LOSS_NAMES
+from src.engine.precision import plain_box_ops
+from src.maskrcnn import COLUMNS, LOSS_NAMES, UNDECIDED
 from src.maskrcnn.augmentation import TrainAugmentation
 from src.maskrcnn.build import (
     Conventions,
@@ -34,7 +35,6 @@ class MaskRCNNTask:
     """Takes a configuration that is `completed`: it has its classes, its normalisation and its frozen parts."""
 
     columns = COLUMNS
-    loss_names = LOSS_NAMES
     metric = "ap"
     classifier = ("box_head.cls.*", "box_head.reg.*", "mask_head.predict.*")
     may_be_missing = ()
@@ -45,6 +45,8 @@ class MaskRCNNTask:
         self.preprocess = Preprocess((c.img_height, c.img_width), c.image_mean, c.image_std, c.colour_order,
                                   keep_ratio=c.keep_ratio, rule=c.resize_rule, rounding=c.resize_rounding,
                                   pad_before_normalise=c.pad_before_normalise)
+        self.plain = plain_box_ops(c.box_ops, c.device_target)
+        self.loss_names = (*LOSS_NAMES, UNDECIDED) if self.plain else LOSS_NAMES
         self.export = Export(c, self.preprocess, self._predictor)
         self.conventions = Conventions(
             stem_pool=c.stem_pool, bn_eps=c.bn_eps, box_offset=c.box_offset, anchor_scales=c.anchor_scales,
@@ -71,7 +73,7 @@ class MaskRCNNTask:
             self.conventions, num_classes=c.num_classes, depth=c.depth, norm=c.norm, widths=widths,
             proposals=Proposals(before_nms=c.rpn_nms_pre, after_nms=c.rpn_max_num, nms_iou=c.rpn_nms_thr),
             detections=Detections(max_detections=c.test_max_per_img, score_threshold=c.test_score_thr,
-                                  nms_iou=c.test_iou_thr))
+                                  nms_iou=c.test_iou_thr), plain=self.plain)
         freeze(network.backbone, c.freeze_at)
         return network
 
@@ -88,7 +90,8 @@ class MaskRCNNTask:
                               rcnn_cls=c.rcnn_loss_cls_weight, rcnn_reg=c.rcnn_loss_reg_weight,
                               rcnn_mask=c.rcnn_loss_mask_fb_weight)
         return build_losses(network, self.conventions, proposals=proposals, anchors=anchors, rois=rois, weights=weights,
-                            mask_rois=c.num_mask_rois or c.num_expected_pos_stage2, seed=c.seed, noise=c.noise)
+                            mask_rois=c.num_mask_rois or c.num_expected_pos_stage2, seed=c.seed, noise=c.noise,
+                            plain=self.plain)
 
     def predictor(self, network: nn.Cell) -> Predictor:
         c = self.config

@@ -13,7 +13,7 @@ from mindspore import ops
 from src.contract import InputError
 from src.exporting import graph as mindir_graph
 from src.exporting import mindir, runners
-from src.maskrcnn.boxes import nms
+from src.maskrcnn.nms import nms
 from tests.conftest import running_mode
 
 pytest.importorskip("onnx", reason="needs requirements/export.txt")
@@ -57,7 +57,7 @@ class Everything(nn.Cell):
     def ranks(self, x, boxes):
         values, index = ops.topk(x.reshape(2, -1), 20)
         rows = index.astype(ms.int32) * 2
-        return (values, index, ops.gather(boxes, ops.minimum(rows, 5), 0), self.best(x), nms(boxes[None], 0.5))
+        return (values, index, ops.gather(boxes, ops.minimum(rows, 5), 0), self.best(x), nms(boxes[None], 0.5)[0])
 
 
 @pytest.fixture(scope="module")

@@ -161,7 +161,7 @@ def proposals_of(network, image, levels):
     import mindspore as ms
 
     size = ms.Tensor(np.float32([image.shape[2:]]))
-    boxes, valid = network.proposals(*network.rpn(levels), network.anchors(ms.Tensor(image), levels), size)
+    boxes, valid, _ = network.proposals(*network.rpn(levels), network.anchors(ms.Tensor(image), levels), size)
     return boxes.asnumpy()[0][valid.asnumpy()[0]]
 
 

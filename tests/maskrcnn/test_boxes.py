@@ -3,9 +3,10 @@ import src  # noqa: F401  isort: skip
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor
+from mindspore import Tensor, ops
 
 from src.maskrcnn import boxes as box_ops
+from src.maskrcnn.matching import usable_boxes
 
 
 def tensor(values):
@@ -15,29 +16,53 @@ def tensor(values):
 BOXES = tensor([[0, 0, 10, 10], [5, 5, 15, 15], [20, 20, 30, 40], [7, 7, 7, 7]])
 
 
-def test_iou_of_half_open_boxes():
+FORMS = pytest.mark.parametrize("plain", [False, True])
+
+
+@FORMS
+def test_iou_of_half_open_boxes(plain):
     gt = tensor([[[0, 0, 10, 10]], [[20, 30, 30, 50]]])
     expected = [[[1, 25 / 175, 0, 0]], [[0, 0, 100 / 300, 0]]]
-    np.testing.assert_allclose(box_ops.iou(BOXES, gt).asnumpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(box_ops.iou(BOXES, gt, plain=plain).asnumpy(), expected, atol=1e-6)
 
 
-def test_iou_that_counts_pixels():
+@FORMS
+def test_iou_that_counts_pixels(plain):
     gt = tensor([[[0, 0, 10, 10]]])
     expected = [[[1, 36 / (2 * 121 - 36), 0, 1 / 121]]]
-    np.testing.assert_allclose(box_ops.iou(BOXES, gt, box_offset=1).asnumpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(box_ops.iou(BOXES, gt, box_offset=1, plain=plain).asnumpy(), expected, atol=1e-6)
 
 
-def test_iou_by_image_never_compares_across_images():
+@FORMS
+def test_iou_by_image_never_compares_across_images(plain):
     boxes = tensor([[[0, 0, 10, 10], [0, 0, 5, 10]], [[0, 0, 10, 20], [90, 90, 91, 91]]])
     gt = tensor([[[0, 0, 10, 10], [0, 0, 2, 2], [50, 50, 60, 60]], [[0, 0, 10, 10], [90, 90, 92, 92], [0, 0, 1, 1]]])
     expected = [[[1, 0.5], [0.04, 0.08], [0, 0]], [[0.5, 0], [0, 0.25], [1 / 200, 0]]]
-    np.testing.assert_allclose(box_ops.iou_by_image(boxes, gt).asnumpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(box_ops.iou_by_image(boxes, gt, plain=plain).asnumpy(), expected, atol=1e-6)
 
 
-def test_covered_is_a_share_of_the_box_not_of_the_region():
+@FORMS
+def test_covered_is_a_share_of_the_box_not_of_the_region(plain):
     regions = tensor([[[0, 0, 100, 8], [0, 0, 1, 1]], [[25, 0, 100, 100], [25, 30, 30, 40]]])
     expected = [[0.8, 0.3, 0, 0], [0, 0, 0.5, 0]]
-    np.testing.assert_allclose(box_ops.intersection_over_area(BOXES, regions).asnumpy(), expected, atol=1e-6)
+    shares = box_ops.intersection_over_area(BOXES, regions, plain=plain)
+    np.testing.assert_allclose(shares.asnumpy(), expected, atol=1e-6)
+    by_image = box_ops.share_by_image(ops.stack((BOXES, BOXES[::-1])), regions, plain=plain)
+    np.testing.assert_allclose(by_image.asnumpy(), [expected[0], expected[1][::-1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_both_forms_of_overlaps_agree(offset):
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 1200, (3, 400, 2))
+    boxes = np.concatenate([corners, corners + np.exp(rng.uniform(0, 6, (3, 400, 2)))], -1).astype(np.float32)
+    gt = usable_boxes(Tensor(boxes[:, :40].copy()), Tensor(rng.random((3, 40)) < 0.8))
+    for function, first in ((box_ops.iou, boxes[0]), (box_ops.intersection_over_area, boxes[0]),
+                            (box_ops.iou_by_image, boxes), (box_ops.share_by_image, boxes)):
+        primitive, plain = (function(Tensor(first), gt, box_offset=offset, plain=plain).asnumpy()
+                            for plain in (False, True))
+        assert primitive.max() > 0.9
+        np.testing.assert_allclose(plain, primitive, atol=2e-5, err_msg=function.__name__)
 
 
 def test_encode():
@@ -76,20 +101,6 @@ def test_clip_to_image_is_by_image_and_inclusive():
 
 def test_large_enough_needs_both_sides():
     assert box_ops.large_enough(tensor([[0, 0, 2, 1], [0, 0, 2, 2]]), 2).asnumpy().tolist() == [False, True]
-
-
-def test_suppression_keeps_the_first_of_an_overlapping_group_in_each_image():
-    a, near_a, far = [0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60]
-    boxes = tensor([[a, near_a, far, far], [far, a, far, near_a]])
-    keep = box_ops.nms(boxes, 0.5)
-    assert keep.asnumpy().tolist() == [[True, False, True, False], [True, True, False, False]]
-
-
-def test_suppression_is_strict():
-    """A box that overlaps by exactly the threshold stays; a suppressed box suppresses nobody."""
-    boxes = tensor([[[0, 0, 10, 10], [0, 0, 5, 10], [0, 0, 2, 10]]])
-    assert box_ops.nms(boxes, 0.5).asnumpy().tolist() == [[True, True, True]]
-    assert box_ops.nms(boxes, 0.45).asnumpy().tolist() == [[True, False, True]]
 
 
 def test_area():
