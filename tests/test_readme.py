@@ -124,6 +124,12 @@ def test_every_page_is_in_the_index():
     assert absent == ["README.md"]
 
 
+def test_the_page_on_design_names_every_room():
+    text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    rooms = [path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "src").glob("**/__init__.py")]
+    assert [room for room in rooms if room != "src" and f"`{room}/`" not in text] == []
+
+
 @every_page
 def test_python_blocks_use_what_exists(page):
     for block in blocks(page.read_text(encoding="utf-8"), "python"):
