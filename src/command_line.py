@@ -1,4 +1,4 @@
-"""Command lines: a parser that names the nearest flag, flags with the type of their default, errors for people."""
+"""Command lines: a parser that suggests the nearest flag, flags typed by their defaults, and errors as messages."""
 from __future__ import annotations
 
 import argparse
@@ -16,10 +16,9 @@ from src.contract import InputError
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that takes no abbreviations and names the nearest flag when one is unknown.
+    """argparse without abbreviations, which suggests the nearest flag for an unknown one.
 
-    `elsewhere` maps flags that exist in another entry script to a remark, so that a flag in the wrong place is
-    explained instead of called unknown.
+    `elsewhere` maps flags of other entry scripts to a remark, which explains such a flag in the wrong place.
     """
 
     def __init__(self, *args: Any, elsewhere: Mapping[str, str] | None = None, **kwargs: Any):
@@ -47,15 +46,19 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse_bool(text: str | bool) -> bool:
-    """True for true/yes/on/1, False for false/no/off/0, in any case; ArgumentTypeError otherwise."""
+    """True for true, yes, on and 1, False for false, no, off and 0, in upper or lower case.
+
+    Raises:
+        ArgumentTypeError: any other text.
+    """
     try:
         return pydantic.TypeAdapter(bool).validate_python(text.lower() if isinstance(text, str) else text)
     except pydantic.ValidationError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a truth value; write True or False") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a boolean; write True or False") from None
 
 
 def number_in(kind: type, least: int, most: int = 2 ** 31 - 1) -> Callable[[str], int | float]:
-    """The `type` of a flag that takes an int or a float from `least` to `most`."""
+    """The `type` of a flag whose value is an int or a float from `least` to `most`."""
     def convert(text: str) -> int | float:
         try:
             value = kind(text)
@@ -83,9 +86,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def entry_point(main: Callable[[], int | None]) -> typing.NoReturn:
-    """Run `main` as a program: what the user got wrong becomes a message and exit status 2, not a traceback.
+    """Run `main` as a program: an error of the user ends it with a message and status 2 instead of a traceback.
 
-    The log goes to standard output, but with `--print_config`, whose output is YAML alone.
+    The log goes to standard output; with `--print_config`, whose output is YAML alone, to standard error.
     """
     printing = any(word.partition("=")[0] == "--print_config" for word in sys.argv[1:])
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr if printing else sys.stdout)
@@ -104,7 +107,7 @@ def entry_point(main: Callable[[], int | None]) -> typing.NoReturn:
 
 
 def _user_message(error: BaseException) -> str | None:
-    """The message of an InputError, also of one that a data pipeline wrapped into its own RuntimeError."""
+    """The message of an InputError, also where a data pipeline wrapped it in a RuntimeError of its own."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, OSError) and error.filename and error.strerror:

@@ -1,9 +1,9 @@
-"""Presets and command lines: YAML file + flags -> one frozen configuration that rejects what it does not know.
+"""Configuration: a preset in YAML and flags make one frozen object, which rejects what it does not know.
 
 A configuration class derives from `Config`; its fields are declared with `option(...)`. A field's name is the flag, the
-YAML key and the attribute at once; `aliases` are other spellings accepted for it. Values come, later ones winning, from
-the defaults, the preset (`--config NAME_OR_FILE`) and the flags. pydantic converts and checks them. Imports no
-MindSpore, so that `--help` and a mistyped flag answer at once.
+YAML key and the attribute at once; `aliases` are other spellings of flag and key. Flags take precedence over the preset
+(`--config NAME_OR_FILE`), and the preset over the defaults. pydantic converts and checks the values. MindSpore is not
+imported, so that `--help` and errors in a command line appear at once.
 """
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def redeclared(parent: type[Config], name: str, default: Any, text: str = "", **
 
 
 class Config(pydantic.BaseModel):
-    """Base of the models' configurations: frozen, complete, no unknown keys.
+    """Base class of the models' configurations: frozen, complete, without unknown keys.
 
-    `config.model_fields_set` holds the keys that the user's preset or flags gave.
+    `config.model_fields_set` holds the keys that the user gave in a preset or as flags.
 
     Class attributes:
         derived: {key: function of the configuration}: keys of the published configurations whose values follow from
@@ -122,11 +122,11 @@ class Config(pydantic.BaseModel):
         return self.model_dump(mode="json", exclude=set(self.keys(lambda key: key.per_host)))
 
     def translate(self, conventions: Mapping[str, Any]) -> dict[str, Any]:
-        """The conventions of published weights as keys and values of this configuration."""
+        """Conventions of published weights as keys and values of this configuration."""
         return dict(conventions)
 
     def adopting(self, conventions: Mapping[str, Any], keys: Sequence[str]) -> Config:
-        """This configuration with those of `keys` that the user did not set as the weights were trained with them."""
+        """This configuration with the weights' conventions for those of `keys` that the user did not set."""
         given = {k: v for k, v in conventions.items() if k in keys and v is not None and k not in self.model_fields_set}
         values = self.model_dump(include=self.model_fields_set) | given
         return build(type(self), values)
@@ -150,17 +150,18 @@ class Config(pydantic.BaseModel):
 
 
 def parse(cls: type[Config], argv: Sequence[str], *, program: str, groups: Sequence[str], presets: Path) -> Any:
-    """Return the configuration that a command line describes.
+    """The configuration that a command line describes.
 
     Args:
         cls: the configuration class.
         argv: the words after the program's name.
-        program: the entry script's name, for messages.
-        groups: the option groups that are flags here. Keys of other groups are refused as flags and accepted in YAML.
+        program: name of the entry script, for messages.
+        groups: the groups (see `Key`) whose keys are flags here. Keys of other groups are accepted in YAML only.
         presets: folder of the model's preset files; `--config` takes a name in it or a path.
 
     Raises:
-        InputError: an unknown key or a wrong value, with its place. A wrong flag exits with status 2.
+        InputError: an unknown key or a wrong value, with its place.
+        SystemExit: an unknown flag, status 2.
     """
     parser = Parser(prog=program, usage=f"{program} [--config NAME|FILE] [--FLAG=VALUE ...]",
                     description=(cls.__doc__ or program).splitlines()[0])
@@ -262,7 +263,15 @@ def _construct(node: yaml.Node, text: str) -> Any:
 
 
 def build(cls: type[Config], values: Mapping[str, Any], places: Mapping[str, str] | None = None) -> Any:
-    """Check `values` and return the configuration; derived and retired keys are compared, warned about and dropped."""
+    """Return the configuration of checked `values`; derived and retired keys cause warnings and are dropped.
+
+    Args:
+        values: texts are read as literals where the key's type is not a text.
+        places: {key: where its value was given}, for messages.
+
+    Raises:
+        InputError: unknown keys or wrong values, all of them.
+    """
     places, values = places or {}, _chosen(cls, values)
     own = {k: _read(cls.model_fields[k].annotation if k in cls.model_fields else str, v) for k, v in values.items()
            if k not in cls.derived and k not in cls.retired}

@@ -3,10 +3,10 @@
 Vocabulary
     split       a list of images with annotations, e.g. "train" or "val"; positions 0..n-1 are its sample ids
     record      one image of a split with its annotation, both compressed as they are on disk
-    sample_id   position of a record in its split; the unit of order and of randomness
-    image_id    what the outside world calls the image: COCO's id, or the line number of a list file
+    sample_id   position of a record in its split; order and randomness are functions of it
+    image_id    the image's id outside of this project: COCO's id, or the line number in a list file
     target      the annotation's bytes: a gray label PNG (semantic) or JSON of instances (`src/data/instance/target.py`)
-    batch       a tuple of arrays in the column order that the task names; always ends with `sample_id` and `epoch`
+    batch       a tuple of arrays in the order of the task's `columns`; `sample_id` and `epoch` are the last two
     prediction  what an evaluator takes, always in the frame of the original image
 """
 from __future__ import annotations
@@ -19,7 +19,7 @@ RECORD_COLUMNS = ("image_id", "file_name", "image", "target")
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong. The message names the value, the place and the way out.
+    """Something that the user gave is wrong. The message names the value, the place and a way out.
 
     Entry scripts print the message without a traceback and exit with status 2 (`src.command_line.entry_point`).
     """
@@ -30,11 +30,11 @@ class Record:
     """One image of a split, compressed.
 
     Attributes:
-        image_id: the image's id in the outside world; unique in its split.
+        image_id: see the vocabulary above; unique in its split.
         file_name: path relative to the split's image root, for messages and results.
         image: the image file's bytes, unchanged.
         target: the annotation's bytes.
-        place: where the record comes from ("list.txt:12", "shard 3 row 7"), for messages.
+        place: where the record was read ("list.txt:12", "shard 3 row 7"), for messages.
     """
 
     image_id: int
@@ -45,19 +45,19 @@ class Record:
 
 
 class Dataset(Protocol):
-    """A split: `len(dataset)` records in a fixed order. Lists, json files and MindRecords all look like this."""
+    """A split: `len(dataset)` records in a fixed order, whether they come from a list, a JSON file or MindRecords."""
 
     name: str
 
     def __len__(self) -> int: ...
 
     def rows(self, sample_ids: Sequence[int]) -> Iterator[Record]:
-        """Yield the records of `sample_ids`, in that order; ids may repeat."""
+        """Yield the records with these sample ids, in this order; ids may repeat."""
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Semantic prediction or truth of one image: `labels` (H, W) uint8 class indices in the original image's frame."""
+    """Semantic prediction or ground truth of an image: `labels` (H, W) uint8 class indices, in its original size."""
 
     image_id: int
     labels: Any
@@ -69,9 +69,9 @@ class Instances:
 
     Attributes:
         boxes_image: (N, 4) float32 xyxy, half-open, pixels of the original image.
-        labels: (N,) int32 class index, 1..num_classes-1 (0 is background and never predicted).
+        labels: (N,) int32 class indices, 1..num_classes-1 (0, the background, is never predicted).
         scores: (N,) float32 in [0, 1].
-        rles: N COCO run-length encodings of full-size masks, or an empty list where masks were not asked for.
+        rles: N COCO run-length encodings of full-size masks; empty where no masks were asked for.
     """
 
     image_id: int
@@ -82,7 +82,7 @@ class Instances:
 
 
 class Evaluator(Protocol):
-    """Scores predictions image by image. Parts of several processes can be merged; printing is the caller's."""
+    """Scores predictions image by image. Evaluators of several processes can be merged. It prints nothing."""
 
     def update(self, prediction: LabelMap | Instances, target: bytes) -> None: ...
 
@@ -92,7 +92,7 @@ class Evaluator(Protocol):
 
 
 class Export(Protocol):
-    """What the writers and readers of exported files need to know of a model: `Task.export`."""
+    """What the writers and readers of exported files need to know about a model: `Task.export`."""
 
     def preprocess_spec(self) -> dict:
         """The deterministic input recipe as data (see `src/exporting/preprocess_spec.py`)."""
@@ -113,16 +113,16 @@ class Export(Protocol):
 
 
 class Task(Protocol):
-    """What the entry scripts need to know of a model. Two implementations, listed in `src/tasks.py`.
+    """What the entry scripts need to know about a model. `src/tasks.py` lists the two implementations.
 
     Attributes:
         columns: names of the training batch's columns, in order; the last two are `sample_id` and `epoch`.
-        loss_names: names of the scalars that the training cell returns, in order; the first is minimised.
-        metric: key of `Evaluator.compute()` that "best checkpoint" goes by; larger is better.
+        loss_names: names of the scalars that the training cell returns, in order; the first one is minimised.
+        metric: key of `Evaluator.compute()` that decides which checkpoint is the best; larger is better.
         class_names: names of the classes, index 0 first.
-        classifier: globs of the parameters whose shapes follow the number of classes.
-        may_be_missing: globs of parameters that pretrained weights may lack, or have beyond this network.
-        export: what only export needs to know.
+        classifier: globs of the parameters whose shapes depend on the number of classes.
+        may_be_missing: globs of the parameters that pretrained weights may lack, or have beside the network's.
+        export: what only exported files need.
     """
 
     columns: tuple[str, ...]
@@ -134,10 +134,10 @@ class Task(Protocol):
     export: Export
 
     def dataset(self, split: str) -> Dataset:
-        """The records of "train" or "val"."""
+        """The records of the split "train" or "val"."""
 
     def train_augmentation(self) -> Callable:
-        """`(image bytes, target bytes, numpy Generator) -> tuple of arrays`: the augmented columns before sample_id."""
+        """`(image bytes, target bytes, numpy Generator) -> tuple of arrays`: the columns before `sample_id`."""
 
     def network(self) -> Any:
         """The inference network (an `nn.Cell`), freshly initialised; also what export freezes."""
@@ -146,7 +146,7 @@ class Task(Protocol):
         """Cell: batch columns -> tuple of scalar float32 losses in the order of `loss_names`."""
 
     def predictor(self, network: Any) -> Callable:
-        """`iterable of records -> iterator of predictions`, batching inside; every record yields exactly one."""
+        """`iterable of records -> iterator of predictions`, one for each record; batching happens inside."""
 
     def evaluator(self) -> Evaluator: ...
 
@@ -154,10 +154,10 @@ class Task(Protocol):
         """Single predictions that belong beside the numbers: {name: entries of a COCO results file}, or empty."""
 
     def describe(self, numbers: dict[str, Any]) -> str:
-        """The numbers of `evaluator().compute()` as a table for people."""
+        """The numbers of `evaluator().compute()` as a table to read."""
 
     def activation_bytes(self) -> int:
-        """Estimated bytes that one training step keeps for its backward pass, on one device."""
+        """Estimated bytes that a training step keeps for its backward pass on a device."""
 
     def memory_flags(self) -> str:
-        """The flags that make a training step smaller, with their values, for a message."""
+        """The flags that would make a training step smaller, with their present values, for a message."""

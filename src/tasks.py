@@ -1,4 +1,4 @@
-"""The table {model name: task}: the only place that knows both models."""
+"""The table of the models: the only place that knows both."""
 from __future__ import annotations
 
 import importlib
@@ -20,10 +20,10 @@ DEFAULT = "deeplabv3"
 
 
 def parse_settings(argv: Sequence[str], *, program: str, groups: Sequence[str]):
-    """The configuration of the model that a command line names, without importing MindSpore.
+    """Parse the command line of the model that it names, without importing MindSpore.
 
     Args:
-        argv: the words after the program's name. The model is `--model`, or that of the checkpoint, or the default.
+        argv: the words after the program's name. The model is `--model`, else the checkpoint's, else the default.
         program, groups: see `config.parse`.
     """
     model = _flag(argv, "--model") or ("" if "train" in groups else _model_of_command(argv)) or DEFAULT
@@ -44,7 +44,7 @@ def settings_of(checkpoint: str, **changes):
 
     _, metadata = load(Path(checkpoint))
     if "config" not in metadata:
-        raise InputError(f"{checkpoint}: holds no configuration: not a checkpoint that train.py wrote")
+        raise InputError(f"{checkpoint}: holds no configuration; give a checkpoint that train.py wrote")
     return build(config_class(metadata["config"]["model"]), {"noise": 1} | metadata["config"] | changes)
 
 
@@ -67,9 +67,9 @@ def check(settings, *splits: str) -> None:
 
 
 def with_conventions(settings):
-    """`settings` with what its weights (`checkpoint`, else `pretrained`) were trained for, where the user is silent.
+    """`settings` where the keys that the user did not set are those of its weights, `checkpoint` or else `pretrained`.
 
-    A run that starts from weights keeps its own classes and crop; evaluation and export take all from the weights.
+    Training that starts from weights keeps its own classes and input size; evaluation and export take all from them.
     """
     path, keys = settings.checkpoint, settings.network_keys()
     if not path:
@@ -81,7 +81,8 @@ def with_conventions(settings):
         try:
             settings = settings.adopting(said, keys)
         except InputError as error:
-            raise InputError(f"{path}, whose conventions count where no flag does: {error}") from error
+            raise InputError(f"{path}: its conventions, which hold where no flag is given, do not fit: {error}"
+                             ) from error
     return settings.completed()
 
 
@@ -99,7 +100,7 @@ def config_class(model: str) -> type:
 
 
 def model_of_weights(path: str | Path) -> str:
-    """The model that a weights file holds; empty where it does not say."""
+    """The model that a weights file is of; empty where the file does not say."""
     from src.weights.load import read_weights
 
     report = read_weights(path).report
@@ -107,13 +108,13 @@ def model_of_weights(path: str | Path) -> str:
 
 
 def _model_of_command(argv: Sequence[str]) -> str:
-    """The model that the checkpoint of a command line holds; empty without a checkpoint, or where it does not say.
+    """The model that the checkpoint on a command line is of; empty without a checkpoint, or where it does not say.
 
-    Evaluation and export need no `--model`; a preset that is named says for itself what it is for.
+    So evaluation and export need no `--model`. A preset says its model itself.
     """
     path = _flag(argv, *(f"--{n}" for n in ("checkpoint", *Settings.keys()["checkpoint"].aliases)))
     if not Path(path).is_file() or _flag(argv, "--config"):
-        return ""  # who opens the file says what is wrong with it
+        return ""  # a missing file is reported where it is opened
     return model_of_weights(path)
 
 

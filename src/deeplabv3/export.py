@@ -21,7 +21,8 @@ class Scores(nn.Cell):
 
     def __init__(self, network: DeepLabV3, dtype: ms.Type = ms.float32):
         super().__init__(auto_prefix=False)
-        self.network, self.dtype = network, dtype
+        self.network = network
+        self.dtype = dtype
 
     def construct(self, image):
         return ops.softmax(self.network(image).astype(ms.float32), 1).astype(self.dtype)

@@ -37,12 +37,12 @@ class SoftmaxScores(nn.Cell):
         return ops.softmax(self.network(image).astype(ms.float32), 1)
 
     def of(self, batch: np.ndarray) -> np.ndarray:
-        """The same from array to array."""
+        """`construct` for arrays."""
         return self(ms.Tensor(batch)).asnumpy()
 
 
 class DeepLabV3Task:
-    """Two networks, one class: the output stride follows from the model's name."""
+    """Both models in one class: the output stride follows from the model's name."""
 
     columns = ("image", "label", "sample_id", "epoch")
     loss_names = ("loss",)
@@ -80,7 +80,7 @@ class DeepLabV3Task:
 
     def predictor(self, network: DeepLabV3) -> Predictor:
         if self.scores is None or self.scores.network is not network:
-            self.scores = SoftmaxScores(network)  # kept, so that it is compiled once however often a run evaluates
+            self.scores = SoftmaxScores(network)  # kept, so that a run that evaluates often compiles it once
         self.scores.set_train(False)
         c = self.config
         return Predictor(self.scores.of, preprocess=self.preprocess,
@@ -91,16 +91,14 @@ class DeepLabV3Task:
         return MeanIoU(self.class_names, decode_label, self.config.ignore_label)
 
     def memory_flags(self) -> str:
-        """The flags that make a training step smaller, with their values."""
         c = self.config
         return f"--batch_size={c.batch_size}, --crop_size={c.crop_size} or --backbone={c.backbone}"
 
     def results(self, evaluator: MeanIoU) -> dict:
-        """Label maps are not kept."""
+        """None: label maps are not kept."""
         return {}
 
     def describe(self, numbers: dict) -> str:
-        """The evaluation's numbers as a table for people."""
         return miou_table(numbers)
 
     def activation_bytes(self) -> int:

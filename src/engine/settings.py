@@ -1,4 +1,4 @@
-"""The configuration keys of training, evaluation and export that do not depend on the model."""
+"""Configuration keys of training, evaluation and export that all models share."""
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -13,7 +13,7 @@ def _upper(value: Any) -> Any:
 
 
 class Settings(Config):
-    """Keys shared by all models."""
+    """Base class of the models' configurations."""
 
     topics: ClassVar = ("model", "data", "input and augmentation", "network", "weights and resuming", "optimisation",
                         "losses", "matching and sampling", "proposals and detections", "checkpoints and logging",
@@ -143,7 +143,7 @@ class Settings(Config):
         return self.export_batch_size or (self.batch_size if "batch_size" in self.model_fields_set else 1)
 
     def steps_between_checkpoints(self, per_epoch: int) -> int:
-        """Batches between two checkpoints, for epochs of `per_epoch` batches."""
+        """Batches between two checkpoints where an epoch has `per_epoch` batches."""
         return self.save_steps
 
     def check_data(self, split: str) -> None:
@@ -154,20 +154,20 @@ class Settings(Config):
         """
 
     def completed(self) -> Settings:
-        """This configuration with what follows from its data and weights in place of what was left open."""
+        """This configuration with everything decided that its data and weights decide."""
         return self
 
     @pydantic.model_validator(mode="after")
     def _decays_to_the_end(self) -> Settings:
         if 0 < self.lr_epochs < self.epochs:
             raise ValueError(f"total_epoch={self.lr_epochs} is below epoch_size={self.epochs}: the learning rate would "
-                             f"be 0 before the run ends; give --total_epoch={self.epochs} or 0")
+                             f"reach 0 before the run ends; give --total_epoch={self.epochs} or 0")
         return self
 
     @pydantic.model_validator(mode="after")
     def _milestones_rise(self) -> Settings:
         if any(a >= b for a, b in zip(self.lr_milestones, self.lr_milestones[1:])):
-            raise ValueError(f"lr_milestones={','.join(map(str, self.lr_milestones))}: expected epochs in rising order")
+            raise ValueError(f"lr_milestones={','.join(map(str, self.lr_milestones))}: expected increasing epochs")
         if self.lr_type == "step" and not self.lr_milestones:
-            raise ValueError("lr_type=step decays at lr_milestones, which are not given: --lr_milestones=EPOCH,...")
+            raise ValueError("lr_type=step decays at lr_milestones, which are missing; give --lr_milestones=EPOCH,...")
         return self

@@ -19,7 +19,7 @@ from src.maskrcnn.rpn import RPNHead, RPNLoss
 
 @dataclass(frozen=True)
 class Conventions:
-    """Arithmetic that belongs to the weights; the names are those of `weights/families.py`."""
+    """Arithmetic that the weights were trained with; the names are those of `weights/families.py`."""
 
     stem_pool: str = "pad"
     bn_eps: float = 1e-5
@@ -69,7 +69,7 @@ class Conventions:
 
 @dataclass(frozen=True)
 class Widths:
-    """Sizes of the layers; the defaults are the published network's."""
+    """Sizes of layers; the defaults are those of the published network."""
 
     fpn: int = 256
     rpn: int = 256

@@ -220,26 +220,26 @@ class MaskRCNNConfig(Settings):
         for name in ("img_width", "img_height"):
             value = getattr(self, name)
             if value % 32 and self.resize_rule == "canvas":
-                raise ValueError(f"{name}={value}: the network's input has to be a multiple of 32, "
-                                 f"{-(-value // 32) * 32} for example; or give resize_rule=short_side, torchvision's")
+                raise ValueError(f"{name}={value}: the network's input has to be a multiple of 32; give "
+                                 f"{-(-value // 32) * 32}, or resize_rule=short_side, torchvision's rule")
         if self.num_classes == 1:
-            raise ValueError("num_classes=1: expected at least 2, background is one of them; 0 takes those of the data")
+            raise ValueError("num_classes=1: expected at least 2 with the background, or 0 for those of the data")
         for name in ("coco_classes", "category_ids"):
             twice = sorted({str(v) for v in getattr(self, name) if getattr(self, name).count(v) > 1})
             if twice:
-                raise ValueError(f"{name}: {', '.join(twice)} occurs more than once")
+                raise ValueError(f"{name}: {', '.join(twice)}: given more than once")
         if self.coco_classes and self.num_classes not in (0, len(self.coco_classes)):
             raise ValueError(f"{len(self.coco_classes)} coco_classes for num_classes={self.num_classes}")
         for low, high in (("neg_iou_thr", "pos_iou_thr"), ("neg_iou_thr_stage2", "pos_iou_thr_stage2")):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(f"{low}={getattr(self, low)} is above {high}={getattr(self, high)}")
         if self.image_dir and not (self.anno_path or self.ann_file):
-            raise ValueError(f"image_dir={self.image_dir}: names the images of anno_path or ann_file; give one of them")
+            raise ValueError(f"image_dir={self.image_dir}: holds the images of anno_path or ann_file; give one of them")
         return self
 
     @property
     def depth(self) -> int:
-        """Of the ResNet."""
+        """Depth of the ResNet."""
         return int(self.backbone.removeprefix("resnet"))
 
     @property
@@ -249,12 +249,12 @@ class MaskRCNNConfig(Settings):
 
     @property
     def num_anchors(self) -> int:
-        """Anchors of a cell."""
+        """Anchors per cell."""
         return len(self.anchor_scales) * len(self.anchor_ratios)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the classes, given or by number."""
+        """Names of the classes: those given, or numbered ones."""
         return self.coco_classes or ("background", *(f"class_{i}" for i in range(1, self.num_classes)))
 
     def check_data(self, split: str) -> None:
@@ -266,7 +266,7 @@ class MaskRCNNConfig(Settings):
         return self.save_steps or self.save_checkpoint_epochs * per_epoch
 
     def translate(self, conventions: Mapping[str, Any]) -> dict[str, Any]:
-        """What published weights' conventions are called here."""
+        """Rename the conventions of published weights to this configuration's keys."""
         values = dict(conventions)
         for theirs, ours in _RENAMED.items():
             if theirs in values:
@@ -279,20 +279,21 @@ class MaskRCNNConfig(Settings):
         return values
 
     def adopting(self, conventions: Mapping[str, Any], keys: Sequence[str]) -> MaskRCNNConfig:
-        """See `Config`. A run that goes on after `start_epoch` freezes what it froze: its optimizer has the rest."""
+        """See `Config`. A run that continues after `start_epoch` freezes the same parts: its optimizer has the rest."""
         return super().adopting(conventions, (*keys, "freeze_at") if self.start_epoch else keys)
 
     def completed(self) -> MaskRCNNConfig:
-        """This configuration with what follows from weights and data: normalisation, frozen parts, classes.
+        """This configuration with normalisation, frozen parts and classes decided by weights and data.
 
         Raises:
-            InputError: the data does not say its classes, or has another number of them.
+            InputError: the data does not name its classes, or has another number of them.
         """
         loaded = bool(self.checkpoint or self.pretrained)
         values: dict[str, Any] = {}
         if self.norm == "auto":
             values["norm"] = "frozen" if loaded else "group"
-            log.info("norm=%s: %s", values["norm"], "the weights bring statistics" if loaded else "no weights to load")
+            log.info("norm=%s: %s", values["norm"],
+                     "the weights have statistics" if loaded else "there are no weights to load")
         if self.freeze_at < 0:
             values["freeze_at"] = 2 if loaded else 0
         if not self.coco_classes and self.class_map == "order" and self.num_classes == 81 and not names_data(self):
@@ -305,7 +306,7 @@ class MaskRCNNConfig(Settings):
             names = class_names(found)
             if self.num_classes not in (0, len(names)):
                 raise InputError(f"num_classes={self.num_classes}, but the data has {len(names)} classes with "
-                                 f"background ({', '.join(names[:6])}, ...); choose some of them with --coco_classes")
+                                 f"the background ({', '.join(names[:6])}, ...); choose some with --coco_classes")
             values["num_classes"] = len(names)
             if self.class_map == "order":
                 values |= {"coco_classes": names, "category_ids": (0, *(c.category_id for c in found))}

@@ -22,7 +22,8 @@ class Detector(nn.Cell):
 
     def __init__(self, network: MaskRCNN, dtype: ms.Type = ms.float32):
         super().__init__(auto_prefix=False)
-        self.network, self.dtype = network, dtype
+        self.network = network
+        self.dtype = dtype
 
     def construct(self, image, image_size):
         boxes, labels, scores, valid, masks = self.network(image, image_size)

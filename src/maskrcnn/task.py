@@ -32,7 +32,7 @@ from src.metrics.tables import coco_table
 
 
 class MaskRCNNTask:
-    """Takes a configuration that is `completed`: it has its classes, its normalisation and its frozen parts."""
+    """Takes a `completed` configuration, in which classes, normalisation and frozen parts are decided."""
 
     columns = COLUMNS
     metric = "ap"
@@ -116,14 +116,13 @@ class MaskRCNNTask:
         return {kind: evaluator.results(kind) for kind in kinds}
 
     def describe(self, numbers: dict) -> str:
-        """COCO's lines for boxes and masks, AP by class, and which images did not count."""
+        """COCO's lines for boxes and masks, AP by class, and the images that did not count."""
         return coco_table(numbers, self.config.eval_max_detections)
 
     def activation_bytes(self) -> int:
         return activation_bytes(self.config)
 
     def memory_flags(self) -> str:
-        """The flags that make a training step smaller, with their values."""
         c = self.config
         return (f"--batch_size={c.batch_size}, --img_height={c.img_height} and --img_width={c.img_width}, or "
                 f"--num_expected_neg_stage2={c.num_expected_neg_stage2}")
