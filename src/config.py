@@ -24,6 +24,7 @@ from src.contract import InputError
 from src.literals import items, literal
 
 log = logging.getLogger(__name__)
+Travels = Literal["", "always", "to inference"]
 Positive = typing.Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 
 
@@ -46,11 +47,11 @@ class Key:
     aliases: tuple[str, ...] = ()
     resumable: bool = False
     per_host: bool = False
-    travels: Literal["", "always", "to inference"] = ""
+    travels: Travels = ""
 
 
 def option(default: Any, text: str, *, group: str | Sequence[str] = "train", topic: str = "",
-           aliases: Sequence[str] = (), resumable: bool = False, per_host: bool = False, travels: str = "",
+           aliases: Sequence[str] = (), resumable: bool = False, per_host: bool = False, travels: Travels = "",
            **limits: Any) -> Any:
     """Declare a configuration key.
 
@@ -61,7 +62,8 @@ def option(default: Any, text: str, *, group: str | Sequence[str] = "train", top
         limits: pydantic's constraints (`ge`, `gt`, `min_length`, ...).
     """
     key = Key((group,) if isinstance(group, str) else tuple(group), topic, tuple(aliases), resumable, per_host, travels)
-    return pydantic.Field(default, description=text, json_schema_extra={"key": key}, **limits)
+    extra: dict[str, Any] = {"key": key}
+    return pydantic.Field(default, description=text, json_schema_extra=extra, **limits)
 
 
 def redeclared(parent: type[Config], name: str, default: Any, text: str = "", **limits: Any) -> Any:
@@ -94,7 +96,8 @@ class Config(pydantic.BaseModel):
     @classmethod
     def keys(cls, chosen: Callable[[Key], Any] = lambda key: True) -> dict[str, Key]:
         """{name: what it says of itself} of the keys that `chosen` is true for, in the order of declaration."""
-        every = {name: field.json_schema_extra["key"] for name, field in cls.model_fields.items()}
+        every = {name: typing.cast(dict[str, Key], field.json_schema_extra)["key"]
+                 for name, field in cls.model_fields.items()}
         return {name: key for name, key in every.items() if chosen(key)}
 
     @classmethod
@@ -167,7 +170,7 @@ def parse(cls: type[Config], argv: Sequence[str], *, program: str, groups: Seque
                     description=(cls.__doc__ or program).splitlines()[0])
     names = ", ".join(sorted(p.stem for p in presets.glob("*.yaml")))
     parser.add_argument("--config", default="", metavar="NAME|FILE", help=f"preset to start from: {names}, or a file")
-    elsewhere = {}
+    elsewhere: dict[str, str] = {}
     topics = {topic: parser.add_argument_group(topic) for topic in cls.topics}
     for name, key in cls.keys().items():
         spellings = [f"--{n}" for n in (name, *key.aliases)]
@@ -236,7 +239,9 @@ def read_yaml(path: Path, cls: type[Config]) -> tuple[dict[str, Any], dict[str, 
         raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(node, yaml.MappingNode):
         raise InputError(f"{path}: expected lines of `key: value`")
-    canonical, values, places = cls.spellings(), {}, {}
+    canonical = cls.spellings()
+    values: dict[str, Any] = {}
+    places: dict[str, str] = {}
     for key, value in node.value:
         place = f"{path}:{key.start_mark.line + 1}"
         if not isinstance(key, yaml.ScalarNode):

@@ -1,5 +1,6 @@
 """The rules of the house: who imports whom, what an import may do, what the requirements hold, where tools work."""
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -161,7 +162,10 @@ def test_each_requirement_is_used_and_each_import_required():
     assert used == requirements("requirements.txt") | requirements("requirements/export.txt")
 
 
-def test_the_whole_tree_is_free_of_lint():
-    ran = subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format=concise", ROOT],
-                         capture_output=True, text=True)
+@pytest.mark.parametrize("words", [
+    ("ruff", "check", "--no-cache", "--output-format=concise", "."), ("mypy", f"--cache-dir={os.devnull}")],
+    ids=lambda words: words[0])
+def test_lint_and_types_of_the_whole_tree(words):
+    """What each of them checks is in pyproject.toml."""
+    ran = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr

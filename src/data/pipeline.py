@@ -25,7 +25,7 @@ class _OrderedRows:
 
     def __iter__(self) -> Iterator[tuple]:
         for epoch, ids in order.training_order(len(self.dataset), start_step=self.start_step, **self.plan):
-            for sample_id, record in zip(ids, self.dataset.rows(ids)):
+            for sample_id, record in zip(ids, self.dataset.rows(ids.tolist())):
                 yield (np.frombuffer(record.image, np.uint8), np.frombuffer(record.target, np.uint8),
                        np.str_(f"{record.place}: {record.file_name}"), np.int32(sample_id), np.int32(epoch))
 

@@ -157,7 +157,7 @@ def _resnet(theirs: str, ours: str, shortcut: tuple[str, str]) -> tuple[tuple[st
 
 _ZOO_STATE = ("moments.*", "momentum", "learning_rate", "weight_decay", "global_step", "epoch_num", "step_num",
               "scale_sense", "loss_scale", "current_iterator_step", "last_overflow_iterator_step")
-_TORCH = {"publisher": "torchvision", "norm": ("weight", "bias", "running_mean", "running_var"),
+_TORCH: dict[str, Any] = {"publisher": "torchvision", "norm": ("weight", "bias", "running_mean", "running_var"),
           "state": (f"*.{COUNTER}",)}
 _TORCH_SHORTCUT = ("downsample.0", "downsample.1")
 _1X1 = (None, None, 1, 1)

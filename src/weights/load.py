@@ -47,7 +47,9 @@ def read_weights(path: str | Path, family: str = "auto") -> Weights:
     """
     stored, metadata = read_tensors(path)
     table = names.find_family(stored, family, str(path))
-    tensors, mapped, transposed, ignored, left_over = {}, {}, [], [], []
+    tensors: dict[str, np.ndarray] = {}
+    mapped: dict[str, str] = {}
+    transposed, ignored, left_over = [], [], []
     for source, array in stored.items():
         name = names.bare(source)
         to = None if names.matches(name, table.state) else names.to_ours(table, name)
@@ -212,8 +214,9 @@ def _target(weights: Weights, publisher: str) -> tuple[Family, dict[str, names.R
     for table in FAMILIES.values():
         if table.publisher != publisher or not table.rows:
             continue
-        renames = {ours: names.from_ours(table, ours) for ours in weights.tensors}
-        lost = [ours for ours, to in renames.items() if to is None]
+        places = {ours: names.from_ours(table, ours) for ours in weights.tensors}
+        renames = {ours: to for ours, to in places.items() if to is not None}
+        lost = [ours for ours in places if ours not in renames]
         missing = set() if lost else set(names.required(table, weights.tensors, place)) - set(weights.tensors)
         if not lost and not missing:
             return table, renames

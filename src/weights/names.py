@@ -104,7 +104,7 @@ def counters(family: Family, names: Iterable[str]) -> list[str]:
 
 
 @cache
-def _compiled(family: str, side: int) -> list[tuple[re.Pattern, str, dict[str, tuple[str, bool]]]]:
+def _compiled(family: str, side: int) -> list[tuple[re.Pattern[str], str, dict[str, tuple[str, bool]]]]:
     """Rows as (pattern of the side that is read, template of the other, {leaf read: (leaf written, transposed)})."""
     table = FAMILIES[family]
     norm = tuple((theirs, ours, False) for theirs, ours in zip(table.norm, NORM))
@@ -113,7 +113,7 @@ def _compiled(family: str, side: int) -> list[tuple[re.Pattern, str, dict[str, t
         leaves = norm if row[2] == "norm" else LEAVES[row[2]]
         pattern = re.sub(r"\\{(\w)\\}", r"(?P<\1>\\d+)", re.escape(row[side]))
         rows.append((re.compile(pattern + r"\.(?P<leaf>\w+)"), row[1 - side],
-                     {leaf[side]: (leaf[1 - side], leaf[2]) for leaf in leaves}))
+                     {(theirs, ours)[side]: ((ours, theirs)[side], transposed) for theirs, ours, transposed in leaves}))
     return rows
 
 
@@ -160,7 +160,8 @@ def strange_shapes(tensors: Mapping[str, np.ndarray], place: str) -> list[tuple[
 def convolution_shapes(depth: str) -> dict[str, tuple[int, ...]]:
     """{our name: (C_out, C_in, k, k)} of the convolutions of a ResNet ("resnet18", ...)."""
     kernels, expansion = ((3, 3), 1) if depth in _BASIC else ((1, 3, 1), 4)
-    shapes, before = {"conv1.weight": (64, 3, 7, 7)}, 64
+    shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (64, 3, 7, 7)}
+    before = 64
     for stage, count in enumerate(BACKBONES[depth], start=1):
         width = 32 << stage
         for block in range(count):

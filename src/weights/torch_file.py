@@ -135,15 +135,15 @@ def _check_tensor(path: Path, name: str, tensor: TensorSpec) -> None:
         raise InputError(f"{path}: offset, sizes or strides of {name!r:.100} are not those of a tensor; {WAY_OUT}")
     count = int(np.prod([float(n) for n in shape]))
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides)) if count else 0
-    if max(last + 1, count) > storage.count and count:
+    if max(last + 1, count) > storage.size and count:
         raise InputError(f"{path}: {name!r} of sizes {shape} reaches value {max(last + 1, count)} of a storage of "
-                         f"{storage.count}; the file is damaged, fetch it again")
+                         f"{storage.size}; the file is damaged, fetch it again")
 
 
 def _view(path: Path, name: str, tensor: TensorSpec, buffer: bytes) -> np.ndarray:
     dtype = np.dtype(tensor.storage.dtype)
-    if len(buffer) != tensor.storage.count * dtype.itemsize:
-        raise InputError(f"{path}: {name!r} needs a storage of {tensor.storage.count} {dtype.name}, the file has "
+    if len(buffer) != tensor.storage.size * dtype.itemsize:
+        raise InputError(f"{path}: {name!r} needs a storage of {tensor.storage.size} {dtype.name}, the file has "
                          f"{len(buffer)} bytes; it is damaged, fetch it again")
     if 0 in tensor.shape:
         return np.zeros(tensor.shape, dtype)

@@ -9,11 +9,10 @@ of 9 bytes, makes it allocate 1 GiB, and 60 nested tuples as a name (200 bytes) 
 """
 from __future__ import annotations
 
-import mmap
 import pickletools
 import re
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from src.contract import InputError
 
@@ -35,7 +34,7 @@ class _Global(NamedTuple):
 class Storage(NamedTuple):
     key: str
     dtype: str
-    count: int
+    size: int  # in values
 
 
 class TensorSpec(NamedTuple):
@@ -47,8 +46,8 @@ class TensorSpec(NamedTuple):
     strides: Any
 
 
-def load_pickle(path: Path, stream: BinaryIO | mmap.mmap) -> Any:
-    """The object that the next pickle in `stream` describes; tensors in it are `TensorSpec`s.
+def load_pickle(path: Path, stream: Any) -> Any:
+    """The object that the next pickle in `stream`, a binary file or a map of one, describes; tensors are `TensorSpec`s.
 
     Raises:
         InputError: the pickle is truncated, damaged, or describes more than tensors.

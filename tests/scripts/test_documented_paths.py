@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts"
 DEEPLAB = ("build_data.sh", "run_standalone_train_cpu.sh",
            *(f"run_distribute_train_{stage}.sh" for stage in ("s16_r1", "s8_r1", "s8_r2")),
-           *(f"run_eval_{kind}.sh" for kind in 
+           *(f"run_eval_{kind}.sh" for kind in
                                      ("s16", "s8", "s8_multiscale", "s8_multiscale_flip", "s8_multiscale_filp")))
 
 

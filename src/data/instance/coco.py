@@ -81,7 +81,8 @@ class CocoDataset:
         Raises:
             InputError: the file, its entries or the image folder are unusable.
         """
-        self.name, self.image_dir, self.bad = str(ann_file), str(image_dir), []
+        self.name, self.image_dir = str(ann_file), str(image_dir)
+        self.bad: list[str] = []
         content = coco_check.read_annotations(ann_file)
         self.categories = coco_check.class_table(content["categories"], ann_file, class_names=class_names,
                                                  class_map=class_map)
@@ -162,7 +163,7 @@ class _Reader:
     def _image_entries(self, entries: Sequence[Any]) -> dict[int, dict]:
         """Good entries of `images` by id."""
         good: dict[int, dict] = {}
-        names: dict[str, int] = {}
+        names: dict[str, int | None] = {}
         for what, image_id, entry, problem in coco_check.image_entries(entries):
             if image_id is not None:
                 self.seen_images.add(image_id)
@@ -173,7 +174,7 @@ class _Reader:
                     problem = f"{entry['file_name']} is image {first} too; remove one of the entries"
             if problem:
                 self._bad(what, problem)
-            else:
+            elif image_id is not None:
                 good[image_id] = entry
         return good
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -42,7 +42,7 @@ def read_annotations(path: str | Path) -> dict[str, list]:
         raise InputError(f"{path}: no such annotation file; check --coco_root, the data type and --instance_set"
                          ) from None
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror.lower()}; give an annotation file") from error
+        raise InputError(f"{path}: {str(error.strerror).lower()}; give an annotation file") from error
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}:{error.colno}: not JSON ({error.msg.lower()}); restore the file, it "
                          "may be truncated") from error
@@ -269,7 +269,7 @@ def _is_encodable(text: str) -> bool:
     return not re.search("[\x00\ud800-\udfff]", text)
 
 
-def is_id(value: Any) -> bool:
+def is_id(value: Any) -> TypeGuard[int]:
     """Whether `value` is a whole number that a record can hold."""
     return type(value) is int and -_LAST_ID <= value < _LAST_ID
 

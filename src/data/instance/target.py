@@ -24,7 +24,7 @@ from pycocotools import mask as coco_mask
 from src.contract import Dataset, InputError
 
 MAX_CLASSES = 10_000  # background included: tables and layers grow with the number of classes
-_JSON = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
+_JSON: dict[str, Any] = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
 
 
 class Category(NamedTuple):

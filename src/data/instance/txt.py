@@ -132,7 +132,8 @@ def _read_lines(path: str | Path) -> list[str]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; --anno_path is a text file with lines {_FORM}") from None
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror.lower()}; --anno_path is a text file with lines {_FORM}") from error
+        raise InputError(f"{path}: {str(error.strerror).lower()}; --anno_path is a text file with lines {_FORM}"
+                         ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text file (byte {error.start}); its lines are {_FORM}") from error
 

@@ -144,7 +144,8 @@ def _write(root: Path, parameters: dict) -> None:
 
 def _write_split(root: Path, split: str, *, seed: int, count: int) -> None:
     (root / f"{split}2017").mkdir()
-    stems, images, annotations = [], [], []
+    stems, images = [], []
+    annotations: list[dict] = []
     for image_id, scene in draw_split(split, seed=seed, count=count):
         stem = f"{image_id:06d}"
         _write_picture(root, split, stem, scene)

@@ -116,8 +116,8 @@ class _Canvas:
 def _window(mask: np.ndarray) -> tuple[slice, slice]:
     """The rows and columns that `mask` (H, W) bool touches, with a margin for the soft edge."""
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    spans = (y, height, mask.shape[0]), (x, width, mask.shape[1])
-    return tuple(slice(max(start - 2, 0), min(start + length + 2, end)) for start, length, end in spans)
+    return (slice(max(y - 2, 0), min(y + height + 2, mask.shape[0])),
+            slice(max(x - 2, 0), min(x + width + 2, mask.shape[1])))
 
 
 def _add_shape(canvas: _Canvas, rng: np.random.Generator, category: int, percent: tuple[int, int]) -> None:
@@ -183,7 +183,7 @@ def _smooth_noise(rng: np.random.Generator, size: tuple[int, int], *, cells: int
 
 # --- outlines ---------------------------------------------------------------------------------------------------------
 
-def draw_outline(rng: np.random.Generator, category: int, size: tuple[int, int], *, centre: tuple[int, int],
+def draw_outline(rng: np.random.Generator, category: int, size: tuple[int, ...], *, centre: tuple[int, int],
                  radius: float) -> np.ndarray:
     """Mask (H, W) bool of a class's outline around `centre` (x, y), as far as it lies in the picture."""
     turn = int(rng.integers(_ANGLES)) * 2 * math.pi / _ANGLES
@@ -196,17 +196,19 @@ def draw_outline(rng: np.random.Generator, category: int, size: tuple[int, int],
         # Rounded at once: the last digit of a cosine, which differs between machines, never reaches a pixel.
         contours.append(np.array([[round(v * (1 << _SHIFT)) for v in p] for p in points], np.int32))
     mask = np.zeros(size, np.uint8)
-    cv2.fillPoly(mask, contours, 1, cv2.LINE_8, _SHIFT)  # several contours: even-odd, so that a ring is open
+    cv2.fillPoly(mask, contours, (1,), cv2.LINE_8, _SHIFT)  # several contours: even-odd, so that a ring is open
     return mask > 0
 
 
 def _unit_outline(category: int) -> list[tuple[int, tuple[float, ...]]]:
     """Contours of a class as (number of corners, distances of the corners from the centre, repeating)."""
-    return {"disc": [(48, (1.0,))],
-            "triangle": [(3, (1.2,))],
-            "square": [(4, (1.1,))],
-            "ring": [(48, (1.0,)), (48, (0.38,))],
-            "star": [(10, (1.2, 0.64))]}[CLASS_NAMES[category]]
+    outlines: dict[str, list[tuple[int, tuple[float, ...]]]] = {
+        "disc": [(48, (1.0,))],
+        "triangle": [(3, (1.2,))],
+        "square": [(4, (1.1,))],
+        "ring": [(48, (1.0,)), (48, (0.38,))],
+        "star": [(10, (1.2, 0.64))]}
+    return outlines[CLASS_NAMES[category]]
 
 
 # --- textures ---------------------------------------------------------------------------------------------------------

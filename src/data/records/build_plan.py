@@ -4,6 +4,7 @@ Nothing is written here. No MindSpore here.
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,7 @@ import numpy as np
 
 from src.contract import InputError
 from src.data.checks import MAX_RECORD, Inspector, describe_bad
-from src.data.records.manifest import Manifest, is_finished, shard_names
+from src.data.records.manifest import Manifest, Shard, is_finished, shard_names
 
 MAX_SHARDS = 1000  # FileWriter's limit
 
@@ -60,8 +61,8 @@ def plan_shards(inspector: Inspector, dst: Path, options: BuildOptions, plan: Ma
     samples = len(inspector.order)
     names = shard_names(dst.name, options.num_shards or _choose_num_shards(inspector))
     bounds = [samples * i // len(names) for i in range(len(names) + 1)]
-    same_check = old and old.request["check"] == plan.request["check"]
-    known = {(s.file, s.first, s.last): s for s in old.shards} if same_check else {}
+    checked = old.shards if old and old.request["check"] == plan.request["check"] else []
+    known = {(s.file, s.first, s.last): s for s in checked}
     plan.shards = [inspector.shard(*key, known.get(key)) for key in zip(names, bounds, bounds[1:])]
     bad = [message for shard in plan.shards for message in shard.bad]
     if bad and options.on_bad == "error":
@@ -114,13 +115,18 @@ def _power_of_two(number: int, lowest: int, highest: int) -> int:
 
 def _keep_finished(dst: Path, plan: Manifest, old: Manifest | None) -> None:
     """Take over what an earlier build left finished and what belongs into this one unchanged."""
-    same_layout = old and (old.page_size, old.header_size, [s.file for s in old.shards]) == \
-        (plan.page_size, plan.header_size, [s.file for s in plan.shards])
-    for index, shard in enumerate(plan.shards):
-        before = old.shards[index] if same_layout else None
-        keep = before and before.content_hash == shard.content_hash and is_finished(before, dst.parent)
-        shard.file_bytes, shard.file_hash, shard.index_hash = \
-            (before.file_bytes, before.file_hash, before.index_hash) if keep else (None, "", "")
+    earlier: Sequence[Shard | None] = [None] * len(plan.shards)
+    if old is not None and _layout(old) == _layout(plan):
+        earlier = old.shards
+    for before, shard in zip(earlier, plan.shards, strict=True):  # they may be the same object
+        if before and before.content_hash == shard.content_hash and is_finished(before, dst.parent):
+            shard.file_bytes, shard.file_hash, shard.index_hash = before.file_bytes, before.file_hash, before.index_hash
+        else:
+            shard.file_bytes, shard.file_hash, shard.index_hash = None, "", ""
+
+
+def _layout(manifest: Manifest) -> tuple[int, int, list[str]]:
+    return manifest.page_size, manifest.header_size, [shard.file for shard in manifest.shards]
 
 
 def _refuse_to_replace(dst: Path, plan: Manifest, old: Manifest | None) -> None:

@@ -165,12 +165,13 @@ class RecordDataset:
         self.name = str(path)
         found = manifests.find(Path(path))
         self.manifest = manifests.load(found) if found else None
-        self.files = _built_files(found, self.manifest) if found else _foreign_files(Path(path))
+        self.files = _built_files(found, self.manifest) if found and self.manifest else _foreign_files(Path(path))
         headers = [shard_header.read_header(file) for file in self.files]
         self._starts = np.cumsum([0] + [shard_header.row_count(header) for header in headers])
         present = shard_header.fields(headers[0])
-        self._columns = next((c for c in (RECORD_COLUMNS, ZOO_COLUMNS) if set(c) <= present), None)
-        if self._columns is None:
+        known: tuple[tuple[str, ...], ...] = (RECORD_COLUMNS, ZOO_COLUMNS)
+        self._columns = next((columns for columns in known if set(columns) <= present), ())
+        if not self._columns:
             raise InputError(f"{self.files[0]}: columns {sorted(present)}, expected {list(RECORD_COLUMNS)} or "
                              f"{list(ZOO_COLUMNS)}; build the records with src/tools/build_coco_data.py (instances) "
                              "or src/tools/build_seg_data.py (label maps)")

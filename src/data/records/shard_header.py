@@ -27,7 +27,7 @@ def read_header(path: Path) -> dict[str, Any]:
         with open(path, "rb") as file:
             start = file.read(_LENGTH.size)
             length = _LENGTH.unpack(start)[0] if len(start) == _LENGTH.size else _LARGEST + 1
-            header = json.loads(file.read(length)) if length <= _LARGEST else None
+            header: Any = json.loads(file.read(length)) if length <= _LARGEST else None
     except FileNotFoundError:
         raise InputError(f"{path}: no such record file; build it with src/tools/build_seg_data.py") from None
     except IsADirectoryError:

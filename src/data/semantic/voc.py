@@ -42,10 +42,11 @@ def read_list(data_lst: str | Path) -> tuple[list[Line], list[str]]:
     except FileNotFoundError:
         raise InputError(f"{data_lst}: no such list; make one with src/tools/get_dataset_lst.py") from None
     except (IsADirectoryError, PermissionError) as error:
-        raise InputError(f"{data_lst}: {error.strerror.lower()}; give the path of a list file") from error
+        raise InputError(f"{data_lst}: {str(error.strerror).lower()}; give the path of a list file") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{data_lst}: not a text file (byte {error.start}); a list has lines `image label`") from error
-    lines, problems, seen = [], [], {}
+    lines, problems = [], []
+    seen: dict[str, int] = {}
     for number, words in enumerate(map(str.split, text.splitlines()), 1):
         if not words:
             continue
