@@ -124,6 +124,11 @@ def test_every_page_is_in_the_index():
     assert absent == ["README.md"]
 
 
+def test_every_page_is_linked_from_the_readme():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"(docs/{page.name})" not in text] == ["README.md"]
+
+
 def test_the_page_on_design_names_every_room():
     text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
     rooms = [path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "src").glob("**/__init__.py")]
