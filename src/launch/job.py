@@ -134,7 +134,7 @@ def _from_hosts(allocation: Allocation, args, counts: Mapping[str, int],
             "the devices of this host": count_cards() if args.device_target == "Ascend" else None}
     found = [(name, count) for name, count in each.items() if count]
     if not found:
-        raise InputError(f"{allocation.platform} does not say how many ranks a host has: give --workers=N")
+        raise InputError(f"{allocation.platform} does not say how many ranks a host has: give WORKERS=N")
     name, count = found[0]
     check_count(name, count)
     if name != "platform":

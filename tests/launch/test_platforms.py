@@ -93,7 +93,7 @@ def test_the_platform_says_which_server_of_its_table_this_is(tmp_path):
 def test_the_launcher_is_started_once_a_host():
     with pytest.raises(InputError, match="Slurm has started this as one of 4 ranks .SLURM_PROCID=3.; start"):
         job.find_table(arguments(), TASKS)
-    with pytest.raises(InputError, match="Slurm does not say how many ranks a host has: give --workers=N"):
+    with pytest.raises(InputError, match="Slurm does not say how many ranks a host has: give WORKERS=N"):
         job.find_table(arguments(), STEP)
 
 
