@@ -1,4 +1,4 @@
-"""What happens around the steps that `mindspore.train.Model` drives: logs, checkpoints, evaluation, stopping.
+"""Callbacks of the training loop of `mindspore.train.Model`: logs, checkpoints, evaluation, stopping.
 
 On a device a "step" of these callbacks is a chunk of several. Order matters: `StepRecorder` first (it counts),
 `StopOnNonFinite` before `Checkpoints`, `RestartClock` last.
@@ -52,9 +52,9 @@ class StepRecorder(Callback):
     Args:
         position: advanced here, read by the other callbacks.
         loss_names: of the first scalars that a step returns.
-        learning_rate: returns the rate of the step just done.
-        metrics: where every step goes.
-        log_steps: steps between two lines, 0 for one an epoch.
+        learning_rate: returns the rate of the last step.
+        metrics: takes a line for every step.
+        log_steps: steps between two log lines; 0: one an epoch.
         compile_notice: told when the first step, which compiles the graph, is over.
         skipped_on_device: counts the steps of this process that were not finite, where chunks hide them from the host.
     """
@@ -138,7 +138,7 @@ class StepRecorder(Callback):
         return f"epoch:{epoch} step:{step} ," + ", ".join(f"{n}:{self.last[n]:.5f}" for n in (*parts, total))
 
     def _end_epoch(self, now: float) -> None:
-        """Log the time since the last such line: of one epoch, of a part, or, where chunks are long, of several."""
+        """Log the time since the last such line: one epoch, a part of one or, with long chunks, several."""
         elapsed = (now - self.epoch_mark) * 1000
         share = self._wait_share()
         log.info("Epoch time: %.3f, per step time: %.3f, waiting for data: %.0f %%, skipped steps: %d, ETA %s", elapsed,
@@ -176,8 +176,8 @@ class StopOnNonFinite(Callback):
     Args:
         recorder, step_cell: of the run.
         folder: where the file goes.
-        describe: metadata of a checkpoint of now.
-        sample_ids: of the last step's batch.
+        describe: returns metadata for a checkpoint written now.
+        sample_ids: returns those of the last batch.
     """
 
     def __init__(self, recorder: StepRecorder, step_cell: nn.Cell, folder: Path, *, describe: Callable[[], Mapping],
@@ -233,7 +233,7 @@ class Checkpoints(Callback):
         self.save_steps = save_steps
         self.describe = describe
         self.due = False
-        self.signal = 0  # that asked this process to stop
+        self.signal = 0  # number of the signal that asked this process to stop
         self.stopped = False
         self.saved: Path | None = None
         self.step_end: float | None = None  # when the last step, or chunk of steps, ended

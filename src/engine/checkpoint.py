@@ -1,4 +1,4 @@
-"""Checkpoints: one file with weights, optimizer, loss scale and all that a resumed run needs, written atomically."""
+"""Checkpoints: all that a resumed run needs (weights, optimizer state, loss scale, metadata) in one atomic file."""
 from __future__ import annotations
 
 import json
@@ -23,7 +23,7 @@ NOT_SAVED = ("learning_rate", "state.overflows_seen", "state.skipped")
 
 
 def save(path: Path, cell: nn.Cell, metadata: Mapping) -> None:
-    """Write all parameters of `cell` and `metadata` (JSON) to `path`: the file is complete or not there."""
+    """Write all parameters of `cell` and `metadata` (as JSON) to `path` atomically."""
     data = [{"name": p.name, "data": p} for p in cell.get_parameters() if p.name not in NOT_SAVED]
     with _unfinished(path) as unfinished:
         ms.save_checkpoint(data, str(unfinished), append_dict={"metadata": json.dumps(dict(metadata))},
@@ -32,14 +32,14 @@ def save(path: Path, cell: nn.Cell, metadata: Mapping) -> None:
 
 
 def copy(path: Path, to: Path) -> None:
-    """Copy a checkpoint so that `to` is complete or unchanged."""
+    """Copy a checkpoint atomically."""
     with _unfinished(to) as unfinished:
         shutil.copyfile(path, unfinished)
 
 
 @contextmanager
 def _unfinished(path: Path) -> Iterator[Path]:
-    """`replacing` with the file on disk before it gets its name; a failure is an InputError."""
+    """`replacing`, with the file flushed to disk before it is renamed. Failures become InputErrors."""
     try:
         with replacing(path) as unfinished:
             try:
@@ -89,12 +89,13 @@ def restore(cell: nn.Cell, values: Mapping[str, ms.Parameter], path: Path) -> No
 class CheckpointFolder:
     """The checkpoints of one run: `{model}-{epoch}_{step}.ckpt`, epoch from 1, step from 1 within the epoch.
 
-    The newest `keep_max` stay, and `{model}_best.ckpt` beside them. Only files that this run's name pattern matches are
-    ever removed.
+    The newest `keep_max` are kept, and `{model}_best.ckpt` beside them. Only files with such a name are ever removed.
     """
 
     def __init__(self, folder: Path, model: str, keep_max: int):
-        self.folder, self.model, self.keep_max = folder, model, keep_max
+        self.folder = folder
+        self.model = model
+        self.keep_max = keep_max
 
     def path(self, epoch: int, step: int) -> Path:
         return self.folder / f"{self.model}-{epoch}_{step}.ckpt"
@@ -117,10 +118,10 @@ class CheckpointFolder:
         return path
 
     def newest(self) -> tuple[Path, dict[str, ms.Parameter], dict] | None:
-        """The newest complete checkpoint and its contents; broken ones are named and passed over. None without any.
+        """The newest complete checkpoint and its contents, or None. Broken ones are logged and skipped.
 
         Raises:
-            InputError: there are checkpoints, and all of them are broken.
+            InputError: all checkpoints are broken.
         """
         paths = self.existing()
         for older, path in reversed(list(enumerate(paths))):
@@ -133,11 +134,11 @@ class CheckpointFolder:
         return None
 
     def clear_unfinished(self) -> None:
-        """Remove what a process that was killed while writing left behind. Only for the one that holds the folder."""
+        """Remove files that a killed process left half-written; only for the process that holds the folder."""
         for ending in ("ckpt", "tmp", "jsonl"):
             for path in self.folder.glob(f".unfinished-*.{ending}"):
                 path.unlink()
-                log.warning("%s: its process was killed while it wrote; removed", path)
+                log.warning("%s: removed, the process that wrote it was killed", path)
 
 
 def _sync(path: Path) -> None:

@@ -18,15 +18,15 @@ SPEAK_EVERY = 30.0  # seconds
 
 def evaluate(predictor: Callable, dataset: Dataset, evaluator: Evaluator, *, world_size: int = 1,
              rank: int = 0, compile_notice: CompileNotice | None = None) -> Evaluator:
-    """Predict this rank's share of `dataset` and let `evaluator` count it.
+    """Predict this rank's share of `dataset` and pass the predictions to `evaluator`, which is returned.
 
     Args:
         predictor: `iterable of records -> iterator of predictions`, in order.
         dataset: the split; rank r of `world_size` takes its contiguous share.
-        compile_notice: for the first prediction, where that compiles the graph.
+        compile_notice: for the first prediction, if it compiles the graph.
     """
     ids = order.share(len(dataset), world_size=world_size, rank=rank)
-    waiting: list[Record] = []  # records that the predictor has taken and not answered yet: a few batches at most
+    waiting: list[Record] = []  # taken by the predictor, not predicted yet: a few batches
     started = spoken = time.monotonic()
     predictions = _announced(predictor(_remembered(dataset.rows(ids), waiting)), compile_notice)
     for done, prediction in enumerate(predictions, 1):

@@ -1,4 +1,4 @@
-"""A training run: network, optimizer, data and callbacks put together around `mindspore.train.Model`."""
+"""A training run: network, optimizer, data and callbacks assembled around `mindspore.train.Model`."""
 from __future__ import annotations
 
 import fcntl
@@ -47,7 +47,7 @@ def train(task: Task, settings: Settings, machine: runtime.Runtime) -> Path:
         InputError: data, checkpoint, memory or settings that cannot work, and a loss that is not finite.
     """
     dataset = task.dataset("train")
-    _batches(task, settings, machine, dataset)  # complains of too few samples before anything is built
+    _batches(task, settings, machine, dataset)  # refuses too few samples before anything is built
     with _own_folder(Path(settings.output_dir), settings, machine) as folder:
         return _train(task, settings, machine, dataset, folder)
 
@@ -93,10 +93,10 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Da
 
 def _run_steps(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Dataset, step_cell: TrainStep,
                position: Position, callbacks: list, checkpoints: Checkpoints) -> None:
-    """Let `Model` run what is left of the run; on a device in chunks that need nothing of the host.
+    """Run the remaining steps with `Model`; on a device, in chunks that run without the host.
 
-    `Model.train` knows chunks of one size only, so that a shorter last one is a call of its own. It has its own data
-    queue, which is part of the graph: the device's graph is compiled once more for it.
+    `Model.train` takes chunks of one size, so a shorter last one needs its own call. Each call has its own data queue,
+    which is part of the graph, so the graph is compiled again for it.
     """
     steps = position.total_steps - position.step
     chunks = sink_chunks(steps, settings.sink_size, settings.accumulate_steps) if machine.data_sink else [(1, steps)]
@@ -126,7 +126,7 @@ def load_pretrained(task: Task, settings: Settings, network: nn.Cell) -> None:
 
 
 def build_step(task: Task, settings: Settings, machine: runtime.Runtime, network: nn.Cell, per_epoch: int) -> TrainStep:
-    """The training step of a run, ready to be called with batches."""
+    """The training step of a run, ready for batches."""
     level = resolved_level(settings.amp_level, machine.device_target)
     apply_amp(network, level, machine.device_target)
     rates = update_rates(settings, per_epoch, machine.world_size)
@@ -160,16 +160,16 @@ def update_rates(settings: Settings, per_epoch: int, world_size: int) -> np.ndar
 
 
 def batch_statistics(network: nn.Cell) -> list[ms.Parameter]:
-    """The running statistics that training moves: those of batch normalisation that is not frozen."""
+    """The running statistics that training updates: those of batch normalisation layers that are not frozen."""
     return [statistic for cell in network.cells_and_names() if isinstance(cell[1], nn.BatchNorm2d)
             and cell[1].use_batch_statistics is not False
             for statistic in (cell[1].moving_mean, cell[1].moving_variance)]
 
 
 def evaluate_split(task: Task, network: nn.Cell, dataset: Dataset, machine: runtime.Runtime) -> Evaluator:
-    """An evaluator that has counted `network` on a split. The network's training mode stays as it is.
+    """Evaluate `network` on a split and return the evaluator. The network's training mode is restored.
 
-    The split is shared out over the ranks; rank 0 returns the evaluator of all of it, other ranks that of their share.
+    The split is divided among the ranks. Rank 0 returns an evaluator of the whole split, other ranks of their share.
     """
     was_training = network.training
     network.set_train(False)
@@ -208,7 +208,7 @@ def replay(task: Task, settings: Settings, machine: runtime.Runtime) -> dict[str
 @contextmanager
 def _own_folder(path: Path, settings: Settings,
                 machine: runtime.Runtime) -> Iterator[checkpoint.CheckpointFolder]:
-    """The run's folder, locked by rank 0 against a second run until this one ends, however it ends."""
+    """The run's folder; rank 0 locks it against a second run until this one ends, however it ends."""
     path.mkdir(parents=True, exist_ok=True)
     if machine.rank:
         yield checkpoint.CheckpointFolder(path, settings.model, settings.keep_checkpoint_max)
@@ -225,7 +225,7 @@ def _own_folder(path: Path, settings: Settings,
 
 
 def _check_free(folder: checkpoint.CheckpointFolder, settings: Settings) -> None:
-    """A folder belongs to one run: it is resumed, or another folder is taken."""
+    """Refuse a folder with results of another run: a folder belongs to one run."""
     path, own = folder.folder, folder.existing()
     others = [p.name for p in sorted(path.glob("*.ckpt"))
               if re.fullmatch(r"[^.].*-\d+_\d+\.ckpt", p.name) and p not in own]
@@ -238,7 +238,7 @@ def _check_free(folder: checkpoint.CheckpointFolder, settings: Settings) -> None
 
 @dataclass
 class _Run:
-    """A run under way: its parts, and what the callbacks ask of them."""
+    """The parts of a run in progress, and what the callbacks need to know of them."""
 
     task: Task
     settings: Settings
@@ -249,7 +249,7 @@ class _Run:
     position: Position
 
     def describe(self) -> dict:
-        """Metadata of a checkpoint of now."""
+        """Metadata for a checkpoint written now."""
         settings, position = self.settings, self.position
         level = resolved_level(settings.amp_level, self.machine.device_target)
         conventions = settings.conventions() | {"amp_level": level}
@@ -295,6 +295,6 @@ class _Run:
 
 
 def needed_bytes(task: Task, network: nn.Cell) -> int:
-    """Estimated bytes of a training step: weights, gradients, moments and one copy in flight, and activations."""
+    """Estimated bytes of a training step: activations, and weights with their gradients, moments and one copy."""
     weights = sum(p.size for p in network.get_parameters()) * 4
     return 4 * weights + task.activation_bytes()

@@ -1,4 +1,4 @@
-"""The numbers of a run: one JSON line each in `metrics.jsonl`, and the same in TensorBoard's format beside it."""
+"""The numbers of a run, as JSON lines in `metrics.jsonl` and in TensorBoard's format beside it."""
 from __future__ import annotations
 
 import json
@@ -21,13 +21,14 @@ FLUSH = 30.0  # seconds after which what TensorBoard shows is on disk
 
 
 class MetricsLog:
-    """Append-only log of a run. Lines of steps after `first_step` (done twice, because a killed run is resumed from an
-    older checkpoint) are taken out when it is opened; TensorBoard, which may have lost its last ones in the kill, is
-    told the others anew.
+    """Append-only log of a run.
+
+    Opening it removes the lines of steps after `first_step`: a run that was killed and resumed from an older checkpoint
+    does these again. TensorBoard's file, which may have lost its last events in the kill, is rewritten from the rest.
 
     Attributes:
-        lines: of evaluations so far.
-        skipped_steps: so far.
+        lines: evaluations so far.
+        skipped_steps: number of them so far.
 
     A line: {"kind": "train" | "eval", "step": ..., "epoch": ..., name: number, ...}.
     """
@@ -41,9 +42,9 @@ class MetricsLog:
         self.skipped_steps = max((line.get("skipped_steps", 0) for line in kept), default=0)
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
         self.losses = (folder / f"loss_{rank}.log").open("a", encoding="utf-8", buffering=1)
-        # Not SummaryWriter: its thread dies on a full disk, and then the run waits for it for ever.
+        # Not SummaryWriter: its thread dies on a full disk, and then the run waits for it forever.
         self.board = EventsWriter(str(folder / "tensorboard" / "events"), f".{os.getpid()}")
-        self._show(Event(step=1, session_log=SessionLog(status=SessionLog.START)))  # takes all before it out of view
+        self._show(Event(step=1, session_log=SessionLog(status=SessionLog.START)))  # hides all events before it
         for line in kept:
             self._show_line(line)
         self.board.flush()
@@ -101,7 +102,7 @@ class MetricsLog:
 
 
 def read(path: Path) -> list[dict]:
-    """The lines of a metrics file; a last line that a killed process left incomplete is passed over."""
+    """The lines of a metrics file, without a last line that a killed process left incomplete."""
     if not path.is_file():
         return []
     lines = []

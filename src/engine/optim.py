@@ -12,7 +12,7 @@ NO_DECAY = ("gamma", "beta")
 
 def momentum_optimizer(parameters: Sequence[Parameter], learning_rates: np.ndarray, *, momentum: float,
                        weight_decay: float) -> nn.Momentum:
-    """nn.Momentum whose weight decay leaves out the scale and shift of normalisation layers, as the model zoo's does.
+    """nn.Momentum without weight decay on the scales and shifts of normalisation layers, as in the model zoo.
 
     Args:
         parameters: the trainable ones.

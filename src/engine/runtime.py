@@ -1,4 +1,4 @@
-"""Device, rank, seed and environment: the one place that asks which machine this is."""
+"""Device, rank, seed and environment. No other module asks what machine this is."""
 from __future__ import annotations
 
 import logging
@@ -34,7 +34,7 @@ class Runtime:
 
     @property
     def data_sink(self) -> bool:
-        """Whether whole chunks of steps run on the device without the host in between."""
+        """Whether the device runs chunks of steps without the host."""
         return self.device_target == "Ascend"
 
     def check_noise(self) -> None:
@@ -89,7 +89,7 @@ def start(device_target: str, *, device_id: int = 0, is_distributed: bool = Fals
     """Set graph mode, device, jit level and seed, join the other ranks where there are any.
 
     Args:
-        deterministic: operators and collectives of a device give the same bits again; a CPU's always do.
+        deterministic: operators and collectives of a device give the same bits in every run; a CPU's always do.
         jit_level: "O0", "O1", "O2" or "auto" (`jit_level_of` the chip).
 
     Raises:
@@ -109,7 +109,7 @@ def start(device_target: str, *, device_id: int = 0, is_distributed: bool = Fals
 
 
 def _set_deterministic() -> None:
-    """Before the ranks join: MindSpore sets HCCL_DETERMINISTIC, which HCCL reads once, when it starts."""
+    """To be called before the ranks join: it sets HCCL_DETERMINISTIC, which HCCL reads once, when it starts."""
     try:
         ms.set_deterministic(True)
     except RuntimeError as error:
@@ -165,7 +165,7 @@ def _join(device_target: str) -> Runtime:
 
 
 def machine_of_rank(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
-    """What the last bits of a run depend on besides its settings: versions, instruction set and number of cores."""
+    """What the bits of a run depend on besides its settings: version, instruction set, number of cores."""
     try:
         flags = set(re.search(r"^(?:flags|Features)\s*: (.*)", cpuinfo.read_text(), re.M)[1].split())
     except (OSError, TypeError):  # TypeError: there is no such line

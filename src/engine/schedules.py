@@ -1,4 +1,4 @@
-"""Learning rates as arrays over optimizer updates. Pure numpy; formulas of the model zoo and of the papers."""
+"""Learning rate schedules as arrays, one value an optimizer update, by the formulas of the model zoo and the papers."""
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Where a run starts: at its beginning, at the newest checkpoint of its folder, or after another run's epochs."""
+"""The starting point of a run: its beginning, the newest checkpoint in its folder, or another run's last epoch."""
 from __future__ import annotations
 
 import logging
@@ -18,15 +18,15 @@ log = logging.getLogger(__name__)
 
 def start_position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, settings: Settings, samples: int,
                    per_epoch: int, machines: list[dict]) -> tuple[Position, Path | None]:
-    """Put the state that a run starts from into `step_cell`: (position, the checkpoint that is resumed or None).
+    """Load the state that a run starts from into `step_cell`; return (position, resumed checkpoint or None).
 
     Args:
-        samples: of the training data.
-        per_epoch: steps of an epoch.
+        samples: number of samples in the training data.
+        per_epoch: steps in an epoch.
         machines: `runtime.machine_of_rank` of every rank.
 
     Raises:
-        InputError: other data or settings than the checkpoint's, or a run so short that no update would be done.
+        InputError: data or settings differ from the checkpoint's, or the run is too short for a single update.
     """
     position = Position(per_epoch, per_epoch * settings.epochs)
     if position.total_steps < settings.accumulate_steps:
@@ -53,7 +53,7 @@ def start_position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, se
 
 
 def _check_noise(settings: Settings, before: dict, path: Path) -> None:
-    """Refuse to go on with another hash: the run would draw other masks and samples from here on."""
+    """Refuse to continue with another noise hash: dropout and sampling would change from here on."""
     version = before.get("noise", 1)  # there was no other when the key was not there
     if version != settings.noise:
         raise InputError(f"{path}: the run draws its noise with version {version}, now it is --noise={settings.noise}. "
@@ -73,7 +73,7 @@ def _check_settings(settings: Settings, before: dict, path: Path) -> None:
 
 
 def _compare_machines(before: list[dict], now: list[dict], settings: Settings, config: dict) -> None:
-    """Say what makes the resumed run end with other bits than an undisturbed one."""
+    """Log why the resumed run will not end with the same bits as an undisturbed one."""
     differing = [f"{name}={new.get(name)} on rank {rank} (was {value})"
                  for rank, (old, new) in enumerate(zip(before, now))
                  for name, value in old.items() if new.get(name) != value]
@@ -87,7 +87,7 @@ def _compare_machines(before: list[dict], now: list[dict], settings: Settings, c
 
 
 def _after_epochs(settings: Settings, step_cell: TrainStep, per_epoch: int) -> Position:
-    """Put the whole state of the checkpoint `pretrained` in place, as if it ended epoch `start_epoch` of this run."""
+    """Load the whole state of the checkpoint `pretrained` as if it had ended epoch `start_epoch` of this run."""
     epoch, path = settings.start_epoch, Path(settings.pretrained)
     if epoch >= settings.epochs or not settings.pretrained:
         raise InputError(f"pretrain_epoch_size={epoch}: needs --pre_trained=CHECKPOINT, and less than the "

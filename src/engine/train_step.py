@@ -1,6 +1,6 @@
 """One training step as a cell: losses, scaled gradients, accumulation, overflow check, Momentum update.
 
-`mindspore.train.Model` calls it with the columns of a batch; what it returns is read by the callbacks.
+`mindspore.train.Model` calls it with the columns of a batch; the callbacks read what it returns.
 """
 from __future__ import annotations
 
@@ -44,12 +44,13 @@ class TrainStep(nn.Cell):
         loss_scale: see `LossScale`.
         accumulate_steps: batches whose gradients are averaged for one update.
         clip_norm: largest global norm of the gradients, 0 for none.
-        world_size: number of ranks; gradients are averaged over them, and an overflow on one skips the step on all.
+        world_size: number of ranks. Gradients are averaged over them; an overflow on one of them skips the step on all.
         statistics: running statistics of normalisation layers, averaged over the ranks after every step, so that all
             ranks hold the same network whenever it is saved or evaluated.
         float_status: where overflows leave no Inf and NaN in the gradients, the register that shows them (see
             `src/engine/float_status.py`); "finite" is then what the registers of all ranks say.
-        in_chunks: the host sees the last step of several: `skipped` counts on the device those that were not finite.
+        in_chunks: the host sees only the last step of several, so `skipped` counts on the device those that were not
+            finite.
     """
 
     def __init__(self, losses: nn.Cell, optimizer: nn.Optimizer, *, loss_scale: LossScale = LossScale(),

@@ -144,7 +144,7 @@ def test_killed_ranks_are_restarted_and_the_run_ends_with_the_same_bits(jobs, wh
     assert "restart 1 of 2" in output
     assert "rank 0 on 127.0.0.1 was killed by signal 9 (SIGKILL)" in output
     assert "restart 2 of 2" in output
-    assert re.search(r"torn/\.unfinished-\S+: its process was killed while it wrote; removed", jobs.log(log))
+    assert re.search(r"torn/\.unfinished-\S+: removed, the process that wrote it was killed", jobs.log(log))
     assert_same_bits(jobs.weights(f"torn/{LAST}"), whole)
     assert list(folder.glob(".unfinished-*.[ct]*")) == []
 
