@@ -69,7 +69,7 @@ std::vector<Line> names_of_folder(const fs::path& folder) {
     if (kSuffixes.count(suffix)) found.push_back({entry->path().filename().string(), std::nullopt});
   }
   if (error) {
-    throw Failure("--dataset_path=" + folder.string() + ": cannot be listed (" + error.message() + "); allow it");
+    throw Failure("--dataset_path=" + folder.string() + ": cannot be listed (" + error.message() + "); grant read access");
   }
   std::sort(found.begin(), found.end(), [](const Line& a, const Line& b) { return a.name < b.name; });
   return found;
@@ -111,7 +111,7 @@ std::vector<std::string> result_names(const std::vector<std::string>& names) {
 std::vector<ImageFile> list_images(const fs::path& dataset, const fs::path& list) {
   const auto lines = list.empty() ? names_of_folder(dataset) : lines_of(list);
   if (lines.empty()) {
-    throw Failure(list.empty() ? "--dataset_path=" + dataset.string() + ": no image in it (jpg, png, bmp, tif, webp)"
+    throw Failure(list.empty() ? "--dataset_path=" + dataset.string() + ": contains no image (jpg, png, bmp, tif, webp)"
                                : "--image_list=" + list.string() + ": names no image");
   }
   std::vector<ImageFile> images;

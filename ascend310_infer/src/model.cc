@@ -30,7 +30,7 @@ Model::Library::Library(const std::string& backend) : handle(nullptr, dlclose) {
   const fs::path path = library_path(backend);
   if (!fs::exists(path)) {
     throw Failure(
-        "the backend " + backend + " was not built (" + path.string() + " is not there); " + install_hint(backend),
+        "the backend " + backend + " was not built (" + path.string() + " does not exist); " + install_hint(backend),
         Status::kBackendRefused);
   }
   handle.reset(dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL));
@@ -41,7 +41,7 @@ Model::Library::Library(const std::string& backend) : handle(nullptr, dlclose) {
   }
   bind(version, "mindseg_version");
   if (version() != MINDSEG_BACKEND_VERSION) {
-    throw Failure(path.string() + " is of another version than the program; run ascend310_infer/build.sh again",
+    throw Failure(path.string() + " has another version than the program; run ascend310_infer/build.sh again",
                   Status::kBackendRefused);
   }
   bind(open, "mindseg_open");
@@ -72,7 +72,7 @@ Model::Model(const Options& options, const Recipe& recipe, int parallel_runs)
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (inputs[i].dtype != recipe.inputs[i].dtype) {
       throw Failure(path_ + ": input '" + inputs[i].name + "' is " + to_string(inputs[i].dtype) +
-                    ", preprocess.json says " + to_string(recipe.inputs[i].dtype) + "; they are of different exports");
+                    ", preprocess.json says " + to_string(recipe.inputs[i].dtype) + "; they come from different exports");
     }
   }
   output_positions_ = match(MINDSEG_OUTPUT, outputs_);
@@ -83,7 +83,7 @@ std::vector<int> Model::match(mindseg_direction direction, std::vector<TensorSpe
   const int count = library_.count(model_.get(), direction);
   if (count != static_cast<int>(specs.size())) {
     throw Failure(path_ + ": has " + std::to_string(count) + " " + what + "(s), preprocess.json names " +
-                  std::to_string(specs.size()) + "; they are of different exports");
+                  std::to_string(specs.size()) + "; they come from different exports");
   }
   std::vector<mindseg_tensor_info> infos(specs.size());
   std::set<std::string> names;
@@ -101,7 +101,7 @@ std::vector<int> Model::match(mindseg_direction direction, std::vector<TensorSpe
     const std::vector<int64_t> shape(info.shape, info.shape + info.rank);
     if (shape != specs[i].shape || info.dtype == MINDSEG_OTHER) {
       throw Failure(path_ + ": " + what + " '" + info.name + "' is " + to_string(info.dtype) + " " + to_string(shape) +
-                    ", preprocess.json says " + to_string(specs[i].shape) + "; they are of different exports");
+                    ", preprocess.json says " + to_string(specs[i].shape) + "; they come from different exports");
     }
     specs[i].dtype = info.dtype;
     positions[i] = position;

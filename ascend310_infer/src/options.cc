@@ -87,7 +87,7 @@ void check_file(const std::string& flag, const fs::path& path) {
   if (fs::is_directory(path, ignored)) throw Failure(flag + "=" + path.string() + ": a folder; give a file");
   if (!fs::is_regular_file(path, ignored)) throw Failure(flag + "=" + path.string() + ": no such file");
   if (!std::ifstream(path)) {
-    throw Failure(flag + "=" + path.string() + ": cannot be read (" + std::strerror(errno) + "); allow it");
+    throw Failure(flag + "=" + path.string() + ": cannot be read (" + std::strerror(errno) + "); grant read access");
   }
 }
 
@@ -135,15 +135,16 @@ std::string usage() {
   return "usage: main --model_path=FILE --dataset_path=DIR --result_path=DIR [flags]\n"
          "  --model_path=FILE     .mindir, .air or .om (MindSpore, Ascend), or .onnx (OpenVINO, CPU)\n"
          "  --dataset_path=DIR    folder that the images' paths start from\n"
-         "  --result_path=DIR     label maps or detections, and index.json; a second run goes on where one stopped\n"
-         "  --image_list=FILE     one image a line, its path the first word (default: every image of the folder)\n"
+         "  --result_path=DIR     folder for the results (docs/results.md); a second run continues where one stopped\n"
+         "  --image_list=FILE     one image per line: its path, then its COCO id if it is known (default: all images in\n"
+         "                        the folder)\n"
          "  --device_type=TYPE    Ascend (default) or CPU\n"
          "  --device_id=N         Ascend device (default 0)\n"
          "  --preprocess=FILE     input recipe (default: preprocess.json beside the model)\n"
          "  --backend=NAME        openvino or mindspore (default: by the model's extension)\n"
-         "  --threads=N           CPU threads of the network (default: one a core)\n"
+         "  --threads=N           CPU threads of the network (default: one per core)\n"
          "  --dump_inputs=DIR     also write every network input as raw values, to compare recipes\n"
-         "exit status: 0 done, 2 wrong use or unusable files, 3 some images unreadable, 4 device or library refused\n";
+         "exit status: 0 done, 2 wrong usage or unusable files, 3 some images unreadable, 4 device or library refused\n";
 }
 
 Options parse_options(const std::vector<std::string>& words) {

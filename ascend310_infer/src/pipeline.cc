@@ -17,7 +17,7 @@ int batches(const Model& model, int helpers) { return model.slots() + 2 * helper
 void expect_short_name(const ImageFile& image) {
   constexpr size_t kLongestStem = 235;
   if (image.stem.size() <= kLongestStem) return;
-  throw ImageError("the result's name, its path with __ for /, is above " + std::to_string(kLongestStem) +
+  throw ImageError("the result's name, its path with __ for /, is longer than " + std::to_string(kLongestStem) +
                    " bytes; rename it, or give a --dataset_path nearer to it");
 }
 

@@ -82,7 +82,7 @@ std::vector<unsigned char> read_image(const fs::path& path) {
   if (!fs::is_regular_file(status)) throw ImageError("not a regular file");
   std::ifstream file(path, std::ios::binary);
   const auto size = fs::file_size(path, error);
-  if (!file || error) throw ImageError("cannot be read; allow it");
+  if (!file || error) throw ImageError("cannot be read; grant read access");
   std::vector<unsigned char> bytes(size);
   if (!file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size))) {
     throw ImageError("cannot be read to its end");
@@ -98,7 +98,7 @@ cv::Mat decode_image(const std::vector<unsigned char>& bytes) {
   } catch (const cv::Exception& error) {
     throw ImageError("cannot be decoded (" + error.err + "); restore it or scale it down");
   } catch (const std::bad_alloc&) {
-    throw ImageError("is too large for the memory; scale it down");
+    throw ImageError("is too large for the memory of this machine; scale it down");
   }
   if (image.empty()) refuse_kind(bytes);
   const bool is_jpeg = bytes.size() > 2 && bytes[0] == 0xFF && bytes[1] == 0xD8;

@@ -171,12 +171,12 @@ nlohmann::json read_json(const std::filesystem::path& path, const std::string& r
   std::error_code ignored;
   std::ifstream file(path);
   if (!file || std::filesystem::is_directory(path, ignored)) {
-    throw Failure(path.string() + ": cannot be read; allow it, or " + remedy);
+    throw Failure(path.string() + ": cannot be read; grant read access, or " + remedy);
   }
   try {
     return nlohmann::json::parse(file);
   } catch (const nlohmann::json::exception& error) {
-    throw Failure(path.string() + ": is no JSON (" + error.what() + "); " + remedy);
+    throw Failure(path.string() + ": is not valid JSON (" + error.what() + "); " + remedy);
   }
 }
 

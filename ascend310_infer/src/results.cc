@@ -47,7 +47,7 @@ void make_folder(const fs::path& path) {
   std::error_code error;
   fs::create_directories(path, error);
   if (!fs::is_directory(path)) {
-    throw Failure(path.string() + ": the folder cannot be made (" + (error ? error.message() : "a file is there") +
+    throw Failure(path.string() + ": the folder cannot be created (" + (error ? error.message() : "a file is there") +
                   "); choose another one");
   }
 }

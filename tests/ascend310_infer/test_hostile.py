@@ -124,8 +124,8 @@ def test_recipes(built, images, tmp_path):
         path = tmp_path / f"{n}.json"
         path.write_text(json.dumps(content))
         expect(run(built, model, images, tmp_path / "r", f"--preprocess={path}"), status, message)
-    for text, message in (("{", "is no JSON.*export the model again"), ("[]", "expected an object"),
-                          ("\0\xff", "is no JSON"), ("[" * 100_000, "is no JSON")):
+    for text, message in (("{", "is not valid JSON.*export the model again"), ("[]", "expected an object"),
+                          ("\0\xff", "is not valid JSON"), ("[" * 100_000, "is not valid JSON")):
         (tmp_path / "x.json").write_text(text, encoding="latin-1")
         expect(run(built, semantic, images, tmp_path / "r", f"--preprocess={tmp_path / 'x.json'}"), 2, message)
     assert not (tmp_path / "r").exists()
@@ -149,7 +149,7 @@ def test_models(built, images, tmp_path):
     other = semantic_model(tmp_path / "other", changed(SPEC, inputs__0__shape=[1, 3, 33, 33],
                                                        outputs__0__shape=[1, 3, 33, 33]))
     expect(run(built, other, images, tmp_path / "r", f"--preprocess={tmp_path / 'preprocess.json'}"), 2,
-           "of different exports")
+           "from different exports")
 
 
 def test_folders_and_lists(built, images, tmp_path):
@@ -159,10 +159,10 @@ def test_folders_and_lists(built, images, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other/index.json").write_text("{}")
     expect(run(built, model, tmp_path / "gone", tmp_path / "r"), 2, "--dataset_path=.*no such folder")
-    expect(run(built, model, tmp_path / "void", tmp_path / "r"), 2, "no image in it")
-    expect(run(built, model, images, tmp_path / "file"), 2, "file: the folder cannot be made")
-    expect(run(built, model, images, tmp_path / "file/r"), 2, "the folder cannot be made")
-    expect(run(built, model, images, Path("/proc/r")), 2, "the folder cannot be made")
+    expect(run(built, model, tmp_path / "void", tmp_path / "r"), 2, "contains no image")
+    expect(run(built, model, images, tmp_path / "file"), 2, "file: the folder cannot be created")
+    expect(run(built, model, images, tmp_path / "file/r"), 2, "the folder cannot be created")
+    expect(run(built, model, images, Path("/proc/r")), 2, "the folder cannot be created")
     expect(run(built, model, images, tmp_path / "other"), 2, "holds index.json, and no run.json says of which model")
     for n, (text, status, message) in enumerate([
             (b"", 2, "names no image"), (b"\n \n", 2, "names no image"), (b"a\0b", 2, "list:1: is not text"),
@@ -178,7 +178,7 @@ def test_folders_and_lists(built, images, tmp_path):
     expect(run(built, model, images, tmp_path / "r", f"--image_list={tmp_path}"), 2, "a folder; give a file")
     for length in (235, 236):
         shutil.copy(images / "a.png", tmp_path / "void" / f"{'x' * length}.png")
-    expect(run(built, model, tmp_path / "void", tmp_path / "r"), 3, "above 235 bytes; rename it.*1 of 2 images have no")
+    expect(run(built, model, tmp_path / "void", tmp_path / "r"), 3, "longer than 235 bytes; rename it.*1 of 2 images")
     assert [path.name for path in (tmp_path / "r/labels").iterdir()] == [f"{'x' * 235}.png"]
 
 
@@ -194,10 +194,10 @@ def test_what_may_not_be_read_is_named(built, images, tmp_path):
     words = {"model_path": model, "dataset_path": images, "result_path": tmp_path / "r", "device_type": "CPU"}
     for closed, changes, status, message in [
             (tmp_path / "closed", {"dataset_path": tmp_path / "closed"}, 2,
-             r"--dataset_path=\S+closed: cannot be listed \(Permission denied\); allow it"),
-            (model, {}, 2, r"--model_path=\S+: cannot be read \(Permission denied\); allow it"),
+             r"--dataset_path=\S+closed: cannot be listed \(Permission denied\); grant read access"),
+            (model, {}, 2, r"--model_path=\S+: cannot be read \(Permission denied\); grant read access"),
             (tmp_path / "closed.png", {"dataset_path": tmp_path, "image_list": tmp_path / "list"}, 3,
-             "closed.png: cannot be read; allow it")]:
+             "closed.png: cannot be read; grant read access")]:
         mode = closed.stat().st_mode
         closed.chmod(0)
         ran = subprocess.run([*capabilities, built, *(f"--{k}={v}" for k, v in (words | changes).items())], text=True,
@@ -225,8 +225,8 @@ def test_results_that_cannot_be_written(built, images, tmp_path):
         (results / blocked / "full").mkdir(parents=True)  # a folder where a file has to go
         expect(run(built, model, images, results), 2, "cannot be written")
     (results / "run.json").write_text("{")
-    expect(run(built, model, images, results), 2, "run.json: is no JSON.*give another --result_path")
-    expect(run(built, model, images, tmp_path / "r", "--dump_inputs=/dev/null/x"), 2, "the folder cannot be made")
+    expect(run(built, model, images, results), 2, "run.json: is not valid JSON.*give another --result_path")
+    expect(run(built, model, images, tmp_path / "r", "--dump_inputs=/dev/null/x"), 2, "the folder cannot be created")
 
 
 def test_outputs_that_are_no_detections(built, images, tmp_path):

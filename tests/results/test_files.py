@@ -54,7 +54,7 @@ def test_what_is_no_detection_is_named(tmp_path, text, words):
 
 
 NAMES = ("background", "cat", "dog")
-FOUND = Instances(0, np.array([[130.1, 0.3, 400.7, 2.9], [0.1, 0.2, 3.3, 2.4]], np.float32), np.array([2, 1], np.int32),
+FOUND = Instances(0, np.array([[249.7, 0.3, 508.9, 2.9], [0.1, 0.2, 3.3, 2.4]], np.float32), np.array([2, 1], np.int32),
                   np.array([0.9, 0.30000001], np.float32), [RLE, RLE])
 
 
