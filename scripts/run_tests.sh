@@ -7,4 +7,4 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 ensure_environment requirements.txt requirements/dev.txt requirements/export.txt
 cd "$(project_root)"
-exec python -m pytest --numprocesses=2 --dist=loadgroup "$@"
+exec python -m pytest --numprocesses=2 --dist=loadfile "$@"

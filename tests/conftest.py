@@ -30,17 +30,25 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Choose quick or slow tests, and in a parallel run the process: --slow runs what a run without it leaves out."""
-    if config.getoption("dist", "no") == "loadgroup":
-        for item in items:
-            folder, *inner = item.path.relative_to(ROOT / "tests").parts
-            name = folder if folder in ONE_AT_A_TIME else "/".join((folder, *inner))
-            item.add_marker(pytest.mark.xdist_group(name))
+    """Slow tests run with --slow, and then alone: the two calls together run everything once."""
     wanted = config.getoption("--slow")
     left_out = [item for item in items if bool(item.get_closest_marker("slow")) != wanted]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With --dist=loadfile a process gets a whole file of tests, or a whole folder of `ONE_AT_A_TIME`."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::")[0]
+            return next((folder for folder in ONE_AT_A_TIME if path.startswith(f"tests/{folder}/")), path)
+
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
