@@ -99,9 +99,9 @@ def start(device_target: str, *, device_id: int = 0, is_distributed: bool = Fals
     if is_distributed and (line := join_cluster(os.environ, device_target)):
         log.info("%s", line)
     _set_device(device_target, int(os.environ.get("DEVICE_ID", device_id)))
-    _set_jit_level(device_target, jit_level)
     if deterministic and device_target != "CPU":
         _set_deterministic()
+    _set_jit_level(device_target, jit_level)  # asks for the chip, which may start the device
     ms.set_seed(seed)
     if not is_distributed:
         return Runtime(device_target)
@@ -132,7 +132,10 @@ def jit_level_of(chip: str) -> str:
     """The level that "auto" means on an Ascend chip: O2, the graph engine, only where nothing else exists, on 910.
 
     The names of 910B/A2 end in B1 to B4, those of A3 begin with Ascend910_93; the first 910 has others.
+    "" for a chip whose name is "".
     """
+    if not chip:
+        return ""
     return "O2" if re.match(r"Ascend910(?!B\d|_93)", chip) else "O0"
 
 
@@ -146,11 +149,23 @@ def _set_jit_level(device_target: str, level: str) -> None:
                              "NATIVE_RANK_TABLE) forces O2; leave one of them out")
         log.info("jit level O2, forced by the rank table")
         return
-    chip = ms.hal.get_device_name(int(os.environ.get("DEVICE_ID", 0)))
+    chip = _chip_name() if level == "auto" else ""
     chosen = jit_level_of(chip) if level == "auto" else level
+    if not chosen:
+        log.info("jit level left to MindSpore (--jit_level=auto; the chip's name is not known)")
+        return
     # For every graph of the process. What 2.10 offers instead (ms.jit, Cell.set_jit_config) is set a graph at a time.
     ms.set_context(jit_config={"jit_level": chosen})
-    log.info("jit level %s (--jit_level=%s, %s)", chosen, level, chip)
+    log.info("jit level %s (--jit_level=%s%s)", chosen, level, f" on {chip}" if chip else "")
+
+
+def _chip_name() -> str:
+    """"Ascend910B4" or the like; "" where MindSpore does not tell."""
+    try:
+        return ms.hal.get_device_name(int(os.environ.get("DEVICE_ID", 0)))
+    except (AttributeError, RuntimeError, ValueError) as error:  # the call is to go in a later version
+        log.debug("no chip's name: %s", error)
+        return ""
 
 
 def _join(device_target: str) -> Runtime:

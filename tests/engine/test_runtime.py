@@ -72,3 +72,30 @@ def test_the_instruction_set_of_a_machine(tmp_path, cpuinfo, expected):
     assert machine["instruction_set"] == expected
     assert machine["usable_cores"] == len(os.sched_getaffinity(0))
     assert runtime.machine_of_rank(tmp_path / "none")["instruction_set"] == "unknown"
+
+
+@pytest.mark.parametrize(("chip", "level"), [
+    ("Ascend910A", "O2"), ("Ascend910ProB", "O2"), ("Ascend910B", "O2"), ("Ascend910B1", "O0"), ("Ascend910B4", "O0"),
+    ("Ascend910_9391", "O0"), ("Ascend310P3", "O0"), ("", "")])
+def test_the_graph_engine_is_taken_where_nothing_else_exists(chip, level):
+    assert runtime.jit_level_of(chip) == level
+
+
+@pytest.mark.parametrize(("given", "native", "said"), [
+    ("O1", "", "jit level O1 (--jit_level=O1)"), ("auto", "", "jit level O2 (--jit_level=auto on Ascend910A)"),
+    ("auto", "1", "jit level O2, forced by the rank table"), ("O2", "1", "jit level O2, forced by the rank table")])
+def test_the_jit_level_is_printed(given, native, said, monkeypatch, caplog):
+    monkeypatch.setenv("NATIVE_RANK_TABLE", native)
+    monkeypatch.setattr(runtime, "_chip_name", lambda: "Ascend910A")
+    caplog.set_level("INFO")
+    told = []  # MindSpore cannot take a level back, which would then be that of the tests that follow
+    monkeypatch.setattr(runtime.ms, "set_context", lambda **given: told.append(given))
+    runtime._set_jit_level("Ascend", given)
+    assert [record.getMessage() for record in caplog.records] == [said]
+    assert told == ([] if native else [{"jit_config": {"jit_level": said.split()[2]}}])
+
+
+def test_a_jit_level_that_the_rank_table_overrules_is_refused(monkeypatch):
+    monkeypatch.setenv("NATIVE_RANK_TABLE", "1")
+    with pytest.raises(InputError, match="--jit_level=O0: .* forces O2; leave one of them out"):
+        runtime._set_jit_level("Ascend", "O0")
