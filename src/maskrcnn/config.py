@@ -112,8 +112,8 @@ class MaskRCNNConfig(Settings):
     photo_ratio: float = _augment(0.5, "probability that an image's colours are distorted", ge=0, le=1)
     expand_ratio: float = _augment(1.0, "images are placed on a larger canvas with probability expand_ratio / 2", ge=0,
                                    le=1)
-    max_instance_count: int = _augment(128, "instances of an image that train; the largest are kept where there are "
-                                            "more", ge=1)
+    max_instance_count: int = _augment(128, "instances per image in training, at most; where there are more, the "
+                                            "largest are kept", ge=1)
     mask_crop_size: int = _augment(112, "side of the mask crops in a batch, in pixels", ge=14)
 
     anchor_scales: tuple[Positive, ...] = _network((8.0,), "sides of the square anchors, in units of anchor_strides",
