@@ -41,7 +41,7 @@ def tell(folder: Path, index: dict, bad: list) -> int:
     if index.get("coco_results", {}).get("reason"):
         log.info("no detections.json: %s", index["coco_results"]["reason"])
     log.info("%d images and %d videos in %s%s", len(index["images"]) - len(bad), len(index["videos"]), folder,
-             f"; {len(bad)} inputs could not be read" if bad else "")
+             f"; not readable, see above: {len(bad)}" if bad else "")
     return 3 if bad else 0
 
 

@@ -69,7 +69,8 @@ std::vector<Line> names_of_folder(const fs::path& folder) {
     if (kSuffixes.count(suffix)) found.push_back({entry->path().filename().string(), std::nullopt});
   }
   if (error) {
-    throw Failure("--dataset_path=" + folder.string() + ": cannot be listed (" + error.message() + "); grant read access");
+    throw Failure("--dataset_path=" + folder.string() + ": cannot be listed (" + error.message() +
+                  "); grant read access");
   }
   std::sort(found.begin(), found.end(), [](const Line& a, const Line& b) { return a.name < b.name; });
   return found;

@@ -72,7 +72,8 @@ Model::Model(const Options& options, const Recipe& recipe, int parallel_runs)
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (inputs[i].dtype != recipe.inputs[i].dtype) {
       throw Failure(path_ + ": input '" + inputs[i].name + "' is " + to_string(inputs[i].dtype) +
-                    ", preprocess.json says " + to_string(recipe.inputs[i].dtype) + "; they come from different exports");
+                    ", preprocess.json says " + to_string(recipe.inputs[i].dtype) +
+                    "; they come from different exports");
     }
   }
   output_positions_ = match(MINDSEG_OUTPUT, outputs_);

@@ -136,15 +136,14 @@ std::string usage() {
          "  --model_path=FILE     .mindir, .air or .om (MindSpore, Ascend), or .onnx (OpenVINO, CPU)\n"
          "  --dataset_path=DIR    folder that the images' paths start from\n"
          "  --result_path=DIR     folder for the results (docs/results.md); a second run continues where one stopped\n"
-         "  --image_list=FILE     one image per line: its path, then its COCO id if it is known (default: all images in\n"
-         "                        the folder)\n"
+         "  --image_list=FILE     one image per line: its path, perhaps its COCO id (default: all of the folder)\n"
          "  --device_type=TYPE    Ascend (default) or CPU\n"
          "  --device_id=N         Ascend device (default 0)\n"
          "  --preprocess=FILE     input recipe (default: preprocess.json beside the model)\n"
          "  --backend=NAME        openvino or mindspore (default: by the model's extension)\n"
          "  --threads=N           CPU threads of the network (default: one per core)\n"
          "  --dump_inputs=DIR     also write every network input as raw values, to compare recipes\n"
-         "exit status: 0 done, 2 wrong usage or unusable files, 3 some images unreadable, 4 device or library refused\n";
+         "exit status: 0 done, 2 wrong use or unusable files, 3 some images unreadable, 4 device or library refused\n";
 }
 
 Options parse_options(const std::vector<std::string>& words) {

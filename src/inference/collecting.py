@@ -161,7 +161,7 @@ def _apart_from_frames(name: str, one: Input, names: Sequence[str]) -> str:
 
 
 def _unreadable(one: Input, is_video: bool) -> str:
-    """Why an image or video cannot be read, or an empty string. Images are decoded, so that no later step fails."""
+    """Why an image or video cannot be read, or an empty string. Reads the pixels, so that no later step fails."""
     if one.path.exists() and not one.path.is_file():  # reading a pipe would wait for ever
         return "is no regular file; copy what it holds into one"
     if one.path.suffix.lower() in UNREADABLE:
@@ -171,6 +171,8 @@ def _unreadable(one: Input, is_video: bool) -> str:
     try:
         if is_video:
             str(one.path).encode()
+            if next(frames(cv2.VideoCapture(str(one.path))), None) is None:
+                return "no frame of it can be read; it is damaged, or of a kind that OpenCV does not know"
         else:
             decode_image(read_image(one.path))
     except UnicodeEncodeError:

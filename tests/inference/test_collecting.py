@@ -97,6 +97,16 @@ def test_an_image_called_as_a_frame_of_a_video_stays(tmp_path):
     assert [one.name for one in inputs.images + inputs.videos] == ["clip_000001", "clip_frames"]
 
 
+def test_a_video_without_a_readable_frame_is_named(tmp_path):
+    write(tmp_path, "a.jpg")
+    (tmp_path / "a.mov").write_bytes(b"\0\0\0\x14ftypqt  " + bytes(50))
+    inputs = collect([str(tmp_path)])
+    assert [one.name for one in inputs.images] == ["a.jpg"]
+    (video, reason), = inputs.bad
+    assert video.file_name == "a.mov"
+    assert reason.startswith("no frame of it can be read")
+
+
 def test_a_list_names_images_from_the_folder_of_the_data_and_their_ids(tmp_path):
     write(tmp_path, "set/x/a b.jpg", "set/c.jpg", 'set/q"d.jpg')
     (tmp_path / "list.txt").write_bytes(
