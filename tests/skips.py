@@ -17,6 +17,7 @@ ALLOWED = {
     r"needs root and iproute2": "network namespaces can be made by root alone",
     r"this machine allows no network namespaces": "containers often forbid them",
     r"needs root, slurmctld, slurmd, slurm-client and munge": "Slurm's daemons are packages of the system",
+    r"needs root, slurmctld": "Slurm's daemons need root",
     r"needs two cores": "binding ranks to cores needs a core for each",
     r"needs setpriv, or another user than root": "root may read every file; setpriv takes that right away",
     r"needs the wheel mindspore 2\.0\.0": "the only public wheel with MindSpore Lite's headers is downloaded",
