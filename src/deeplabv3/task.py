@@ -19,6 +19,7 @@ from src.deeplabv3.memory import activation_bytes
 from src.deeplabv3.network import DeepLabV3
 from src.deeplabv3.preprocess import Preprocess
 from src.deeplabv3.splits import open_split
+from src.engine.precision import gathers
 from src.layers.conv_norm import norm_factory
 from src.layers.random import SampleDropout
 from src.layers.resnet import ResNet
@@ -76,7 +77,8 @@ class DeepLabV3Task:
                          head_conv=c.head_conv3x3, auxiliary=c.auxiliary)
 
     def training_cell(self, network: DeepLabV3) -> nn.Cell:
-        return DeepLabV3Loss(network, ignore_label=self.config.ignore_label)
+        return DeepLabV3Loss(network, ignore_label=self.config.ignore_label,
+                             gather=gathers(self.config.device_target))
 
     def predictor(self, network: DeepLabV3) -> Predictor:
         if self.scores is None or self.scores.network is not network:

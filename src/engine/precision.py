@@ -50,6 +50,11 @@ def plain_box_ops(box_ops: str, device_target: str) -> bool:
     return device_target == "Ascend" if box_ops == "auto" else box_ops == "plain"
 
 
+def gathers(device_target: str) -> bool:
+    """Whether single elements are taken by their index: Ascend 910's graph engine does that on the AI CPU."""
+    return device_target != "Ascend"
+
+
 def apply_inference_amp(network: nn.Cell, amp_level: str, device_target: str, conventions: Mapping[str, Any]) -> None:
     """`apply_amp` for evaluation and prediction, after the weights were loaded; `conventions` are theirs."""
     apply_amp(network, inference_level(amp_level, device_target, conventions.get("amp_level")), device_target)

@@ -80,13 +80,14 @@ def verdict(rule: Rule, inputs: Sequence[TensorType | None], chip: str, *, graph
     if graph_engine and not rule.graph_engine:
         return Verdict("nowhere", "the graph engine has no adapter for it")
     dtypes = [t.dtype if t else None for t in inputs]
+    types = sorted({dtype for dtype in dtypes if dtype})
+    if len(types) > 1 and (rule.variadic or (graph_engine and rule.operator in table().one_type)):
+        return Verdict("nowhere", f"inputs of different types ({', '.join(types)})")
     if rule.variadic:
-        dtypes = sorted({dtype for dtype in dtypes if dtype})
-        if len(dtypes) > 1:
-            return Verdict("nowhere", f"inputs of different types ({', '.join(dtypes)})")
+        dtypes = types
     elif rule.inputs:
         dtypes = [None if i is None or i >= len(dtypes) else dtypes[i] for i in rule.inputs]
-    return judge(table().operators[rule.operator], dtypes, chip)
+    return judge(table().operators[rule.operator_in(graph_engine)], dtypes, chip)
 
 
 def rows(calls: Iterable[Call], chip: str, *, graph_engine: bool | None = None, onnx: bool = False) -> list[Row]:
@@ -110,7 +111,8 @@ def rows(calls: Iterable[Call], chip: str, *, graph_engine: bool | None = None, 
         rule, dtypes = rules[call.primitive], tuple(t.dtype if t else None for t in call.inputs)
         key = call.primitive, frozenset(dtypes) if rule.variadic else dtypes
         if key not in found:
-            found[key] = Row(call.primitive, table().operators[rule.operator], tuple(filter(None, dtypes)),
+            operator = table().operators[rule.operator_in(graph_engine)]
+            found[key] = Row(call.primitive, operator, tuple(filter(None, dtypes)),
                              verdict(rule, call.inputs, chip, graph_engine=graph_engine))
         row = found[key]
         row.calls, row.elements = row.calls + 1, row.elements + call.size

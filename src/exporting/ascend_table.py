@@ -44,12 +44,20 @@ class Operator:
 
 @dataclass(frozen=True)
 class Rule:
-    """How a primitive or an ONNX operator becomes an operator of CANN; see the comments in the file."""
+    """How a primitive or an ONNX operator becomes an operator of CANN; see the comments in the file.
+
+    `graph_engine` is the operator that the graph engine takes: True for the same, False for none.
+    """
 
     operator: str
     inputs: tuple[int | None, ...] = ()
     variadic: bool = False
-    graph_engine: bool = True
+    graph_engine: bool | str = True
+
+
+    def operator_in(self, graph_engine: bool) -> str:
+        """The operator's name in the graph engine, or kernel by kernel."""
+        return self.graph_engine if graph_engine and isinstance(self.graph_engine, str) else self.operator
 
 
 @dataclass(frozen=True)
@@ -65,12 +73,17 @@ class Allowance:
 
 @dataclass(frozen=True)
 class Table:
-    """All facts. `skipped`: what needs no kernel of the chip: views, constants and collectives."""
+    """All facts.
+
+    `skipped`: what needs no kernel of the chip: views, constants and collectives. `one_type`: operators whose inputs
+    have one type, which the graph engine does not bring about by itself.
+    """
 
     operators: Mapping[str, Operator]
     primitives: Mapping[str, Rule]
     onnx: Mapping[str, Rule]
     skipped: frozenset[str]
+    one_type: frozenset[str]
     exceptions: tuple[Allowance, ...]
 
 
@@ -98,6 +111,7 @@ def table() -> Table:
                  primitives={name: _rule(value) for name, value in data["primitives"].items()},
                  onnx={name: _rule(value) for name, value in data["onnx"].items()},
                  skipped=frozenset((*data["views"], *data["collectives"], *data["onnx_views"])),
+                 one_type=frozenset(data["one_type"]),
                  exceptions=tuple(_allowance(entry) for entry in data["exceptions"]))
 
 

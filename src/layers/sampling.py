@@ -33,7 +33,7 @@ def balanced_sample(positive, negative, priority, *, max_positive: int, total: i
     most = min(max_positive, total)
     index, is_found = first_rows(positive, priority, most)
     other_index, is_other = first_rows(negative, priority, total)
-    found = is_found.astype(ms.int32).sum(axis=1, keepdims=True)
+    found = is_found.astype(ms.int32).sum(axis=1, keepdims=True, dtype=ms.int32)  # int64 is not for Ascend 910
     slot = arange(0, total)[None, :]
     is_positive = slot < found
     # Slots from `found` on take the negatives from their first: the two lists, laid end to end, are read with a gap.

@@ -150,7 +150,7 @@ class MaskRCNNLosses(nn.Cell):
         rcnn_cls, rcnn_reg = self.box_branch(table, sizes, rois, gt_boxes, gt_labels)
         rcnn_mask = self.mask_branch(table, sizes, rois, (gt_boxes, gt_labels, gt_masks, gt_has_mask))
         losses = self.sums(rpn_cls, rpn_reg, rcnn_cls, rcnn_reg, rcnn_mask)
-        return losses + (undecided.sum().astype(ms.float32),) if self.proposals.plain else losses
+        return losses + (undecided.astype(ms.float32).sum(),) if self.proposals.plain else losses
 
     def box_branch(self, table, sizes, rois, gt_boxes, gt_labels):
         boxes, matched, is_positive, is_chosen = rois

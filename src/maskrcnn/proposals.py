@@ -86,7 +86,7 @@ class ProposalGenerator(BoxCell):
         kept, undecided = nms(ops.cat(every, 0), self.nms_iou, plain=True)
         for place, good in enumerate(usable):
             keep += (ops.logical_and(good, kept[place * b:place * b + b, :good.shape[1]]),)
-        return keep, undecided.reshape(-1, b).sum(axis=0)
+        return keep, undecided.reshape(-1, b).sum(axis=0, dtype=ms.int32)
 
 
 def emptied(boxes, usable):

@@ -91,3 +91,27 @@ def test_the_auxiliary_head_counts_half(auxiliary, expected):
     nothing = Tensor(np.zeros(1, np.int32))
     total, = cell(logits((math.log(4), 0)), labels(1), nothing, nothing)
     assert float(total) == pytest.approx(expected, rel=1e-6)
+
+
+class WithGradient(nn.Cell):
+    def __init__(self, gather: bool):
+        super().__init__()
+        self.gather = gather
+        self.both = ops.value_and_grad(self.loss, 0)
+
+    def loss(self, logits, label):
+        return softmax_cross_entropy(logits, label, 255, gather=self.gather)
+
+    def construct(self, logits, label):
+        return self.both(logits, label)
+
+
+@pytest.mark.usefixtures("graph_mode")
+def test_comparing_labels_is_gathering_to_the_last_bit():
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.normal(0, 5, (2, 7, 9, 11)).astype(np.float32))
+    label = rng.integers(0, 7, (2, 9, 11)).astype(np.int32)
+    label[:, :3] = 255
+    gathered, compared = (WithGradient(gather)(x, Tensor(label)) for gather in (True, False))
+    for ours, theirs in zip(gathered, compared):
+        np.testing.assert_array_equal(ours.asnumpy(), theirs.asnumpy())

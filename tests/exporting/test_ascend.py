@@ -69,9 +69,14 @@ def test_the_graph_engine_needs_an_adapter_and_lists_need_one_type():
     rule = Rule("Less", graph_engine=False)
     assert verdict(rule, [F32], "910", graph_engine=True).detail == "the graph engine has no adapter for it"
     assert verdict(rule, [F32], "910B", graph_engine=False) == Verdict("AI Core")
+    gather = table().primitives["GatherD"]
+    assert verdict(gather, [F32, None, I32], "910", graph_engine=True) == Verdict("AI CPU", "no AI Core kernel")
+    assert verdict(gather, [F32, None, I32], "910", graph_engine=False) == Verdict("AI Core")
     joined = Rule("ConcatD", variadic=True)
     assert verdict(joined, [F32, F32, None], "910", graph_engine=True) == Verdict("AI Core")
     assert verdict(joined, [F32, F16], "910", graph_engine=True).place == "nowhere"
+    assert verdict(Rule("Less"), [I32, TensorType("int64", ())], "910", graph_engine=True).place == "nowhere"
+    assert verdict(Rule("Less"), [I32, TensorType("int64", ())], "910B", graph_engine=False).place == "AI Core"
 
 
 def test_inputs_of_another_order_are_matched_by_the_table():
@@ -109,7 +114,8 @@ def test_the_report_says_what_the_verdicts_stand_on():
 
 def test_every_fact_is_used_and_has_its_source():
     facts = table()
-    used = {rule.operator for rules in (facts.primitives, facts.onnx) for rule in rules.values()}
+    used = {rule.operator_in(engine) for rules in (facts.primitives, facts.onnx) for rule in rules.values()
+            for engine in (False, True)}
     assert used == set(facts.operators)
     for operator in facts.operators.values():
         assert operator.types or operator.on_ai_cpu, operator.name
