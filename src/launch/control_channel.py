@@ -1,14 +1,14 @@
-"""The line between the launchers of a job's hosts: who is there, who failed, who is to stop.
+"""The control channel between the launchers of a job's hosts: which hosts have arrived, which failed, when to stop.
 
 The launcher on the master's server (that of rank 0) listens on the port after the scheduler's; the others connect.
-Messages are JSON objects, one a line, with a `kind`:
-    hello, go, refused     before the start: the others report, the master answers when all are there
-    alive                  every few seconds; a host that is silent for long, or whose line breaks, is `lost`
-    started                a rank has marked its start, so all of them are expected to
-    stop                   a rank failed or a launcher got a signal: everybody stops
-    done, finished         all ranks of a host ended well; of all hosts
-HCCL and MindSpore notice a dead peer after half a minute to half an hour and do not tell which rank it was; this line
-does in seconds. It carries no data of the training. With one server there is nobody to talk to and nothing is opened.
+Messages are JSON objects, one per line of text, with a `kind`:
+    hello, go, refused     before the start: the others report, the master answers once all have arrived
+    alive                  every few seconds; a host that stays silent, or whose connection breaks, is `lost`
+    started                a rank has marked its start, so every other rank is expected to do so too
+    stop                   a rank failed or a launcher received a signal: all hosts stop
+    done, finished         all ranks of one host, or of all hosts, ended well
+HCCL and MindSpore take between half a minute and half an hour to notice a dead peer and do not name its rank; the
+channel does so within seconds. It carries no training data. A job on one server opens no channel.
 """
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ KINDS: dict[str, dict[str, type]] = {
 
 
 class Interrupted(Exception):
-    """The launcher was asked to stop while it waited for the other hosts."""
+    """The launcher was asked to stop while it was waiting for the other hosts."""
 
 
 def listen(address: str, port: int) -> socket.socket:
-    """A socket that listens; a port whose last connections are still timing out counts as free.
+    """Return a listening socket; a port whose last connections are still timing out counts as free.
 
     Raises:
         InputError: the port is taken, or the address is not one of this host.
@@ -75,14 +75,14 @@ class Peer:
         self.buffer, self.heard = b"", time.monotonic()
 
     def send(self, **message: Any) -> None:
-        """Send one message; a broken line is noticed when reading."""
+        """Send one message; a broken connection is noticed when reading."""
         try:
             self.connection.sendall(json.dumps(message).encode() + b"\n")
         except OSError:
             return
 
     def receive(self, wait: float = 0) -> list[dict]:
-        """Messages that have come; ConnectionError where the line is broken, silent or not ours."""
+        """Messages that have arrived; ConnectionError if the connection is broken, silent or not one of ours."""
         if select.select([self.connection], [], [], wait)[0]:
             data = self.connection.recv(LINE)
             if not data:
@@ -98,17 +98,17 @@ class Peer:
 
 
 class ControlChannel:
-    """This launcher's end. On the master `peers` are all other hosts, elsewhere the master alone."""
+    """This launcher's end. On the master, `peers` holds all other hosts; elsewhere only the master."""
 
     def __init__(self, table: RankTable, server: Server, *, port: int, digest: str):
-        """`port` is that of the master's launcher; Only hosts of equal `digest` work together."""
+        """`port` is that of the master's launcher; only hosts with the same `digest` work together."""
         self.table, self.server, self.port, self.digest = table, server, port, digest
         self.is_master = server is table.master
         self.peers: dict[str, Peer] = {}
         self.next_beat = 0.0
 
     def gather(self, number: int, *, timeout: float, stopped: Callable[[], bool]) -> int:
-        """Wait until all hosts are there; return the run's number, the highest that one of them proposes.
+        """Wait until all hosts have arrived; return the number of the run, the highest that any of them proposes.
 
         Raises:
             InputError: a host did not come in time, or runs something else; with its ranks.
@@ -138,7 +138,7 @@ class ControlChannel:
         return number
 
     def _welcome(self, connection: socket.socket, others: dict[str, Server]) -> int:
-        """Take in a host that says hello and runs the same job; anybody else is sent away."""
+        """Accept a host that says hello and runs the same job; turn everybody else away."""
         peer = Peer(connection, "")
         try:
             hello = next(iter(peer.receive(wait=2)), {})
@@ -157,7 +157,7 @@ class ControlChannel:
         return hello["number"]
 
     def _connect(self, number: int, deadline: float, timeout: float, stopped: Callable[[], bool]) -> int:
-        """Knock at the master's until it says go. It may not be up yet, or still be ending the run before."""
+        """Try the master until it says go. It may not be up yet, or may still be ending the previous run."""
         master = self.table.master
         while time.monotonic() < deadline:
             if stopped():
@@ -190,12 +190,12 @@ class ControlChannel:
                 raise ConnectionError("no answer")
 
     def send(self, **message: Any) -> None:
-        """To all peers. What one host tells the master, the master tells the others (`poll`)."""
+        """Send to all peers. What one host tells the master, the master passes on to the others (`poll`)."""
         for peer in self.peers.values():
             peer.send(**message)
 
     def poll(self) -> list[tuple[str, dict]]:
-        """(host, message) pairs that have come, also `lost` with a reason; keeps the others informed that we live."""
+        """Return (host, message) pairs that have arrived, including `lost` with a reason; also send signs of life."""
         if time.monotonic() > self.next_beat:
             self.send(kind="alive")
             self.next_beat = time.monotonic() + BEAT

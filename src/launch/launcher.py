@@ -58,19 +58,19 @@ def _run_once(job: Job, signals: Signals, *, number: int, port: int | None,
     if not job.native and job.server is job.table.master:
         listen(resolve(job.server.address), port).close()  # the scheduler's own message on a taken port is a traceback
     digest = hashlib.sha256(f"{job.device_target} {job.native} {job.table.to_json()}".encode()).hexdigest()
-    line = ControlChannel(job.table, job.server, port=port + 1, digest=digest)
+    channel = ControlChannel(job.table, job.server, port=port + 1, digest=digest)
     try:
         if len(job.table.servers) > 1:
             log.info("waiting for %d hosts, at most %.0f s", len(job.table.servers), start_timeout)
         if job.server is not job.table.master:
             resolve(job.table.master.address, wait=start_timeout)  # of a pod that is not up yet
-        number = line.gather(number, timeout=start_timeout, stopped=lambda: bool(signals.received))
+        number = channel.gather(number, timeout=start_timeout, stopped=lambda: bool(signals.received))
         with tempfile.TemporaryDirectory(prefix="launch_") as marks:
             plan = make_plan(job, port=port, number=number, marks=Path(marks))
             log.info("%s", describe(plan, short=True))
-            return Supervisor(plan, line, signals, grace=job.grace, start_timeout=start_timeout).run(), number
+            return Supervisor(plan, channel, signals, grace=job.grace, start_timeout=start_timeout).run(), number
     finally:
-        line.close()
+        channel.close()
 
 
 def choose_port(job: Job) -> int:

@@ -76,8 +76,8 @@ class Signals:
 class Supervisor:
     """One run of a plan. `run` may be called once."""
 
-    def __init__(self, plan: Plan, line: ControlChannel, signals: Signals, *, grace: float, start_timeout: float):
-        self.plan, self.line, self.signals = plan, line, signals
+    def __init__(self, plan: Plan, channel: ControlChannel, signals: Signals, *, grace: float, start_timeout: float):
+        self.plan, self.channel, self.signals = plan, channel, signals
         self.grace, self.start_deadline = grace, time.monotonic() + start_timeout
         self.start_timeout = start_timeout
         self.running: dict[Process, subprocess.Popen] = {}
@@ -126,9 +126,9 @@ class Supervisor:
         here = self.plan.job.server.server_id
         if here not in self.hosts_done:
             self.hosts_done.add(here)
-            self.line.send(kind="done")
-        if self.line.is_master and self.hosts_done >= {s.server_id for s in self.plan.job.table.servers}:
-            self.line.send(kind="finished")
+            self.channel.send(kind="done")
+        if self.channel.is_master and self.hosts_done >= {s.server_id for s in self.plan.job.table.servers}:
+            self.channel.send(kind="finished")
             self.job_done = True
         return self.job_done
 
@@ -158,7 +158,7 @@ class Supervisor:
                 self._stop(Outcome(code if code > 0 else 128 - code, f"{where} {describe_exit(code)}", retry=retry))
 
     def _look_at_hosts(self) -> None:
-        for host, message in self.line.poll():
+        for host, message in self.channel.poll():
             kind = message["kind"]
             if kind == "stop" and not self.outcome:
                 self._stop(Outcome(message["status"], message["reason"], message["retry"]), tell=False)
@@ -179,7 +179,7 @@ class Supervisor:
         marks = {p.rank: Path(p.environment[environment.STARTED_FILE]).exists() for p in self.plan.ranks}
         if any(marks.values()) and not self.expecting_marks:
             self.expecting_marks = True
-            self.line.send(kind="started")
+            self.channel.send(kind="started")
         if all(marks.values()):
             self.start_deadline = float("inf")
         elif self.expecting_marks and time.monotonic() > self.start_deadline:
@@ -208,7 +208,7 @@ class Supervisor:
         grace = self.grace if by_signal else min(self.grace, FAILURE_GRACE)
         log.info("%s: stopping all ranks, at most %.0f s", outcome.reason, grace)
         if tell:
-            self.line.send(kind="stop", status=outcome.status, reason=outcome.reason, retry=outcome.retry)
+            self.channel.send(kind="stop", status=outcome.status, reason=outcome.reason, retry=outcome.retry)
         for process, popen in self.running.items():
             if process.rank is not None:
                 os.killpg(popen.pid, signal.SIGTERM)
