@@ -115,9 +115,9 @@ def _read_ckpt(path: Path) -> tuple[Tensors, Metadata]:
 
 def _checkpoint_message() -> Any:
     """An empty message of MindSpore's format. MindSpore itself, whose import takes seconds, is not imported for it."""
-    installed = importlib.util.find_spec("mindspore")
+    installed: Any = importlib.util.find_spec("mindspore")  # a requirement, so never None
     path = Path(installed.origin).parent / "train/checkpoint_pb2.py"
-    spec = importlib.util.spec_from_file_location("mindspore_checkpoint_pb2", path)
+    spec: Any = importlib.util.spec_from_file_location("mindspore_checkpoint_pb2", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.Checkpoint()
