@@ -7,7 +7,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
 
-from src.layers.constants import arange, full, linspace
+from src.layers.constants import arange, constant, full, linspace
 from src.maskrcnn.boxes import pairwise_iou
 
 ROUNDS = 3  # of `settle` and `follow_chains`
@@ -136,9 +136,10 @@ def follow_chains(lower, upper, beaten):
     b, _, n = lower.shape
     undecided = upper - lower
     high, low = _digits(n)
-    count, high, low = ops.split(ops.bmm(undecided * ops.stack((ops.ones_like(high), high, low)), beaten), 1, 1)
-    before = (-DIGIT * high - low).astype(ms.int32)  # the one undecided box before, where there is one
-    linked = undecided * ops.relu(1.0 - ops.abs(count + 1.0)) > 0.5
+    sums = ops.bmm(undecided * ops.stack((ops.ones_like(high), high, low)), beaten)
+    count = sums[:, :1]
+    before = (-DIGIT * sums[:, 1:2] - sums[:, 2:]).astype(ms.int32)  # the one undecided box before, if there is one
+    linked = ops.logical_and(undecided > 0.5, count == constant(-1.0))  # with a number it would be EqScalar
     here = arange(0, 2 * n * b, 2 * n).reshape(b, 1, 1) + arange(0, n)
     first = here - arange(0, n)
     state = ops.cat((ops.where(linked, first + n + before, here), ops.where(linked, first + before, here + n)), 1)
