@@ -232,7 +232,7 @@ DATA = {"data_file", "data_root", "data_lst", "val_data_file", "val_data_lst"}
 COCO_DATA = {"data_file", "val_data_file", "coco_root", "ann_file", "image_dir", "anno_path", "val_anno_path"}
 DECLARED = {
     "deeplab_v3_s16": {
-        "resumable": RESUMABLE | DATA | {"eval_crop_size", "scales", "flip", "class_names"},
+        "resumable": RESUMABLE | DATA | {"eval_crop_size", "allow_single_class", "scales", "flip", "class_names"},
         "per host": PER_HOST | DATA,
         "always": {"backbone", "bn_eps", "aspp_rates", "dilation", "stem_pool", "head_conv3x3", "auxiliary",
                    "resize_align_corners", "colour_order", "image_mean", "image_std"},

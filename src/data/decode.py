@@ -60,28 +60,55 @@ def header_size(data: bytes) -> tuple[int, int]:
     return height, width
 
 
-def decode_label(data: bytes) -> np.ndarray:
-    """Decode a label PNG to (H, W) uint8 class indices.
+def decode_label(data: bytes, *, advice: str = _MAKE_GRAY) -> np.ndarray:
+    """Decode a label PNG or BMP to (H, W) uint8 class indices.
 
-    A gray PNG holds the indices as its samples, a palette PNG (PASCAL VOC's own labels) as its palette positions;
-    both may have 1, 2, 4 or 8 bits. A 16-bit gray PNG is taken where its values fit into 8 bits.
+    A gray file holds the indices as its samples, a palette file (PASCAL VOC's own labels) as its palette positions;
+    both may have 1, 2, 4 or 8 bits. A 16-bit gray PNG is taken where its values fit into 8 bits, an RGB one where its
+    three channels are equal; alpha is dropped where it is opaque everywhere.
+
+    Args:
+        advice: what to do with labels that hold no indices, for messages.
 
     Raises:
-        InputError: no bytes, not a PNG, not complete, or colours instead of indices (RGB, RGBA, gray + alpha).
+        InputError: no bytes, another format, not complete, or colours instead of indices.
     """
-    if _kind(data) != "PNG" or len(data) < 33:
-        raise InputError(_why_not_label(data))
+    kind = _kind(data)
+    if kind == "BMP":
+        return _bmp_label(data, advice)
+    if kind != "PNG" or len(data) < 33:
+        raise InputError(_why_not_label(data, advice))
     depth, colour_type = data[24], data[25]
     if colour_type in _PNG_COLOUR_TYPES:
-        kind = _PNG_COLOUR_TYPES[colour_type]
-        raise InputError(f"is {kind} PNG; a label holds one class index a pixel: {_MAKE_GRAY}")
+        return _narrow(_equal_channels(_imdecode(data, cv2.IMREAD_UNCHANGED), _PNG_COLOUR_TYPES[colour_type], advice),
+                       advice)
     if colour_type == _PNG_PALETTE:
         data = _palette_as_gray(data)
     if depth == 16:
-        return _narrow(_imdecode(data, cv2.IMREAD_UNCHANGED))
+        return _narrow(_imdecode(data, cv2.IMREAD_UNCHANGED), advice)
     label = _imdecode(data, _GRAY)
     # Decoders stretch samples of few bits over 0..255; the class index is the sample itself.
     return label if depth == 8 else label // (255 // (2 ** depth - 1))
+
+
+def _bmp_label(data: bytes, advice: str) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(data)) as file:
+            label = np.asarray(file)  # palette positions of palette files
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(_why_not_image(data)) from error
+    return label.astype(np.uint8) if label.ndim == 2 else _equal_channels(label, "a colour", advice, kind="BMP")
+
+
+def _equal_channels(label: np.ndarray, what: str, advice: str, kind: str = "PNG") -> np.ndarray:
+    """(H, W[, C]) -> (H, W): what all colour channels hold."""
+    if label.ndim == 2:
+        return label
+    if label.shape[2] == 4 and label[..., 3].min() != np.iinfo(label.dtype).max:
+        raise InputError(f"is {what} {kind} with transparent pixels; a label holds one class index a pixel: {advice}")
+    if not (label[..., :1] == label[..., :3]).all():
+        raise InputError(f"is {what} {kind} of colours; a label holds one class index a pixel: {advice}")
+    return np.ascontiguousarray(label[..., 0])
 
 
 def _imdecode(data: bytes, flags: int) -> np.ndarray:
@@ -106,9 +133,9 @@ def _palette_as_gray(data: bytes) -> bytes:
     return _PNG_SIGNATURE + data[8:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[at:]
 
 
-def _narrow(label: np.ndarray) -> np.ndarray:
+def _narrow(label: np.ndarray, advice: str) -> np.ndarray:
     if label.max() > 255:
-        raise InputError(f"is a 16-bit PNG with values up to {label.max()}; class indices lie in 0..255: {_MAKE_GRAY}")
+        raise InputError(f"is a 16-bit PNG with values up to {label.max()}; class indices lie in 0..255: {advice}")
     return label.astype(np.uint8)
 
 
@@ -129,8 +156,8 @@ def _why_not_image(data: bytes) -> str:
     return f"is not an image ({len(data)} bytes, starting {data[:8]!r}); restore the file or leave it out"
 
 
-def _why_not_label(data: bytes) -> str:
+def _why_not_label(data: bytes, advice: str) -> str:
     kind = _kind(data)
     if kind and kind != "PNG":
-        return f"is a {kind} file; a label is a PNG with one class index a pixel: {_MAKE_GRAY}"
+        return f"is a {kind} file; a label is a PNG with one class index a pixel: {advice}"
     return _why_not_image(data)

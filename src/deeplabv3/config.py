@@ -45,6 +45,10 @@ class DeepLabV3Config(Settings):
     class_names: tuple[str, ...] = _data((), "names of the classes, index 0 first; by default PASCAL VOC's, or "
                                              "class_0, class_1, ...", resumable=True, travels="to inference")
     ignore_label: int = _data(255, "label value of pixels that do not count", travels="to inference", ge=0, le=255)
+    label_map: str = _data("", "renumber the labels of a list: cityscapes (labelIds to trainIds), reduce_zero_label, "
+                               "pairs such as 0:0,255:1, or a file of pairs")
+    allow_single_class: bool = _data(False, "take labels in which all pixels that count are of one class",
+                                     resumable=True)
 
     colour_order: Literal["RGB", "BGR"] = _input("RGB", "order of the network's input channels", travels="always")
     image_mean: tuple[float, float, float] = _input(
@@ -107,7 +111,7 @@ class DeepLabV3Config(Settings):
         if twice or "" in self.class_names:
             raise ValueError(f"class_names: {', '.join(twice) or 'an empty name'}: expected a different name for each "
                              "class")
-        if self.ignore_label < self.num_classes:
+        if 0 < self.ignore_label < self.num_classes:
             raise ValueError(f"ignore_label={self.ignore_label} is a class index (num_classes={self.num_classes})")
         canvas = self.eval_crop_size or self.crop_size
         if 0 < self.input_size < 33:

@@ -7,25 +7,39 @@ from typing import Any
 from src.contract import Dataset, InputError
 from src.data.checks import leave_out_bad
 from src.data.records.mindrecord import RecordDataset
+from src.data.semantic.label_counts import count_labels, report
+from src.data.semantic.label_map import MappedLabels, read_label_map
 from src.data.semantic.voc import ListDataset, RecordCheck
 
 
 def open_split(c: Any, split: str) -> Dataset:
     """The records of "train" (data_file, or data_root with data_lst) or "val" (val_data_file or val_data_lst).
 
+    Says in one line how many pixels each class has.
+
     Where no val split is configured, "val" is data_file or data_lst: what `eval.py` is given. Training does not
     evaluate on what it trains on.
 
     Raises:
-        InputError: nothing is given, or what is given is unusable.
+        InputError: nothing is given, or what is given is unusable or has nothing to learn.
     """
-    file, lst = _paths(c, split)
+    dataset = _open(c, *_paths(c, split))
+    counts = count_labels(dataset, num_classes=c.num_classes, ignore_label=c.ignore_label, workers=c.workers)
+    report(counts, dataset.name, c.names, c.ignore_label, allow_single_class=c.allow_single_class)
+    return dataset
+
+
+def _open(c: Any, file: str, lst: str) -> Dataset:
     if file:
+        if c.label_map:
+            raise InputError(f"--label_map={c.label_map}: {file} holds labels as they were built; give the map to "
+                             "src/tools/build_seg_data.py, or use a list in place of records")
         return RecordDataset(file)
-    dataset = ListDataset(c.data_root, lst, on_bad=c.on_bad)
+    listed = ListDataset(c.data_root, lst, on_bad=c.on_bad)
+    dataset = MappedLabels(listed, read_label_map(c.label_map)) if c.label_map else listed
     if c.on_bad == "error":
         return dataset
-    return leave_out_bad(dataset, RecordCheck(c.num_classes, c.ignore_label), workers=c.workers, known=dataset.bad)
+    return leave_out_bad(dataset, RecordCheck(c.num_classes, c.ignore_label), workers=c.workers, known=listed.bad)
 
 
 def check_split(c: Any, split: str) -> None:

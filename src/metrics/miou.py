@@ -8,12 +8,13 @@ import numpy as np
 from src.contract import InputError, LabelMap
 
 
-def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int, *,
+                     ignore_label: int = 255) -> np.ndarray:
     """(K, K) int64: entry [i, j] counts the pixels of class i that were predicted as j.
 
-    Pixels whose truth is not in 0..K-1 (the ignore label) do not count. Predictions must be in 0..K-1.
+    Pixels whose truth is `ignore_label` or not in 0..K-1 do not count. Predictions must be in 0..K-1.
     """
-    counted = truth < num_classes
+    counted = (truth < num_classes) & (truth != ignore_label)
     index = truth[counted].astype(np.int64) * num_classes + predicted[counted]
     return np.bincount(index, minlength=num_classes * num_classes).reshape(num_classes, num_classes)
 
@@ -21,9 +22,9 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int)
 class MeanIoU:
     """Evaluator of label maps.
 
-    `compute` returns `miou` (mean over the classes that occur in truth or prediction), `pixel_accuracy`,
-    `mean_accuracy` (mean recall over the classes in the truth), `iou` {class: value, None where the class does not
-    occur}, `images` and `confusion` (K x K lists). All in [0, 1].
+    `compute` returns `miou` and `mean_accuracy` (mean IoU and mean recall over the classes that the truth has),
+    `pixel_accuracy`, `iou` {class: value, None where the truth has no pixel of the class}, `classes_without_truth`
+    {class: pixels that were predicted as it}, `images` and `confusion` (K x K lists). All in [0, 1].
     """
 
     def __init__(self, class_names: Sequence[str], decode_truth: Callable[[bytes], np.ndarray],
@@ -53,7 +54,8 @@ class MeanIoU:
             raise InputError(f"image {prediction.image_id}: predicted class {prediction.labels.max()} of "
                              f"{len(self.class_names)}; score with the classes of the network that predicted")
         self.image_ids.add(prediction.image_id)
-        self.confusion += confusion_matrix(truth, prediction.labels, len(self.class_names))
+        self.confusion += confusion_matrix(truth, prediction.labels, len(self.class_names),
+                                           ignore_label=self.ignore_label)
 
     def merge(self, other: MeanIoU) -> None:
         """Add another process's part; the parts must not share an image."""
@@ -68,12 +70,13 @@ class MeanIoU:
         truth, predicted = self.confusion.sum(1), self.confusion.sum(0)
         with np.errstate(invalid="ignore", divide="ignore"):
             iou, recall = hits / (truth + predicted - hits), hits / truth
-        seen = truth + predicted > 0
+        seen = truth > 0
         return {
             "miou": float(iou[seen].mean()) if seen.any() else 0.0,
             "pixel_accuracy": float(hits.sum() / max(truth.sum(), 1)),
-            "mean_accuracy": float(recall[truth > 0].mean()) if (truth > 0).any() else 0.0,
+            "mean_accuracy": float(recall[seen].mean()) if seen.any() else 0.0,
             "iou": {n: float(v) if s else None for n, v, s in zip(self.class_names, iou, seen)},
+            "classes_without_truth": {n: int(p) for n, p, s in zip(self.class_names, predicted, seen) if not s},
             "images": len(self.image_ids),
             "confusion": self.confusion.tolist(),
         }

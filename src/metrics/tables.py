@@ -14,7 +14,10 @@ def miou_table(numbers: dict[str, Any]) -> str:
     rows = [f"{name:<20} {'-' if iou is None else f'{100 * iou:6.2f}'}" for name, iou in numbers["iou"].items()]
     total = (f"mean IoU {numbers['miou']:.4f}, pixel accuracy {numbers['pixel_accuracy']:.4f}, "
              f"mean accuracy {numbers['mean_accuracy']:.4f}, {numbers['images']} images")
-    return "\n".join([f"{'class':<20} IoU %", *rows, total])
+    absent = numbers.get("classes_without_truth")
+    remarks = [f"left out of the means, the labels have no pixel of them: {', '.join(absent)} "
+               f"({sum(absent.values())} pixels were predicted as one of them)"] if absent else []
+    return "\n".join([f"{'class':<20} IoU %", *rows, *remarks, total])
 
 
 def coco_table(numbers: dict[str, Any], max_detections: int = 100, *, kinds: Sequence[str] = ("bbox", "segm")) -> str:

@@ -10,10 +10,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from src.command_line import Parser, add_flag, entry_point, number_in
-from src.contract import InputError
+from src.contract import Dataset, InputError
 from src.data.checks import describe_bad
 from src.data.records import mindrecord
 from src.data.records.manifest import Manifest, manifest_path
+from src.data.semantic.label_counts import LabelCounts, count_labels, report
+from src.data.semantic.label_map import MappedLabels, read_label_map
 from src.data.semantic.voc import ListDataset, RecordCheck
 from src.report.progress_bar import progress_display
 
@@ -35,6 +37,9 @@ def parse_args() -> argparse.Namespace:
              choices=("error", "skip"))
     add_flag(parser, "num_classes", 21, "labels hold 0..num_classes-1", type=number_in(int, 1, 255))
     add_flag(parser, "ignore_label", 255, "label value of pixels without a class", type=number_in(int, 0, 255))
+    add_flag(parser, "label_map", "", "renumber the labels: cityscapes (labelIds to trainIds), reduce_zero_label, pairs "
+             "such as 0:0,255:1, or a file of pairs")
+    add_flag(parser, "allow_single_class", False, "take labels in which all pixels that count are of one class")
     add_flag(parser, "workers", 0, "threads that read and check; 0: one a processor", type=number_in(int, 0, 1024))
     add_flag(parser, "overwrite", False, "replace finished records of another list or other options")
     add_flag(parser, "wait_seconds", 3600.0, "how long to wait for another process that builds the same records",
@@ -46,24 +51,36 @@ def parse_args() -> argparse.Namespace:
     if not (args.data_root and args.data_lst) and (args.data_root or args.data_lst or not args.verify):
         missing = "--data_lst" if args.data_root else "--data_root"
         raise InputError(f"{missing} is missing; give the data's folder and a list of src/tools/get_dataset_lst.py")
-    if args.ignore_label < args.num_classes:
+    if 0 < args.ignore_label < args.num_classes:
         raise InputError(f"--ignore_label={args.ignore_label} is a class index (--num_classes={args.num_classes})")
     return args
 
 
 def build(args: argparse.Namespace) -> Manifest:
-    dataset = ListDataset(args.data_root, args.data_lst, on_bad=args.on_bad)
+    listed = ListDataset(args.data_root, args.data_lst, on_bad=args.on_bad)
+    dataset = MappedLabels(listed, read_label_map(args.label_map)) if args.label_map else listed
     check = None if args.check == "none" else RecordCheck(args.num_classes, args.ignore_label, args.check)
     options = mindrecord.BuildOptions(
         num_shards=args.num_shards, shuffle=args.seed if args.shuffle else None, on_bad=args.on_bad,
         workers=args.workers, overwrite=args.overwrite, wait_seconds=args.wait_seconds)
     with progress_display() as progress:
-        manifest = mindrecord.build(dataset, args.dst_path, options, check=check, left_out=dataset.bad,
-                                    progress=progress)
+        manifest = mindrecord.build(dataset, args.dst_path, options, check=check, left_out=listed.bad,
+                                    approve=lambda plan: _approve(args, dataset, plan), progress=progress)
     if manifest.bad:
         log.warning("%s\nleft out %d of %d records; all of them are in %s", describe_bad(manifest.bad),
                     len(manifest.bad), len(manifest.bad) + manifest.records, manifest_path(Path(args.dst_path)))
     return manifest
+
+
+def _approve(args: argparse.Namespace, dataset: Dataset, plan: Manifest) -> None:
+    """Say how many pixels each class has; InputError for labels that teach nothing, before anything is written."""
+    if plan.histogram:
+        counts = LabelCounts(plan.histogram, plan.records, plan.records)
+    else:
+        counts = count_labels(dataset, num_classes=args.num_classes, ignore_label=args.ignore_label,
+                              workers=args.workers or 2)
+    report(counts, args.data_lst, [f"class {k}" for k in range(args.num_classes)], args.ignore_label,
+           allow_single_class=args.allow_single_class)
 
 
 def main() -> int:

@@ -74,7 +74,7 @@ def test_sixteen_bit_label_with_small_values():
 
 
 @pytest.mark.parametrize(("data", "words"), [
-    (png(np.zeros((2, 2, 3), np.uint8)), "RGB PNG.*get_dataset_lst"),
+    (png(image(0)), "RGB PNG.*get_dataset_lst"),
     (saved(Image.fromarray(np.zeros((2, 2, 4), np.uint8), "RGBA"), "PNG"), "RGBA PNG"),
     (saved(Image.fromarray(np.zeros((2, 2, 2), np.uint8), "LA"), "PNG"), "gray . alpha PNG"),
     (png(np.full((2, 2), 256, np.uint16)), "values up to 256"),

@@ -3,6 +3,7 @@ import pytest
 
 from src.contract import InputError, LabelMap
 from src.metrics.miou import MeanIoU, confusion_matrix
+from src.metrics.tables import miou_table
 
 TRUTH = np.array([[0, 0, 0, 1], [1, 1, 255, 255]], np.uint8)
 PREDICTED = np.array([[0, 0, 1, 1], [1, 2, 2, 0]], np.uint8)
@@ -17,12 +18,18 @@ def test_rows_are_truth_and_ignored_pixels_do_not_count():
     assert confusion_matrix(TRUTH, PREDICTED, 3).tolist() == [[2, 1, 0], [0, 2, 1], [0, 0, 0]]
 
 
+def test_a_class_that_is_ignored_does_not_count():
+    assert confusion_matrix(TRUTH, PREDICTED, 3, ignore_label=0).tolist() == [[0, 0, 0], [0, 2, 1], [0, 0, 0]]
+
+
 def test_numbers_of_one_image():
     miou = evaluator()
     miou.update(LabelMap(1, PREDICTED), TRUTH)
     numbers = miou.compute()
-    assert numbers["iou"] == {"ground": pytest.approx(2 / 3), "cat": pytest.approx(2 / 4), "dog": 0.0, "hen": None}
-    assert numbers["miou"] == pytest.approx((2 / 3 + 2 / 4 + 0) / 3)
+    assert numbers["iou"] == {"ground": pytest.approx(2 / 3), "cat": pytest.approx(2 / 4), "dog": None, "hen": None}
+    assert numbers["miou"] == pytest.approx((2 / 3 + 2 / 4) / 2)
+    assert numbers["classes_without_truth"] == {"dog": 1, "hen": 0}
+    assert "left out of the means, the labels have no pixel of them: dog, hen (1 pixels" in miou_table(numbers)
     assert numbers["pixel_accuracy"] == pytest.approx(4 / 6)
     assert numbers["mean_accuracy"] == pytest.approx((2 / 3 + 2 / 3) / 2)
     assert numbers["images"] == 1

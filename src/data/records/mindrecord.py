@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,8 @@ _READERS = min(2, os.cpu_count() or 1)  # threads of MindDataset
 
 
 def build(dataset: Dataset, dst_path: str | Path, options: BuildOptions = _DEFAULTS, *, check: Check | None = None,
-          left_out: Sequence[str] = (), progress: ProgressCallback = lambda phase, done, total: None) -> Manifest:
+          left_out: Sequence[str] = (), approve: Callable[[Manifest], None] = lambda plan: None,
+          progress: ProgressCallback = lambda phase, done, total: None) -> Manifest:
     """Write `dataset` as MindRecord shards at `dst_path` and return the manifest.
 
     May be repeated after any interruption: finished shards whose records are unchanged stay as they are. Several
@@ -47,6 +48,7 @@ def build(dataset: Dataset, dst_path: str | Path, options: BuildOptions = _DEFAU
         check: raises InputError for a bad record, else returns {label value: pixels} for the manifest's histogram. Its
             `repr` tells builds with different checks apart.
         left_out: messages of records that the source itself left out, for the manifest.
+        approve: called with the manifest before anything is written; may raise InputError.
         progress: called with ("check" or "write", records done, records in all).
 
     Raises:
@@ -67,6 +69,7 @@ def build(dataset: Dataset, dst_path: str | Path, options: BuildOptions = _DEFAU
         if waited and old and old.complete and old.request == request:
             return old
         plan = plan_shards(inspector, dst, options, Manifest(request, left_out=list(left_out)), old)
+        approve(plan)
         _write(inspector, dst, plan, old)
     return plan
 

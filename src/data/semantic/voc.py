@@ -200,8 +200,17 @@ def label_histogram(label: np.ndarray, num_classes: int, ignore_label: int) -> d
     wrong = [value for value in found if value >= num_classes and value != ignore_label]
     if wrong:
         raise InputError(f"label has values {_some(wrong)}, but classes are 0..{num_classes - 1} and {ignore_label} is "
-                         "ignored; set --num_classes or --ignore_label, or correct the label")
+                         f"ignored; {_way_out(wrong, num_classes, ignore_label)}")
     return found
+
+
+def _way_out(wrong: Sequence[int], num_classes: int, ignore_label: int) -> str:
+    """What to do about label values that are no class."""
+    if ignore_label == 0 and wrong == [num_classes]:
+        return (f"the ignored value 0 counts as an index: set --num_classes={num_classes + 1} beside --ignore_label=0, "
+                "or --label_map=reduce_zero_label beside --ignore_label=255")
+    renumber = "--label_map=cityscapes (labelIds to trainIds), " if num_classes == 19 and max(wrong) <= 33 else ""
+    return f"set {renumber}--num_classes or --ignore_label, renumber the values with --label_map, or correct the label"
 
 
 @contextmanager

@@ -149,7 +149,7 @@ def test_check_counts_pixels():
     (jpeg(image(0, 2, 3)), png(np.full((2, 3), 3, np.uint8)), "label has values 3, but classes are 0..2 and 255"),
     (jpeg(image(0, 2, 3)), png(np.arange(90, 96, dtype=np.uint8).reshape(2, 3)), "90, 91, 92, 93, 94 and 1 more"),
     (jpeg(image(0, 2, 3))[:-9], png(label(0, 2, 3)), "image is a damaged or truncated JPEG"),
-    (jpeg(image(0, 2, 3)), png(np.zeros((2, 3, 3), np.uint8)), "label is an RGB PNG"),
+    (jpeg(image(0, 2, 3)), png(image(1, 2, 3)), "label is an RGB PNG"),
 ])
 def test_bad_records(pixels, target, words):
     with pytest.raises(InputError, match=f"^list.txt:12: a.jpg: .*{words}"):
