@@ -14,7 +14,8 @@ def main() -> int:
 
     if args.data_lst:
         numbers = score_list(args.result_path, args.data_root, args.data_lst, num_classes=args.num_classes,
-                             crop_size=args.crop_size, on_bad=args.on_bad)
+                             crop_size=args.crop_size, label_map=args.label_map,
+                             allow_single_class=args.allow_single_class, on_bad=args.on_bad)
         print(miou_table(numbers))
         if numbers["images_without_result"]:
             missing = numbers["images_without_result"]
@@ -32,6 +33,8 @@ def parse(argv: list[str]):
     add_flag(parser, "result_path", "./result_Files", "folder that the inference wrote; metrics.json is written there")
     add_flag(parser, "data_root", "", "semantic: folder that the list's paths start from")
     add_flag(parser, "data_lst", "", "semantic: list of images and labels")
+    add_flag(parser, "label_map", "", "semantic: renumber the labels, see train.py --help")
+    add_flag(parser, "allow_single_class", False, "semantic: take labels in which all pixels that count are of one class")
     add_flag(parser, "ann_file", "", "instance: COCO annotations")
     add_flag(parser, "img_path", "", "instance: folder of the images")
     add_flag(parser, "max_detections", 100, "instance: best detections of an image that count; COCO's numbers have 100")

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from src.contract import InputError
+from src.contract import Dataset, InputError
 from src.data.checks import describe_bad
 from src.data.decode import decode_label, header_size
 from src.data.instance.coco import CocoDataset
 from src.data.instance.target import categories_of
+from src.data.semantic.label_counts import count_labels, report
+from src.data.semantic.label_map import IGNORED, MappedLabels, read_label_map
 from src.data.semantic.voc import ListDataset
 from src.deeplabv3.config import VOC_CLASSES
 from src.metrics.coco_map import CocoMAP
@@ -27,16 +29,22 @@ OnBad = Literal["error", "skip"]
 
 
 def score_list(result_path: str, data_root: str, data_lst: str, *, num_classes: int, crop_size: int,
-               on_bad: OnBad = "error") -> dict:
+               label_map: str = "", allow_single_class: bool = False, on_bad: OnBad = "error") -> dict:
     """`MeanIoU.compute()` of a list's images, with `images_without_result`, which did not count.
 
     Args:
         result_path: folder of results; of raw tensors, num_classes and crop_size say the shape.
         data_root, data_lst, on_bad: see `ListDataset`.
+        label_map: see `read_label_map`; empty: the labels hold class indices.
+        allow_single_class: see `label_counts.report`.
     """
-    dataset = _usable(ListDataset(data_root, data_lst, on_bad=on_bad))
+    dataset: Dataset = _usable(ListDataset(data_root, data_lst, on_bad=on_bad))
+    if label_map:
+        dataset = MappedLabels(dataset, read_label_map(label_map))
     names, predict = _semantic(result_path, data_root, num_classes, crop_size)
-    evaluator, missing = MeanIoU(names, decode_label), []
+    counts = count_labels(dataset, num_classes=len(names), ignore_label=IGNORED, workers=2)
+    report(counts, data_lst, names, IGNORED, allow_single_class=allow_single_class)
+    evaluator, missing = MeanIoU(names, decode_label, IGNORED), []
     for record in dataset.rows(range(len(dataset))):
         prediction = predict(record)
         if prediction is None:

@@ -77,7 +77,8 @@ def test_the_script_prints_the_table_and_names_images_without_result(tmp_path):
     ran = postprocess(results, f"--data_root={tmp_path}", f"--data_lst={data_lst}", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
-    assert lines[0].split() == ["class", "IoU", "%"]
+    assert "3 labels: background" in lines[0]
+    assert lines[1].split() == ["class", "IoU", "%"]
     assert lines[1].split()[0] == "background"
     assert lines[4].startswith("mean IoU 0.")
     assert lines[4].endswith("2 images")

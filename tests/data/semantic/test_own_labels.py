@@ -13,6 +13,7 @@ from src.data.semantic import label_counts
 from src.data.semantic.label_map import MappedLabels, read_label_map
 from src.data.semantic.voc import ListDataset
 from src.deeplabv3.splits import open_split
+from src.results.score import score_list
 from tests.data.test_decode import saved
 from tests.tiny_seg import Memory, image, jpeg, png, record, write_data
 
@@ -154,3 +155,14 @@ def test_a_mapped_label_keeps_its_place_and_names_what_is_wrong(tmp_path):
         f"{tmp_path}/list.txt:1", 1, [0, 5])
     with pytest.raises(InputError, match=r"list.txt:2: images/1.jpg: .*is not an image"):
         next(iter(dataset.rows([1])))
+
+
+def test_scoring_offline_results_refuses_masks_of_0_and_255_too(tmp_path):
+    write(tmp_path, [OBJECT * 255] * 2)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/0_0.bin").write_bytes(np.zeros((1, 2, 16, 16), np.float32).tobytes())
+    flags = {"num_classes": 2, "crop_size": 16}
+    with pytest.raises(InputError, match="all pixels of 2 labels are 0 .class_0. or 255"):
+        score_list(str(tmp_path / "results"), str(tmp_path), str(tmp_path / "list.txt"), **flags)
+    numbers = score_list(str(tmp_path / "results"), str(tmp_path), str(tmp_path / "list.txt"), label_map="255:1", **flags)
+    assert numbers["iou"] == {"class_0": 0.75, "class_1": 0.0}
