@@ -34,7 +34,7 @@ def parse(argv: list[str]):
     add_flag(parser, "data_root", "", "semantic: folder that the list's paths start from")
     add_flag(parser, "data_lst", "", "semantic: list of images and labels")
     add_flag(parser, "label_map", "", "semantic: renumber the labels, see train.py --help")
-    add_flag(parser, "allow_single_class", False, "semantic: take labels in which all pixels that count are of one class")
+    add_flag(parser, "allow_single_class", False, "semantic: take labels whose counted pixels are all of one class")
     add_flag(parser, "ann_file", "", "instance: COCO annotations")
     add_flag(parser, "img_path", "", "instance: folder of the images")
     add_flag(parser, "max_detections", 100, "instance: best detections of an image that count; COCO's numbers have 100")

@@ -37,8 +37,8 @@ def parse_args() -> argparse.Namespace:
              choices=("error", "skip"))
     add_flag(parser, "num_classes", 21, "labels hold 0..num_classes-1", type=number_in(int, 1, 255))
     add_flag(parser, "ignore_label", 255, "label value of pixels without a class", type=number_in(int, 0, 255))
-    add_flag(parser, "label_map", "", "renumber the labels: cityscapes (labelIds to trainIds), reduce_zero_label, pairs "
-             "such as 0:0,255:1, or a file of pairs")
+    add_flag(parser, "label_map", "", "renumber the labels: cityscapes (labelIds to trainIds), reduce_zero_label, "
+             "pairs such as 0:0,255:1, or a file of pairs")
     add_flag(parser, "allow_single_class", False, "take labels in which all pixels that count are of one class")
     add_flag(parser, "workers", 0, "threads that read and check; 0: one a processor", type=number_in(int, 0, 1024))
     add_flag(parser, "overwrite", False, "replace finished records of another list or other options")

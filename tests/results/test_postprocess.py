@@ -79,10 +79,10 @@ def test_the_script_prints_the_table_and_names_images_without_result(tmp_path):
     lines = ran.stdout.splitlines()
     assert "3 labels: background" in lines[0]
     assert lines[1].split() == ["class", "IoU", "%"]
-    assert lines[1].split()[0] == "background"
-    assert lines[4].startswith("mean IoU 0.")
-    assert lines[4].endswith("2 images")
-    assert lines[5] == "1 images without a result did not count: ['images/2.jpg']"
+    assert lines[2].split()[0] == "background"
+    assert lines[5].startswith("mean IoU 0.")
+    assert lines[5].endswith("2 images")
+    assert lines[6] == "1 images without a result did not count: ['images/2.jpg']"
     assert json.loads((results / "metrics.json").read_text())["images"] == 2
 
 

@@ -1,4 +1,4 @@
-"""How many pixels each class has: one line for people, and a refusal of labels that teach nothing. No MindSpore here."""
+"""How many pixels each class has: one line for people, and a refusal of labels that teach nothing. No MindSpore."""
 from __future__ import annotations
 
 import logging
