@@ -1,7 +1,7 @@
 """DeepLabV3: dilated ResNet -> atrous spatial pyramid pooling -> classifier -> bilinear resize to the input size.
 
-Where published weights need other arithmetic, the difference is a named option of a block here; `src/engine/
-weight_families.py` says which family of weights wants which.
+Where published weights need other arithmetic, the difference is a named option of a block here;
+`src/weights/families.py` says which family of weights needs which.
 """
 from __future__ import annotations
 
