@@ -5,8 +5,8 @@ Two ways to form a job, both MindSpore's own:
     rank table        HCCL reads RANK_TABLE_FILE, and RANK_ID and DEVICE_ID say who this process is. It makes MindSpore
                       force the jit level O2, its deprecated graph engine, so only --native_rank_table asks for it
 
-`STARTED_FILE` is ours: a rank creates the file that it names just before it joins the others, so that the launcher can
-tell which rank never came that far.
+`STARTED_FILE` is ours: a rank creates the file that it names just before it joins the others, so that the launcher knows
+which ranks never got that far; later the rank reports its progress in it (`progress`).
 """
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ STARTED_FILE = "LAUNCH_STARTED_FILE"
 NATIVE = "NATIVE_RANK_TABLE"  # set: RANK_TABLE_FILE is MindSpore's own affair
 GRACE = "LAUNCH_GRACE"        # seconds that a rank has to save after SIGTERM
 
-# What an outer job may have left in the launcher's own environment and would make a rank join the wrong one.
+# What may be left in the launcher's own environment from an outer job, and would make a rank join the wrong one.
 CLEARED = ("MS_ROLE", "MS_NODE_ID", "MS_WORKER_NUM", "MS_SCHED_HOST", "MS_SCHED_PORT", "MS_WORKER_IP", "MS_SERVER_NUM",
            "RANK_TABLE_FILE", "RANK_ID", "RANK_SIZE", "DEVICE_ID", "DEVICE_NUM", "RANK_START_ID", "WORKERS",
            STARTED_FILE, NATIVE, GRACE)
 
 
 def timeouts(compile_seconds: int, start_seconds: int, environ: Mapping[str, str]) -> dict[str, str]:
-    """Every time-out of a job, from two numbers, so that none is shorter than what it waits for.
+    """Derive every time-out of a job from two numbers, so that none is shorter than what it waits for.
 
-    Ranks compile their graphs at different speeds, rank 0 may evaluate alone: until the slowest is back, the others
+    Ranks compile their graphs at different speeds, and rank 0 may evaluate alone: until the slowest is back, the others
     wait in a collective. HCCL gives up on that after HCCL_EXEC_TIMEOUT (multiples of 68, up to 17340) and, when links
     are set up, after HCCL_CONNECT_TIMEOUT (120 to 7200); MindSpore's CPU collectives after MS_CPU_COMM_OP_TIMEOUT,
-    30 by default (measured: a rank 45 s late ended the job). Its scheduler gives a rank up whose signs of life stop for
-    MS_NODE_TIMEOUT, 300 by default (measured: a compilation of six minutes on a crowded machine ended the job). That
-    a rank or host is dead is noticed within seconds by the launchers themselves. Variables that the user has set stay.
+    30 by default (measured: a rank 45 s late ended the job). Its scheduler gives up a rank whose signs of life stop for
+    MS_NODE_TIMEOUT, 300 by default (measured: a compilation of six minutes on a crowded machine ended the job). The
+    launchers themselves notice a dead rank or host within seconds. Variables that the user has set are kept.
 
     Args:
         compile_seconds: longest time that one rank may be behind another.

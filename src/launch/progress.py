@@ -45,19 +45,19 @@ def read_progress(path: Path) -> dict[str, float]:
 
 
 def progress_line(ranks: Mapping[int, Mapping[str, float]]) -> str:
-    """One line about the first of these ranks and the slowest: fewest steps, then the longest wait for data.
+    """One line about the first of these ranks and the slowest: the one that waits longest for its data.
 
-    All ranks wait for each other in every step, so at the same step the one that waits for data is what holds them up.
+    Ranks wait for each other in every step, so they are all at the same one, give or take the time of a report; what
+    one of them waits for, all do.
     """
     first = ranks[min(ranks)]
     line = f"rank {min(ranks)}: step {first['step']} of {first['total']}, loss {first['loss']:.4g}"
     if first["remaining"] is not None:
         line += f", {timedelta(seconds=round(first['remaining']))} left"
-    slowest = min(ranks, key=lambda r: (ranks[r]["step"], -ranks[r]["data_wait"]))
+    slowest = min(ranks, key=lambda r: (-round(ranks[r]["data_wait"], 2), ranks[r]["step"]))
     if len(ranks) == 1:
         return line
-    return (f"{line}; slowest: rank {slowest}, step {ranks[slowest]['step']}, "
-            f"{100 * ranks[slowest]['data_wait']:.0f} % of its time waiting for data")
+    return f"{line}; slowest: rank {slowest}, {100 * ranks[slowest]['data_wait']:.0f} % of its time waiting for data"
 
 
 def warn_of_grace(saving: float, step: float, *, warned: bool) -> bool:

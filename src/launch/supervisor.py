@@ -1,8 +1,8 @@
 """Start this host's ranks, watch them, stop them: one run of a plan.
 
-Every rank is the leader of a process group of its own, so that it ends with all its children, and ends by itself when
-the launcher is killed. After a SIGKILL of the launcher, processes that a rank itself started stay: nobody is left to
-end them. Our own training starts none. What ends a run:
+Every rank leads a process group of its own, so that its children end with it, and is killed by the kernel when the
+launcher dies. After a SIGKILL of the launcher, processes that a rank itself started remain, since nobody is left to end
+them; our own training starts none. What ends a run:
     all ranks of all hosts exited with 0       -> status 0
     a rank failed, here or on another host     -> the others are stopped; status of the first one
     a host was lost, or a rank never started   -> the same, status 1
@@ -57,7 +57,7 @@ class Outcome:
 
 
 class Signals:
-    """The stop signals that this launcher has got, collected while the context is open."""
+    """Collects the stop signals that this launcher receives while the context is open."""
 
     def __init__(self) -> None:
         self.received: list[int] = []
@@ -122,7 +122,7 @@ class Supervisor:
         return self._agree_on_end()
 
     def _agree_on_end(self) -> bool:
-        """Whether all hosts are done; tells the others that this one is."""
+        """Tell the other hosts that this one is done; return whether all of them are."""
         here = self.plan.job.server.server_id
         if here not in self.hosts_done:
             self.hosts_done.add(here)
@@ -173,7 +173,7 @@ class Supervisor:
                 self._stop(Outcome(1, f"host {host} (ranks {spans(ranks)}) is lost: {message['reason']}", retry=True))
 
     def _look_at_marks(self) -> None:
-        """Once one rank has marked its start, the others must within the time-out."""
+        """Once one rank has marked its start, the others have to do so within the time-out."""
         if self.outcome or self.start_deadline == float("inf"):
             return
         marks = {p.rank: Path(p.environment[environment.STARTED_FILE]).exists() for p in self.plan.ranks}
@@ -189,7 +189,7 @@ class Supervisor:
                                   f"{self.start_timeout:.0f} s", retry=True))
 
     def _tell_progress(self) -> None:
-        """Now and then a line about the first rank of this host and its slowest one, if they have gone on."""
+        """Every `PROGRESS` seconds, if there is progress, log a line about this host's first and slowest rank."""
         now = time.monotonic()
         if self.outcome or now < self.next_line:
             return
@@ -200,7 +200,7 @@ class Supervisor:
             log.info("%s", line)
 
     def _stop(self, outcome: Outcome, *, tell: bool = True) -> None:
-        """Begin to end the run: SIGTERM now, SIGKILL after a while; only the first reason counts."""
+        """Begin to end the run: SIGTERM now, SIGKILL after the grace period; only the first reason counts."""
         if self.outcome:
             return
         self.outcome = outcome
@@ -221,7 +221,7 @@ class Supervisor:
 
 
 def start(process: Process, *, append: bool) -> subprocess.Popen:
-    """Start one process, its output going to its log.
+    """Start one process with its output in its log.
 
     Raises:
         InputError: the log is there already (and `append` is false), cannot be written, or is being written by
@@ -260,7 +260,7 @@ def _claim(output: BinaryIO, path: Path) -> None:
 
 
 def _tie_to_launcher(cores: tuple[int, ...]) -> Callable[[], None]:
-    """What a child does before it becomes the rank: be killed when the launcher dies, keep to its cores."""
+    """What a child does before it becomes the rank: ask to be killed with the launcher, bind itself to its cores."""
     libc, launcher = ctypes.CDLL(None, use_errno=True), os.getpid()
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
 
@@ -280,7 +280,7 @@ def has_ended(popen: subprocess.Popen) -> bool:
 
 
 def reap(popen: subprocess.Popen) -> None:
-    """End what is left of the group, and the zombie. A group without living members is no error."""
+    """Kill what is left of the group and collect the zombie. A group without living members is no error."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(popen.pid, signal.SIGKILL)
     popen.wait()

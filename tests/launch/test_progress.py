@@ -20,9 +20,9 @@ def rank(step: int, data_wait: float, remaining: float | None = 90.4) -> dict[st
     ({0: rank(10, 0.1)}, "rank 0: step 10 of 40, loss 0.5123, 0:01:30 left"),
     ({0: rank(1, 0.1, None)}, "rank 0: step 1 of 40, loss 0.5123"),
     ({0: rank(10, 0.1), 1: rank(10, 0.4), 2: rank(10, 0.2)},
-     "rank 0: step 10 of 40, loss 0.5123, 0:01:30 left; slowest: rank 1, step 10, 40 % of its time waiting for data"),
-    ({8: rank(10, 0.9), 9: rank(9, 0.0)},
-     "rank 8: step 10 of 40, loss 0.5123, 0:01:30 left; slowest: rank 9, step 9, 0 % of its time waiting for data")])
+     "rank 0: step 10 of 40, loss 0.5123, 0:01:30 left; slowest: rank 1, 40 % of its time waiting for data"),
+    ({8: rank(10, 0.101), 9: rank(9, 0.1)},
+     "rank 8: step 10 of 40, loss 0.5123, 0:01:30 left; slowest: rank 9, 10 % of its time waiting for data")])
 def test_line_about_the_first_and_the_slowest_rank(ranks, line):
     assert progress.progress_line(ranks) == line
 
