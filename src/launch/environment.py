@@ -5,8 +5,8 @@ Two ways to form a job, both MindSpore's own:
     rank table        HCCL reads RANK_TABLE_FILE, and RANK_ID and DEVICE_ID say who this process is. It makes MindSpore
                       force the jit level O2, its deprecated graph engine, so only --native_rank_table asks for it
 
-`STARTED_FILE` is ours: a rank creates the file that it names just before it joins the others, so that the launcher knows
-which ranks never got that far; later the rank reports its progress in it (`progress`).
+`STARTED_FILE` is ours: a rank creates the file that it names just before it joins the others, so that the launcher
+knows which ranks never got that far; later the rank reports its progress in it (`progress`).
 """
 from __future__ import annotations
 
