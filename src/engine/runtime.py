@@ -136,7 +136,22 @@ def jit_level_of(chip: str) -> str:
     """
     if not chip:
         return ""
-    return "O2" if re.match(r"Ascend910(?!B\d|_93)", chip) else "O0"
+    return "O2" if is_first_910(chip) else "O0"
+
+
+def is_first_910(chip: str) -> bool:
+    """Whether a chip's name is one of the first generation, without an A2 or A3 after it."""
+    return bool(re.match(r"Ascend910(?!B\d|_93)", chip))
+
+
+def refuse_missing_gradients(norm: str, chip: str) -> None:
+    """Raise InputError where a chip cannot train with a kind of normalisation.
+
+    The first Ascend 910 has no GroupNormGrad, neither on its AI Core nor on its AI CPU (CANN 8.1's operator tables).
+    """
+    if norm == "group" and is_first_910(chip):
+        raise InputError(f"--norm=group: {chip} has no gradient of group normalisation; train with --norm=batch, with "
+                         "--norm=sync on several devices, or from loaded weights with --norm=frozen")
 
 
 def _set_jit_level(device_target: str, level: str) -> None:
@@ -149,7 +164,7 @@ def _set_jit_level(device_target: str, level: str) -> None:
                              "NATIVE_RANK_TABLE) forces O2; leave one of them out")
         log.info("jit level O2, forced by the rank table")
         return
-    chip = _chip_name() if level == "auto" else ""
+    chip = chip_name() if level == "auto" else ""
     chosen = jit_level_of(chip) if level == "auto" else level
     if not chosen:
         log.info("jit level left to MindSpore (--jit_level=auto; the chip's name is not known)")
@@ -159,7 +174,7 @@ def _set_jit_level(device_target: str, level: str) -> None:
     log.info("jit level %s (--jit_level=%s%s)", chosen, level, f" on {chip}" if chip else "")
 
 
-def _chip_name() -> str:
+def chip_name() -> str:
     """"Ascend910B4" or the like; "" where MindSpore does not tell."""
     try:
         return ms.hal.get_device_name(int(os.environ.get("DEVICE_ID", 0)))

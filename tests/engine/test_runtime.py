@@ -86,7 +86,7 @@ def test_the_graph_engine_is_taken_where_nothing_else_exists(chip, level):
     ("auto", "1", "jit level O2, forced by the rank table"), ("O2", "1", "jit level O2, forced by the rank table")])
 def test_the_jit_level_is_printed(given, native, said, monkeypatch, caplog):
     monkeypatch.setenv("NATIVE_RANK_TABLE", native)
-    monkeypatch.setattr(runtime, "_chip_name", lambda: "Ascend910A")
+    monkeypatch.setattr(runtime, "chip_name", lambda: "Ascend910A")
     caplog.set_level("INFO")
     told = []  # MindSpore cannot take a level back, which would then be that of the tests that follow
     monkeypatch.setattr(runtime.ms, "set_context", lambda **given: told.append(given))
@@ -99,3 +99,14 @@ def test_a_jit_level_that_the_rank_table_overrules_is_refused(monkeypatch):
     monkeypatch.setenv("NATIVE_RANK_TABLE", "1")
     with pytest.raises(InputError, match="--jit_level=O0: .* forces O2; leave one of them out"):
         runtime._set_jit_level("Ascend", "O0")
+
+
+@pytest.mark.parametrize(("norm", "chip", "refused"), [
+    ("group", "Ascend910A", True), ("group", "Ascend910ProB", True), ("group", "Ascend910B4", False),
+    ("group", "Ascend910_9391", False), ("group", "", False), ("batch", "Ascend910A", False)])
+def test_the_first_910_does_not_start_what_it_has_no_gradient_for(norm, chip, refused):
+    if not refused:
+        runtime.refuse_missing_gradients(norm, chip)
+        return
+    with pytest.raises(InputError, match=f"--norm=group: {chip} has no gradient .* --norm=batch"):
+        runtime.refuse_missing_gradients(norm, chip)
