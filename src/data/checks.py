@@ -115,7 +115,7 @@ def leave_out_bad(dataset: Dataset, check: Check, *, workers: int, known: Sequen
     """Read and check every record of a source, say which are bad, and return the others: `--on_bad=skip`.
 
     Args:
-        dataset: may say with `left_out` how many records it left out itself, and how many annotations of no record.
+        dataset: may say with `left_out` how many records it left out itself, and how many annotations beside those.
         known: what it left out, as messages; without `left_out`, each of them is a record.
 
     Raises:
@@ -129,7 +129,7 @@ def leave_out_bad(dataset: Dataset, check: Check, *, workers: int, known: Sequen
     if bad:
         records, annotations = getattr(dataset, "left_out", (len(known), 0))
         records += len(shard.bad)
-        alone = f" and {annotations} annotations of no image" if annotations else ""
+        alone = f" and {annotations} annotations of others" if annotations else ""
         log.warning("%s: %d of %d records%s are left out\n%s", dataset.name, records, records + shard.records, alone,
                     describe_bad(bad, "entries"))
     skipped = set(shard.skipped)

@@ -27,7 +27,8 @@ class Settings(Config):
     workers: int = option(2, "threads that decode and augment images", group="common", topic="data", resumable=True,
                           per_host=True, ge=1)
     on_bad: Literal["error", "skip"] = option(
-        "error", "bad images in list and annotation files: error stops, skip leaves them out and lists them",
+        "error", "bad images and annotations in lists and annotation files: error stops, skip leaves them out and "
+                 "lists them",
         group="common", topic="data")
 
     checkpoint: str = option(

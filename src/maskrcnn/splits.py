@@ -7,13 +7,17 @@ from typing import Any
 
 from src.contract import Dataset, InputError
 from src.data.checks import leave_out_bad
-from src.data.instance.coco import CocoDataset, coco_layout, image_folder_of
+from src.data.instance.coco import CocoDataset
 from src.data.instance.coco_check import RecordCheck, class_table, read_annotations
 from src.data.instance.coco_classes import COCO_CATEGORIES, COCO_CLASSES
+from src.data.instance.coco_layout import coco_layout, image_folder_of
 from src.data.instance.target import Category, categories_of
 from src.data.instance.txt import TxtDataset
 
 log = logging.getLogger(__name__)
+_NOTHING = ("there is nothing to learn: {images} images have 0 objects of the classes and {crowds} crowd regions "
+            "(iscrowd 1), which training leaves out. Where a tool marks every brush mask as a crowd (CVAT, datumaro), "
+            "set iscrowd to 0 in the annotations; else give the annotations that have the objects")
 
 
 def open_split(c: Any, split: str) -> Dataset:
@@ -29,13 +33,20 @@ def open_split(c: Any, split: str) -> Dataset:
     if records:
         from src.data.records.mindrecord import RecordDataset
 
-        return RecordDataset(records)
+        stored = RecordDataset(records)
+        if split == "train" and stored.manifest and stored.manifest.request["check"] != "None" \
+                and not stored.manifest.histogram:
+            raise InputError(f"{records}: {_NOTHING.format(images=len(stored), crowds='some or no')}")
+        return stored
     if c.dataset == "other":
         dataset = TxtDataset(_text_file(c, split), c.image_dir or ".", class_names=c.names, on_bad=c.on_bad)
     else:
         ann_file, image_dir = _annotations(c, split)
-        dataset = CocoDataset(ann_file, image_dir, class_names=c.coco_classes, class_map=c.class_map, on_bad=c.on_bad)
+        dataset = CocoDataset(ann_file, image_dir, class_names=c.coco_classes, class_map=c.class_map,
+                              absent="error" if split == "train" else "allow", on_bad=c.on_bad)
         _say_unlisted(dataset)
+    if split == "train" and not dataset.objects:
+        raise InputError(f"{dataset.name}: {_NOTHING.format(images=len(dataset), crowds=dataset.crowds)}")
     if c.on_bad == "error":
         return dataset
     return leave_out_bad(dataset, RecordCheck(), workers=c.workers, known=dataset.bad)
@@ -94,8 +105,10 @@ def category_ids(c: Any) -> list[int]:
         return list(c.category_ids)
     if c.class_map == "order" and c.coco_root and c.dataset == "coco":
         path = coco_layout(c.coco_root, c.val_data_type, c.instance_set)[0]
-        table = class_table(read_annotations(path)["categories"], path, class_names=c.coco_classes)
-        return [0, *(category.category_id for category in table)]
+        table = class_table(read_annotations(path)["categories"], path, class_names=c.coco_classes, absent="allow")
+        ids = {category.label: category.category_id for category in table}
+        free = max(ids.values())  # above it are ids for classes that the file does not have
+        return [0, *(ids.get(label, free + label) for label in range(1, c.num_classes))]
     if c.class_map == "order" and c.names == COCO_CLASSES:
         return [0, *COCO_CATEGORIES]
     return list(range(c.num_classes))

@@ -13,8 +13,9 @@ if __name__ == "__main__":  # works from any folder, as a file too
 from src.command_line import Parser, add_flag, entry_point, number_in
 from src.contract import InputError
 from src.data.checks import describe_bad
-from src.data.instance.coco import CocoDataset, coco_layout, image_folder_of
+from src.data.instance.coco import CocoDataset
 from src.data.instance.coco_check import RecordCheck
+from src.data.instance.coco_layout import coco_layout, image_folder_of
 from src.data.instance.target import MAX_CLASSES
 from src.data.instance.txt import TxtDataset
 from src.data.records import mindrecord
@@ -47,8 +48,8 @@ def parse_args() -> argparse.Namespace:
     add_flag(parser, "seed", 1, "of --shuffle", type=number_in(int, 0))
     add_flag(parser, "check", "full", "annotations are always checked; full: decode every image; size: compare the "
              "size in its header; none: do not look at images", choices=("full", "size", "none"))
-    add_flag(parser, "on_bad", "error", "what bad images and annotations do: error: nothing is written; skip: such "
-             "images are left out", choices=("error", "skip"))
+    add_flag(parser, "on_bad", "error", "what bad images and annotations do: error: nothing is written; skip: bad "
+             "annotations are left out, and images that are unusable themselves", choices=("error", "skip"))
     add_flag(parser, "workers", 0, "threads that read and check; 0: one a processor", type=number_in(int, 0, 1024))
     add_flag(parser, "overwrite", False, "replace finished records of other data or other options")
     add_flag(parser, "wait_seconds", 3600.0, "how long to wait for another process that builds the same records",

@@ -24,8 +24,9 @@ import numpy as np
 
 from src.command_line import Parser, add_flag, entry_point, number_in
 from src.contract import InputError, Instances
-from src.data.instance.coco import CocoDataset, image_folder_of
+from src.data.instance.coco import CocoDataset
 from src.data.instance.coco_check import is_id
+from src.data.instance.coco_layout import image_folder_of
 from src.data.instance.target import Target, decode_target, to_rle
 from src.metrics.coco_map import CocoMAP
 from src.metrics.tables import coco_table
@@ -120,7 +121,7 @@ def score(predictions: Iterable[Instances], targets: Sequence[bytes], *, kinds: 
 def parse_args(argv: list[str]) -> argparse.Namespace:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_flag(parser, "ann_file", "", "annotation file in COCO's layout")
-    add_flag(parser, "image_dir", "", "folder of its images, by default as in COCO's layout")
+    add_flag(parser, "image_dir", "", "folder of its images, to check that they are there; not needed")
     add_flag(parser, "results", "", "results files, separated by commas, each scored by itself")
     add_flag(parser, "truth", False, "score the file's own objects instead")
     add_flag(parser, "max_detections", 100, "best detections of an image that count", type=number_in(int, 1))
@@ -134,7 +135,8 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args(sys.argv[1:])
-    dataset = CocoDataset(args.ann_file, args.image_dir or image_folder_of(args.ann_file))
+    dataset = CocoDataset(args.ann_file, args.image_dir or image_folder_of(args.ann_file),
+                          needs_images=bool(args.image_dir))
     targets = [record.target for record in dataset.rows(range(len(dataset)))]
     truths = list(map(decode_target, targets))
     if args.truth:

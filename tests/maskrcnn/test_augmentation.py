@@ -7,7 +7,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.contract import InputError
-from src.data.instance.coco import CocoDataset, coco_layout
+from src.data.instance.coco import CocoDataset
+from src.data.instance.coco_layout import coco_layout
 from src.data.instance.target import Category, decode_target, encode_categories, encode_instances, encode_target, to_rle
 from src.maskrcnn import COLUMNS
 from src.maskrcnn.augmentation import DEGENERATE, NO_MASK, TOO_MANY, Placement, TrainAugmentation, distorted

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from src.contract import InputError, Instances
-from src.data.instance.coco import CocoDataset, coco_layout
+from src.data.instance.coco import CocoDataset
+from src.data.instance.coco_layout import coco_layout
 from src.data.instance.target import Category, decode_target, encode_categories, encode_instances, encode_target, to_rle
 from src.metrics.coco_map import CocoMAP, summary
 

@@ -46,10 +46,10 @@ def test_bad_images_are_left_out_and_listed(tmp_path):
     write_coco(tmp_path / "coco", data)
     (tmp_path / "coco/val/3.jpg").write_bytes((tmp_path / "coco/val/3.jpg").read_bytes()[:-60])
     text = run(tmp_path, "--ann_file=coco/annotations/instances_val.json", "--dst_path=r", "--on_bad=skip")
-    assert "left out 2 bad entries, 3 images remain" in text
+    assert "left out 2 bad entries, 4 images remain" in text
     assert "annotation 1 (image 20): bbox" in text
     assert "image 30: 3.jpg: image is a damaged" in text
-    assert [record.image_id for record in RecordDataset(tmp_path / "r").rows(range(3))] == [10, 40, 50]
+    assert [record.image_id for record in RecordDataset(tmp_path / "r").rows(range(4))] == [10, 20, 40, 50]
     assert len(json.loads((tmp_path / "r.manifest.json").read_text())["bad"]) == 2
 
 

@@ -14,34 +14,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from src.contract import InputError, Record
+from src.data import decode
 from src.data.checks import describe_bad
 from src.data.instance import coco_check
+from src.data.instance.coco_layout import names_start_from, near_match
 from src.data.instance.target import Category, class_names, encode_categories, encode_instances, encode_target
 
 log = logging.getLogger(__name__)
-
-
-def coco_layout(coco_root: str | Path, data_type: str, instance_set: str) -> tuple[Path, Path]:
-    """The annotation file and the image folder of a split.
-
-    Args:
-        coco_root: folder of the data set.
-        data_type: name of the split and of its image folder, e.g. "train2017".
-        instance_set: annotation file relative to coco_root; "{}" in it stands for the data type.
-
-    Raises:
-        InputError: there is no such root folder.
-    """
-    root = Path(coco_root)
-    if not root.is_dir():
-        raise InputError(f"--coco_root={coco_root}: no such folder; give the one with {data_type} and annotations")
-    return root / instance_set.replace("{}", data_type), root / data_type
-
-
-def image_folder_of(ann_file: str | Path) -> Path:
-    """The image folder that belongs to `ROOT/annotations/instances_NAME.json`: `ROOT/NAME`."""
-    path = Path(ann_file)
-    return path.absolute().parent.parent / path.stem.removeprefix("instances_")
+_NO_IMAGES = ("", ".json", ".txt", ".md", ".xml", ".csv", ".yaml", ".yml", ".db")
+_ANY_SIZE = {"height": 1, "width": 1}
 
 
 @dataclass(frozen=True)
@@ -61,12 +42,14 @@ class CocoDataset:
         name: the file's path.
         categories: the classes, by class index; `class_names` are their names, "background" first.
         bad: what `on_bad="skip"` left out, as "file: annotation or image: message".
-        left_out: how many images that is, and how many annotations that belong to no image.
+        left_out: how many images that is, and how many annotations beside those of such images.
         image_ids: of the records, in their order.
+        objects, crowds: how many objects, and regions with many of them, the records have.
     """
 
     def __init__(self, ann_file: str | Path, image_dir: str | Path, *, class_names: Sequence[str] = (),
-                 class_map: str = "order", on_bad: Literal["error", "skip"] = "error"):
+                 class_map: str = "order", absent: Literal["error", "allow"] = "error",
+                 on_bad: Literal["error", "skip"] = "error", needs_images: bool = True):
         """Read and check the whole file and look the images up; pixels are not read here.
 
         Args:
@@ -74,26 +57,32 @@ class CocoDataset:
             image_dir: the folder that its file names start from.
             class_names: names by class index, "background" first; annotations of other categories are left out, with
                 a warning. None: all categories of the file.
-            class_map: see `coco_check.class_table`.
-            on_bad: "error" raises on bad images and annotations; "skip" leaves such images out, with all they hold,
-                and annotations of no image alone, and keeps the messages in `bad`.
+            class_map, absent: see `coco_check.class_table`.
+            on_bad: "error" raises on bad images and annotations; "skip" leaves bad annotations out of their images,
+                images that are unusable themselves with all they hold, and keeps the messages in `bad`.
+            needs_images: False: image files are not looked for, and records hold no image.
 
         Raises:
             InputError: the file, its entries or the image folder are unusable.
         """
-        self.name, self.image_dir = str(ann_file), str(image_dir)
+        self.name, self.image_dir, self._needs_images = str(ann_file), str(image_dir), needs_images
         self.bad: list[str] = []
         content = coco_check.read_annotations(ann_file)
         self.categories = coco_check.class_table(content["categories"], ann_file, class_names=class_names,
-                                                 class_map=class_map)
-        reader = _Reader(self, {category["id"] for category in content["categories"]})
+                                                 class_map=class_map, absent=absent)
+        if needs_images:
+            self.image_dir = names_start_from(self.image_dir, _file_names(content["images"]))
+        reader = _Reader(self, {category["id"] for category in content["categories"]}, needs_images)
         self._images = reader.images(content["images"], content["annotations"])
-        self.left_out = len(content["images"]) - len(self._images), reader.without_image
+        self.objects, self.crowds = reader.counts[0], reader.counts[1]
+        self.left_out = len(content["images"]) - len(self._images), reader.annotations_left_out
         if self.bad and on_bad == "error":
             raise InputError(f"{describe_bad(self.bad, 'entries')}\nRepair them, or leave them out with --on_bad=skip: "
-                             "images with all they hold, annotations of no image alone")
+                             "the annotations alone, and images that are unusable themselves")
         if not self._images:
             raise InputError(f"{self.name}: no usable image is left\n{describe_bad(self.bad, 'entries')}")
+        if self.bad and not (self.objects or self.crowds):
+            raise InputError(f"{self.name}: no usable annotation is left\n{describe_bad(self.bad, 'entries')}")
         self._categories = encode_categories(self.categories)
 
     @property
@@ -116,11 +105,14 @@ class CocoDataset:
             yield Record(image.image_id, image.file_name, self._read(image.file_name, place), target, place)
 
     def unlisted(self) -> list[str]:
-        """Names of the files in the image folder that no record uses."""
-        present = {entry.name for entry in os.scandir(self.image_dir) if _is_file(entry)}
+        """Names of the files in the image folder that no record uses, texts and annotations excepted."""
+        present = {entry.name for entry in os.scandir(self.image_dir) if _is_file(entry)
+                   and not entry.name.startswith(".") and Path(entry.name).suffix.lower() not in _NO_IMAGES}
         return sorted(present - {os.path.normpath(image.file_name) for image in self._images})
 
     def _read(self, file_name: str, place: str) -> bytes:
+        if not self._needs_images:
+            return b""
         path = os.path.join(self.image_dir, file_name)
         try:
             with open(path, "rb") as file:
@@ -135,13 +127,15 @@ class CocoDataset:
 class _Reader:
     """Turns the entries of an annotation file into images, and what is wrong with them into messages."""
 
-    def __init__(self, dataset: CocoDataset, known: set[int]):
-        self.dataset, self.known = dataset, known
+    def __init__(self, dataset: CocoDataset, known: set[int], needs_images: bool):
+        self.dataset, self.known, self.needs_images = dataset, known, needs_images
         self.by_category = {category.category_id: category for category in dataset.categories}
         self.seen_annotations: set[int] = set()
         self.seen_images: set[int] = set()
-        self.without_image = 0
+        self.annotations_left_out = 0
+        self.counts: Counter[int] = Counter()  # iscrowd -> instances
         self.other_categories: Counter[int] = Counter()
+        self.repairs: Counter[str] = Counter()
         self.folders: dict[str, set[str]] = {}
 
     def images(self, entries: Sequence[Any], annotations: Sequence[Any]) -> list[_Image]:
@@ -149,25 +143,25 @@ class _Reader:
         grouped = self._grouped(annotations, by_id)
         for image_id, entry in by_id.items():
             size = (entry["height"], entry["width"])
-            instances, problems = self._instances(grouped.pop(image_id, ()), size)
-            if problems:
-                self.dataset.bad += problems
-            else:
-                images.append(_Image(image_id, entry["file_name"], size, encode_instances(instances)))
+            instances = self._instances(grouped.pop(image_id, ()), size)
+            images.append(_Image(image_id, entry["file_name"], size, encode_instances(instances)))
         if self.other_categories:
             log.warning("%s: %d annotations of categories outside coco_classes are left out (ids %s)",
                         self.dataset.name,
                         self.other_categories.total(), sorted(self.other_categories))
+        repairs = "; ".join(f"{number} {what}" for what, number in self.repairs.items() if number)
+        if repairs:
+            log.warning("%s: %s", self.dataset.name, repairs)
         return images
 
     def _image_entries(self, entries: Sequence[Any]) -> dict[int, dict]:
-        """Good entries of `images` by id."""
+        """Good entries of `images` by id, with the size of the file where the entry has none."""
         good: dict[int, dict] = {}
         names: dict[str, int | None] = {}
-        for what, image_id, entry, problem in coco_check.image_entries(entries):
+        for what, image_id, entry, problem in coco_check.image_entries(map(self._sized, entries)):
             if image_id is not None:
                 self.seen_images.add(image_id)
-            problem = problem or self._missing(entry["file_name"])
+            problem = problem or (self._missing(entry["file_name"]) if self.needs_images else None)
             if not problem:
                 first = names.setdefault(os.path.normpath(entry["file_name"]), image_id)
                 if first != image_id:
@@ -178,9 +172,26 @@ class _Reader:
                 good[image_id] = entry
         return good
 
+    def _sized(self, entry: Any) -> Any:
+        """The entry with the height and width of its file where it says none (or VIA's -1)."""
+        if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str) or \
+                any(entry.get(side) not in (None, 0, -1) for side in ("height", "width")):
+            return entry
+        if not self.needs_images or coco_check.image_problem(entry | _ANY_SIZE) or \
+                self._missing(entry["file_name"]):
+            return entry
+        try:
+            with open(os.path.join(self.dataset.image_dir, entry["file_name"]), "rb") as file:
+                height, width = decode.header_size(file.read())
+        except (InputError, OSError):
+            return entry  # the message about the entry, or later about the file, says it
+        self.repairs["images without height and width have those of their files"] += 1
+        return entry | {"height": height, "width": width}
+
     def _grouped(self, annotations: Sequence[Any], images: dict[int, dict]) -> dict[int, list[dict]]:
         """Annotations by image; those of images that are bad themselves are left out with them."""
         groups: dict[int, list[dict]] = defaultdict(list)
+        astray: dict[str, list[str]] = defaultdict(list)
         for position, annotation in enumerate(annotations):
             image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
             known = coco_check.is_id(image_id)
@@ -189,22 +200,30 @@ class _Reader:
             elif not known or image_id not in self.seen_images:
                 name = f"annotation {annotation['id']!r}" if isinstance(annotation, dict) and "id" in annotation else \
                     f"annotations[{position}]"
-                self._bad(name, coco_check.no_such_image(image_id))
-                self.without_image += 1
+                astray[coco_check.no_such_image(image_id)].append(name)
+        for problem, names in astray.items():
+            self._bad(names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else ""), problem)
+            self.annotations_left_out += len(names)
         return groups
 
-    def _instances(self, annotations: Sequence[dict], size: tuple[int, int]) -> tuple[list[dict], list[str]]:
-        """Instances of one image, and messages."""
+    def _instances(self, annotations: Sequence[dict], size: tuple[int, int]) -> list[dict]:
+        """Instances of one image; what is wrong with the others is one message."""
         instances, problems = [], []
         for annotation in annotations:
             try:
                 category = self._category(annotation)
-                if category:
-                    instances.append(coco_check.to_instance(annotation, size, category))
+                if coco_check.is_shrunk_to_nothing(annotation):
+                    self.repairs["objects without any extent are left out"] += 1
+                elif category:
+                    instances.append(coco_check.to_instance(annotation, size, category, self.repairs))
             except InputError as error:
-                problems.append(f"{self.dataset.name}: annotation {annotation.get('id')!r} "
-                                f"(image {annotation['image_id']}): {error}")
-        return instances, problems
+                problems.append(f"annotation {annotation.get('id')!r} (image {annotation['image_id']}): {error}")
+        self.counts.update(instance["iscrowd"] for instance in instances)
+        if problems:
+            more = f" ({len(problems) - 1} more bad annotations in this image)" if len(problems) > 1 else ""
+            self.dataset.bad.append(f"{self.dataset.name}: {problems[0]}{more}")
+            self.annotations_left_out += len(problems)
+        return instances
 
     def _category(self, annotation: dict) -> Category | None:
         """The annotation's class, None where it was not chosen."""
@@ -222,7 +241,15 @@ class _Reader:
 
     def _missing(self, file_name: str) -> str | None:
         folder, name = os.path.split(os.path.join(self.dataset.image_dir, file_name))
-        if folder not in self.folders:  # one listing is faster than asking for every file
+        if name in self._files(folder):
+            return None
+        near = near_match(self.dataset.image_dir, file_name, self._files)
+        return f"{os.path.join(folder, name)} does not exist or is no file; " + \
+            (near or "restore it, or check the image folder")
+
+    def _files(self, folder: str) -> set[str]:
+        """Names of the files in a folder: one listing is faster than asking for every file."""
+        if folder not in self.folders:
             try:
                 self.folders[folder] = {entry.name for entry in os.scandir(folder) if _is_file(entry)}
             except (OSError, ValueError) as error:
@@ -230,11 +257,15 @@ class _Reader:
                     raise InputError(f"{folder}: {error.strerror}; it must be the folder that the file names of "
                                      f"{self.dataset.name} start from") from error
                 self.folders[folder] = set()
-        return None if name in self.folders[folder] else \
-            f"{os.path.join(folder, name)} does not exist or is no file; restore it, or check the image folder"
+        return self.folders[folder]
 
     def _bad(self, what: str, problem: str) -> None:
         self.dataset.bad.append(f"{self.dataset.name}: {what}: {problem}")
+
+
+def _file_names(entries: Sequence[Any]) -> list[str]:
+    return [entry["file_name"] for entry in entries if isinstance(entry, dict)
+            and isinstance(entry.get("file_name"), str) and coco_check.image_problem(entry | _ANY_SIZE) is None]
 
 
 def _is_file(entry: os.DirEntry) -> bool:

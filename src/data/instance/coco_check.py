@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from src.contract import InputError, Record
 from src.data import decode
+from src.data.instance.coco_tidy import tidied
 from src.data.instance.target import MAX_CLASSES, Category, compress, decode_target, run_lengths, to_rle
+
+log = logging.getLogger(__name__)
 
 TOLERANCE = 1.0  # pixels that rounding may put a box or polygon beyond the image's border
 _PARTS = ("images", "annotations", "categories")
@@ -32,6 +37,8 @@ _LONGEST_SIDE = 65535  # pixels, as in JPEG; run lengths of larger images overfl
 
 def read_annotations(path: str | Path) -> dict[str, list]:
     """The lists `images`, `annotations` and `categories` of an annotation file, not empty but for the annotations.
+
+    What widespread exporters write differently is brought into COCO's form, see `coco_tidy`.
 
     Raises:
         InputError: no such file, not JSON, or not COCO's layout.
@@ -60,11 +67,11 @@ def read_annotations(path: str | Path) -> dict[str, list]:
             raise InputError(f"{path}: has no list {part!r}; an annotation file has {', '.join(_PARTS)}")
         if not content[part] and part != "annotations":
             raise InputError(f"{path}: the list {part!r} is empty; restore the file")
-    return content
+    return tidied(content, path)
 
 
 def class_table(categories: Sequence[Any], path: str | Path, *, class_names: Sequence[str] = (),
-                class_map: str = "order") -> tuple[Category, ...]:
+                class_map: str = "order", absent: Literal["error", "allow"] = "error") -> tuple[Category, ...]:
     """The classes that a file's categories become.
 
     Args:
@@ -73,6 +80,8 @@ def class_table(categories: Sequence[Any], path: str | Path, *, class_names: Seq
         class_names: names by class index, "background" first: a choice and an order of the file's categories. None:
             all of them, in the order of their ids.
         class_map: "order" counts the classes from 1; "id" takes the category's id as class index.
+        absent: what is done about chosen names that the file does not have: "allow" leaves their indices without a
+            row and warns, as long as there is one that it has.
 
     Raises:
         InputError: unusable categories, or names that the file does not have.
@@ -93,7 +102,7 @@ def class_table(categories: Sequence[Any], path: str | Path, *, class_names: Seq
         ids[name] = number
         numbers.add(number)
     if class_names:
-        return _chosen(class_names, ids, path)
+        return _chosen(class_names, ids, path, absent)
     by_id = sorted(ids.items(), key=lambda item: item[1])
     if class_map == "id":
         if by_id[0][1] < 1:
@@ -118,16 +127,20 @@ def name_fault(name: str) -> str | None:
     return None
 
 
-def _chosen(names: Sequence[str], ids: Mapping[str, int], path: str | Path) -> tuple[Category, ...]:
+def _chosen(names: Sequence[str], ids: Mapping[str, int], path: str | Path,
+            absent: str) -> tuple[Category, ...]:
     if names[0] != "background" or len(names) < 2 or len(set(names)) < len(names):
         raise InputError(f"coco_classes={','.join(names)}: expected background, then the names of at least one class, "
                          "each once")
-    for name in names[1:]:
-        if name not in ids:
-            close = difflib.get_close_matches(name, ids, n=1)
-            raise InputError(f"coco_classes: {name!r} is no category of {path}; "
-                             f"{f'did you mean {close[0]!r}? ' if close else ''}it has {', '.join(ids)}")
-    return tuple(Category(label, ids[name], name) for label, name in enumerate(names) if label)
+    missing = [name for name in names[1:] if name not in ids]
+    if missing and (absent == "error" or len(missing) == len(names) - 1):
+        close = difflib.get_close_matches(missing[0], ids, n=1)
+        raise InputError(f"coco_classes: {missing[0]!r} is no category of {path}; "
+                         f"{f'did you mean {close[0]!r}? ' if close else ''}it has {', '.join(ids)}")
+    if missing:
+        log.warning("%s: has no categories %s; there is no truth for these classes, and they do not count", path,
+                    ", ".join(missing))
+    return tuple(Category(label, ids[name], name) for label, name in enumerate(names) if label and name in ids)
 
 
 def image_entries(entries: Sequence[Any]) -> Iterator[tuple[str, int | None, Any, str | None]]:
@@ -165,36 +178,84 @@ def image_problem(image: Mapping[str, Any]) -> str | None:
 
 # --- one annotation ---------------------------------------------------------------------------------------------------
 
-def to_instance(annotation: Mapping[str, Any], size: tuple[int, int], category: Category) -> dict[str, Any]:
+def to_instance(annotation: Mapping[str, Any], size: tuple[int, int], category: Category,
+                repairs: Counter[str] | None = None) -> dict[str, Any]:
     """An entry of `annotations` as `src/data/instance/target.py` stores it, checked; its image has `size` (H, W).
+
+    Parts of fewer than 3 points are dropped from a polygon that has others, a box that is missing is that of the mask,
+    and what leaves the image by less than half is clipped. (COCO's rasteriser takes polygons beyond the border as they
+    are.)
+
+    Args:
+        repairs: counts what was done, by description.
 
     Raises:
         InputError: says what is wrong; the caller adds the place.
     """
+    repairs = Counter() if repairs is None else repairs
     crowd = annotation.get("iscrowd", 0)
     if crowd not in (0, 1):
         raise InputError(f"iscrowd is {crowd!r}; it is 0 or 1")
+    segmentation = _checked_segmentation(annotation.get("segmentation"), size, repairs)
+    box = annotation.get("bbox")
+    if (box is None or box == []) and segmentation:
+        box = _box_of(segmentation)
+        repairs["boxes that were missing are those of the masks"] += 1
     instance = {"id": annotation["id"], "label": category.label, "category_id": category.category_id,
-                "bbox": _checked_box(annotation.get("bbox"), size), "iscrowd": int(crowd)}
-    segmentation = _checked_segmentation(annotation.get("segmentation"), size)
+                "bbox": _checked_box(box, size, repairs), "iscrowd": int(crowd)}
     instance["area"] = _checked_area(annotation.get("area"), segmentation, instance["bbox"], size)
     if segmentation:
         instance["segmentation"] = segmentation
     return instance
 
 
-def _checked_box(box: Any, size: tuple[int, int]) -> list[float]:
+def is_shrunk_to_nothing(annotation: Mapping[str, Any]) -> bool:
+    """Whether an object has no extent at all: a box without width or height, and no part of 3 points."""
+    box, segmentation = annotation.get("bbox"), annotation.get("segmentation")
+    flat = isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) and min(box[2:]) <= 0
+    return flat and isinstance(segmentation, list) and bool(segmentation) and all(map(_is_degenerate, segmentation))
+
+
+def _is_degenerate(polygon: Any) -> bool:
+    return isinstance(polygon, list) and len(polygon) < 6 and len(polygon) % 2 == 0 and all(map(is_number, polygon))
+
+
+def _box_of(segmentation: list | dict) -> list[float]:
+    """[x, y, width, height] of a checked mask."""
+    if isinstance(segmentation, dict):
+        return coco_mask.toBbox(segmentation).tolist()
+    points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in segmentation]).astype(float)
+    low = points.min(0)
+    return [*low.tolist(), *(points.max(0) - low).tolist()]
+
+
+def _checked_box(box: Any, size: tuple[int, int], repairs: Counter[str]) -> list[float]:
     if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         raise InputError(f"bbox is {box!r}; it must be four numbers x, y, width, height")
     x, y, width, height = box
     if width < 0 or height < 0:
         raise InputError(f"bbox {box} has a negative side; it must be x, y, width, height")
-    if min(x, y) < -TOLERANCE or x + width > size[1] + TOLERANCE or y + height > size[0] + TOLERANCE:
-        corners = x < width <= size[1] + TOLERANCE and y < height <= size[0] + TOLERANCE
+    if _within((x, y), (x + width, y + height), size):
+        return box
+    corners = 0 <= x < width <= size[1] + TOLERANCE and 0 <= y < height <= size[0] + TOLERANCE
+    if corners or not _mostly_within((x, y), (x + width, y + height), size):
         hint = "; it looks like two corners, but must be x, y, width, height" if corners else \
             "; correct it, or the image's height and width"
         raise InputError(f"bbox {box} lies outside its image of {size[1]}x{size[0]} (width x height){hint}")
-    return box
+    repairs["boxes that leave their image are clipped"] += 1
+    left, top = max(x, 0), max(y, 0)
+    return [left, top, min(x + width, size[1]) - left, min(y + height, size[0]) - top]
+
+
+def _within(low: Sequence[float], high: Sequence[float], size: tuple[int, int]) -> bool:
+    """Whether the box from `low` to `high` (x, y) is inside the image, but for rounding."""
+    return min(low) >= -TOLERANCE and high[0] <= size[1] + TOLERANCE and high[1] <= size[0] + TOLERANCE
+
+
+def _mostly_within(low: Sequence[float], high: Sequence[float], size: tuple[int, int]) -> bool:
+    """Whether at least half of the box from `low` to `high` (x, y) is inside the image."""
+    inside = max(min(high[0], size[1]) - max(low[0], 0), 0) * max(min(high[1], size[0]) - max(low[1], 0), 0)
+    return inside > 0 and 2 * inside >= (high[0] - low[0]) * (high[1] - low[1])
 
 
 def _checked_area(area: Any, segmentation: list | dict | None, box: Sequence[float], size: tuple[int, int]) -> float:
@@ -206,20 +267,30 @@ def _checked_area(area: Any, segmentation: list | dict | None, box: Sequence[flo
     return area
 
 
-def _checked_segmentation(segmentation: Any, size: tuple[int, int]) -> list | dict | None:
-    """Polygons as they are, an encoding compressed, None where there is no mask."""
+def _checked_segmentation(segmentation: Any, size: tuple[int, int], repairs: Counter[str]) -> list | dict | None:
+    """Polygons with what is no area dropped, an encoding compressed, None where there is no mask."""
     if segmentation is None or segmentation == []:
         return None
     if isinstance(segmentation, dict):
         return checked_encoding(segmentation, size)
     if not isinstance(segmentation, list):
         raise InputError("segmentation is neither a list of polygons nor an object with size and counts")
-    for polygon in segmentation:
-        _check_polygon(polygon, size)
-    return segmentation
+    parts = [polygon for polygon in segmentation if not _is_degenerate(polygon)] or segmentation
+    repairs["parts of fewer than 3 points are dropped from their objects"] += len(segmentation) - len(parts)
+    extents = [_extent(polygon) for polygon in parts]
+    low, high = (np.array([extent[k] for extent in extents]) for k in (0, 1))
+    low, high = low.min(0).tolist(), high.max(0).tolist()
+    if _within(low, high, size):
+        return parts
+    if not _mostly_within(low, high, size):
+        raise InputError(f"a polygon reaches from {low} to {high} (x, y), outside its image of "
+                         f"{size[1]}x{size[0]} (width x height); cut it off there")
+    repairs["polygons that leave their image are clipped"] += 1
+    return parts
 
 
-def _check_polygon(polygon: Any, size: tuple[int, int]) -> None:
+def _extent(polygon: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest (x, y) of a polygon, checked."""
     if not isinstance(polygon, list):
         raise InputError("segmentation is a list of numbers; it must be a list of polygons: [[x1, y1, ...]]")
     if not set(map(type, polygon)) <= {int, float}:  # point pairs would flatten, texts and booleans would convert
@@ -235,9 +306,7 @@ def _check_polygon(polygon: Any, size: tuple[int, int]) -> None:
     low, high = points.min(0), points.max(0)
     if not np.isfinite(low + high).all():
         raise InputError("a polygon holds something else than finite numbers; correct or remove it")
-    if low.min() < -TOLERANCE or high[0] > size[1] + TOLERANCE or high[1] > size[0] + TOLERANCE:
-        raise InputError(f"a polygon reaches from {low.tolist()} to {high.tolist()} (x, y), outside its image of "
-                         f"{size[1]}x{size[0]} (width x height); cut it off there")
+    return low, high
 
 
 def checked_encoding(rle: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -281,7 +350,7 @@ class RecordCheck:
     """The check of one record as `mindrecord.build` takes it; its repr names it in the manifest.
 
     `level`: "full" decodes every pixel of the image, "size" its header alone. Either compares its size with the
-    annotation's. Returns {class index: number of instances}.
+    annotation's. Returns {class index: number of objects}, crowds excepted.
     """
 
     level: str = "full"
@@ -296,5 +365,5 @@ class RecordCheck:
             raise InputError(f"{record.place}: {record.file_name}: the image is {size[0]}x{size[1]} (H x W), its "
                              f"annotation says {target.size[0]}x{target.size[1]}; correct height and width there, or "
                              "restore the image")
-        labels, counts = np.unique(target.labels, return_counts=True)
+        labels, counts = np.unique(target.labels[~target.crowds], return_counts=True)
         return dict(zip(labels.tolist(), counts.tolist()))

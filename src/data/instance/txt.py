@@ -84,6 +84,13 @@ class TxtDataset:
         except InputError as error:
             self.bad.append(f"{self.name}:{number}: {error}")
 
+    @property
+    def objects(self) -> int:
+        """Number of boxes."""
+        return sum(len(line.boxes) for line in self._lines)
+
+    crowds = 0  # text files have none
+
     def __len__(self) -> int:
         return len(self._lines)
 

@@ -6,8 +6,9 @@ import pytest
 
 from src.contract import InputError
 from src.data.checks import leave_out_bad
-from src.data.instance.coco import CocoDataset, coco_layout, image_folder_of
+from src.data.instance.coco import CocoDataset
 from src.data.instance.coco_check import RecordCheck
+from src.data.instance.coco_layout import coco_layout, image_folder_of
 from src.data.instance.target import categories_of, decode_target
 from tests.tiny_coco import POLYGON, RUNS, annotation, content, write_coco
 
@@ -95,7 +96,7 @@ def test_boxes_may_overhang_by_rounding(tmp_path):
     assert decode_target(next(source_of(tmp_path, data).rows([0])).target).boxes_image.tolist() == [[0, 0, 32, 24]]
 
 
-def test_skip_leaves_out_whole_images_and_lists_why(tmp_path):
+def test_skip_leaves_out_bad_annotations_and_unusable_images_and_lists_why(tmp_path):
     data = content(5)
     data["annotations"] += [annotation(1, 10, 99), annotation(2, 20, bbox=[30, 0, 8, 8]), annotation(3, 77)]
     path = write_coco(tmp_path, data)
@@ -103,7 +104,9 @@ def test_skip_leaves_out_whole_images_and_lists_why(tmp_path):
     with pytest.raises(InputError, match="4 bad entries"):
         CocoDataset(path, tmp_path / "val")
     dataset = CocoDataset(path, tmp_path / "val", on_bad="skip")
-    assert dataset.image_ids == [30, 50]
+    assert dataset.image_ids == [10, 20, 30, 50]
+    assert dataset.left_out == (1, 3)
+    assert [len(decode_target(row.target).instances) for row in dataset.rows(range(4))] == [2, 2, 2, 0]
     assert [message.removeprefix(f"{path}: ").split(":")[0] for message in dataset.bad] == [
         "image 40", "annotation 3", "annotation 1 (image 10)", "annotation 2 (image 20)"]
 
@@ -113,13 +116,15 @@ def test_what_is_left_out_is_counted_in_images_and_annotations_of_none(tmp_path,
     data["annotations"].append(annotation(1, 77))
     dataset = source_of(tmp_path, data, on_bad="skip")
     assert leave_out_bad(dataset, RecordCheck(), workers=1, known=dataset.bad) is dataset
-    assert "0 of 3 records and 1 annotations of no image are left out\n" in caplog.text
+    assert "0 of 3 records and 1 annotations of others are left out\n" in caplog.text
     data["annotations"] += [annotation(2, 10, 99), annotation(3, 10, 99)]
     dataset = source_of(tmp_path / "b", data, on_bad="skip")
     (tmp_path / "b/val/2.jpg").write_bytes(b"x")
     rest = leave_out_bad(dataset, RecordCheck(), workers=1, known=dataset.bad)
-    assert [record.image_id for record in rest.rows(range(len(rest)))] == [30]
-    assert "2 of 3 records and 1 annotations of no image are left out\n4 bad entries:" in caplog.text
+    assert [record.image_id for record in rest.rows(range(len(rest)))] == [10, 30]
+    assert "1 of 3 records and 3 annotations of others are left out\n3 bad entries:" in caplog.text
+    assert "annotation 2 (image 10): unknown category_id 99" in caplog.text
+    assert "(1 more bad annotations in this image)" in caplog.text
 
 
 def test_files_that_no_record_uses(tmp_path):
@@ -161,11 +166,11 @@ def test_real_files(shared, name, split, images, instances):
 @pytest.mark.parametrize(("part", "entry", "words"), [
     ("annotations", 5, "annotations.4.: image_id None is no image"),
     ("annotations", annotation(1000, 20), "annotation 1000 .image 20.: the id is there twice"),
-    ("annotations", annotation("a", 10), "annotation 'a' .image 10.: its id must be a whole number"),
+    ("annotations", annotation([1], 10), r"annotation \[1\] .image 10.: its id must be a whole number"),
     ("annotations", annotation(9, 10, None), "annotation 9 .image 10.: unknown category_id None; categories has 3, 7"),
     ("annotations", annotation(9, [10]), r"annotation 9: image_id \[10\] is no image"),
     ("annotations", annotation(9, {}), r"annotation 9: image_id \{\} is no image"),
-    ("annotations", annotation(9, 10.0), "annotation 9: image_id 10.0 is no image"),
+    ("annotations", annotation(9, 10.5), "annotation 9: image_id 10.5 is no image"),
     ("images", {"id": [1]}, r"images.3.: id is \[1\]; it must be a whole number"),
     ("images", {"id": 40, "file_name": {}}, "image 40: has no file_name"),
     ("images", {"id": 40, "file_name": "a\0b/4.jpg"}, "image 40: .*x00b/4.jpg' has a character"),
