@@ -14,8 +14,8 @@ FORWARDERS = ("src/convert_checkpoint.py", "src/data/build_seg_data.py", "src/da
 MODULES = sorted(path for path in (ROOT / "src").rglob("*.py") if str(path.relative_to(ROOT)) not in FORWARDERS)
 # Floors, the lowest first: a room may import its own floor's rooms and those of every floor below, but for models.
 FLOORS = (("contract", "files", "literals"), ("layers",), ("config", "command_line"), ("data", "weights", "launch"),
-          ("exporting", "report", "engine", "metrics"), ("deeplabv3", "maskrcnn"), ("tasks",), ("results", "inference"),
-          ("tools",))
+          ("exporting", "report", "engine", "metrics"), ("deeplabv3", "maskrcnn"), ("tasks",),
+          ("results", "inference", "doctor"), ("tools",))
 MODELS = ("deeplabv3", "maskrcnn")
 PURE = ["src.contract", "src.files", "src.literals", "src.command_line", "src.config", "src.tasks",
         "src.data.image_ops", "src.data.order", "src.data.semantic.voc", "src.data.practice.sample_set",
@@ -23,7 +23,7 @@ PURE = ["src.contract", "src.files", "src.literals", "src.command_line", "src.co
         "src.engine.position", "src.metrics.miou", "src.deeplabv3.config", "src.deeplabv3.augmentation",
         "src.deeplabv3.inference", "src.maskrcnn.anchors", "src.report.draw", "src.report.curves", "src.report.page",
         "src.launch.supervisor", "src.inference.collecting", "src.results.score", "src.weights.names",
-        "src.exporting.targets", "src.deeplabv3.splits", "src.maskrcnn.config"]
+        "src.doctor.checks", "src.exporting.targets", "src.deeplabv3.splits", "src.maskrcnn.config"]
 DISTRIBUTIONS = {"cv2": "opencv-python", "mmcv": "mmcv-lite", "yaml": "pyyaml", "PIL": "pillow", "google": "protobuf",
                  "faster_coco_eval": "faster-coco-eval", "pi_heif": "pi-heif"}
 

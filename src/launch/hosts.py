@@ -1,4 +1,4 @@
-"""Hosts: names resolved to addresses, whether one is this machine, and how many cards this machine has."""
+"""Hosts: names resolved to addresses, whether one is this machine, its cards and their addresses."""
 from __future__ import annotations
 
 import ipaddress
@@ -67,3 +67,21 @@ def is_local(name: str) -> bool:
 def count_cards(folder: str = "/dev") -> int:
     """The Ascend devices of this machine, by their device files: 8 on most hosts, 16 on one of A3, 0 without any."""
     return sum(re.fullmatch(r"davinci\d+", path.name) is not None for path in Path(folder).iterdir())
+
+
+def read_hccn_conf(path: Path) -> dict[int, str]:
+    """{device id: address} of an hccn.conf, from its lines `address_<id>=<ip>`.
+
+    Raises:
+        InputError: one of them is no address.
+    """
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        match = re.fullmatch(r"\s*address_(\d+)\s*=\s*(\S+)\s*", line)
+        if not match:
+            continue
+        try:
+            found[int(match[1])] = str(ipaddress.ip_address(match[2]))
+        except ValueError:
+            raise InputError(f"{path}:{number}: {match[2]!r} is not an IP address") from None
+    return found

@@ -19,7 +19,7 @@ if __name__ == "__main__":  # works from any folder, as a file too
 
 from src.command_line import Parser, add_flag, entry_point
 from src.contract import InputError
-from src.launch.hosts import count_cards, is_local
+from src.launch.hosts import count_cards, is_local, read_hccn_conf
 from src.launch.rank_table import MOST_RANKS, Device, RankTable, Server, write
 from src.launch.rank_table_check import find_defects
 
@@ -66,20 +66,6 @@ def parse_devices(text: str) -> list[int]:
     if len(set(ids)) < len(ids):
         raise InputError(f"--device_num={text}: a device occurs twice")
     return ids
-
-
-def read_hccn_conf(path: Path) -> dict[int, str]:
-    """{device id: address} of an hccn.conf, from its lines `address_<id>=<ip>`."""
-    found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        match = re.fullmatch(r"\s*address_(\d+)\s*=\s*(\S+)\s*", line)
-        if not match:
-            continue
-        try:
-            found[int(match[1])] = str(ipaddress.ip_address(match[2]))
-        except ValueError:
-            raise InputError(f"{path}:{number}: {match[2]!r} is not an IP address") from None
-    return found
 
 
 def ask_hccn_tool(tool: str, device_id: int) -> str | None:

@@ -9,6 +9,7 @@ both.
 """
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -19,9 +20,14 @@ if __name__ == "__main__":  # works from any folder, as a file too
 from src import tasks
 from src.command_line import Parser, add_flag, entry_point, nearest, number_in
 from src.contract import InputError
+from src.doctor import checks
+from src.doctor.finding import OK
+from src.doctor.host import Host
 from src.launch.job import build_job
 from src.launch.launcher import DEFAULT_PORT, choose_port, launch
-from src.launch.plan import describe, make_plan, next_number
+from src.launch.plan import Job, describe, make_plan, next_number
+
+log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ("data_file", "data_lst", "coco_root", "anno_path")  # keys that name what is trained on
@@ -137,6 +143,14 @@ def find_command(words: list[str]) -> tuple[str, ...]:
     raise InputError(f"{words[0]}: no such script, neither in {Path.cwd()} nor in {ROOT}")
 
 
+def check_host(job: Job) -> None:
+    """Log what the doctor's quick checks find wrong. The job starts all the same: a rank that cannot run ends it with
+    its own error, and these lines say why."""
+    for finding in checks.quick(Host(), device_target=job.device_target, ranks=len(job.server.devices)):
+        if finding.level != OK:
+            log.warning("%s", finding)
+
+
 def main() -> int:
     options, words = split_words(sys.argv[1:])
     options, words = sort_flags(options, words) if words else (options, words)
@@ -146,6 +160,7 @@ def main() -> int:
     if args.dry_run:
         print(describe(make_plan(job, port=args.port or choose_port(job), number=next_number(job))))
         return 0
+    check_host(job)
     return launch(job, port=args.port, start_timeout=args.start_timeout, max_restarts=args.max_restarts)
 
 

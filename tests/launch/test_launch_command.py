@@ -96,6 +96,14 @@ def test_table_and_environment_contradict(dry, table_file, environment, message)
     assert re.search(message, output)
 
 
+def test_the_doctors_quick_checks_come_first_and_do_not_stop_the_job(launchers):
+    _, output = launchers.run("rank.py", "started", "say=ran", WORKERS="1", ASCEND_HOME_PATH="/no/such/cann")
+    before, _, after = output.partition("1 rank on Ascend")
+    assert "failure  CANN: not found (/no/such/cann/compiler/version.info is not there); start from" in before
+    assert "ok " not in before
+    assert "the job ended" in after, output
+
+
 @pytest.mark.parametrize(("words", "message"), [
     ([], "no script to launch"),
     (["--wrokers=2", "rank.py"], "unknown flag --wrokers; did you mean --workers?"),
