@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under a name of their own, then renamed; and their hashes."""
+"""Atomic file writes (a temporary name, then a rename) and file hashes."""
 from __future__ import annotations
 
 import hashlib
@@ -10,9 +10,10 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path`, of the same suffix, to write to; what is there at the end becomes `path`.
+    """Yield a temporary path beside `path`, with the same suffix; when the block ends, the file is renamed to `path`.
 
-    Where writing fails nothing is left of it, and an earlier `path` stays. A killed process leaves `.unfinished-*`.
+    If the block fails, the temporary file is removed and an existing `path` stays. A killed process leaves
+    `.unfinished-*`.
     """
     unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
     try:

@@ -1,1 +1,1 @@
-"""From files to batches: readers, records, order, image operations, the pipeline. Knows no model."""
+"""From files to batches: readers, records, order, image operations, the pipeline. Nothing here knows the models."""

@@ -1,4 +1,4 @@
-"""Reading a whole source in parallel: hashes and checks before a build, records during it. No MindSpore here."""
+"""Read a whole dataset in parallel: hashes and checks before a build, records during it. No MindSpore here."""
 from __future__ import annotations
 
 import logging
@@ -22,9 +22,9 @@ _SHOWN = 20
 
 
 class Inspector:
-    """A source in the order of a build, read and checked by a pool of threads.
+    """A dataset in the order of a build, read and checked by a pool of threads.
 
-    Image codecs and hashes release Python's lock, so that threads are as fast as processes here.
+    Image codecs and hashes release Python's lock, so threads are as fast as processes here.
     """
 
     def __init__(self, dataset: Dataset, order: np.ndarray, *, check: Check | None, workers: int,
@@ -38,7 +38,7 @@ class Inspector:
         return float(np.mean([size_of(record) for record in records] or [0]))
 
     def shard(self, name: str, first: int, last: int, known: Shard | None) -> Shard:
-        """Hash and check the records at positions first..last-1; what is known of them is only hashed again."""
+        """Hash and check the records at positions first..last-1; records that are known are only hashed again."""
         ids = self.order[first:last]
         if known and combined(ordered_map(self._digest, ids, self.workers)) == known.source_hash:
             self.progress("check", last, len(self.order))
@@ -64,7 +64,7 @@ class Inspector:
         """The good records of a shard, in order.
 
         Raises:
-            InputError: one can no longer be read.
+            InputError: a record can no longer be read.
         """
         skipped = set(shard.skipped)
         ids = [int(i) for i in self.order[shard.first:shard.last] if int(i) not in skipped]
@@ -74,7 +74,7 @@ class Inspector:
             yield record
 
     def _read(self, sample_id: int) -> Record | str:
-        """A record, or why there is none."""
+        """A record, or the reason why there is none."""
         try:
             return next(iter(self.dataset.rows([int(sample_id)])))
         except InputError as error:
@@ -98,7 +98,7 @@ class Inspector:
 
 
 class Subset:
-    """The records of a source at `sample_ids`, in that order (a `src.contract.Source`)."""
+    """The records of a dataset at `sample_ids`, in that order (a `src.contract.Dataset`)."""
 
     def __init__(self, dataset: Dataset, sample_ids: Sequence[int]):
         self.name, self.dataset, self.sample_ids = dataset.name, dataset, list(sample_ids)
@@ -107,16 +107,17 @@ class Subset:
         return len(self.sample_ids)
 
     def rows(self, sample_ids: Sequence[int]) -> Iterator[Record]:
-        """Yield the records of `sample_ids`, which count within the subset."""
+        """Yield the records of `sample_ids`, which are positions in the subset."""
         return self.dataset.rows([self.sample_ids[i] for i in sample_ids])
 
 
 def leave_out_bad(dataset: Dataset, check: Check, *, workers: int, known: Sequence[str] = ()) -> Dataset:
-    """Read and check every record of a source, say which are bad, and return the others: `--on_bad=skip`.
+    """Read and check every record of a dataset, log which are bad, and return the others: `--on_bad=skip`.
 
     Args:
-        dataset: may say with `left_out` how many records it left out itself, and how many annotations beside those.
-        known: what it left out, as messages; without `left_out`, each of them is a record.
+        dataset: its attribute `left_out`, if it has one, counts the records that it left out itself, and the
+            annotations that it left out besides those.
+        known: messages about what it left out; without `left_out`, one for each record.
 
     Raises:
         InputError: no good record is left.
@@ -142,7 +143,7 @@ def size_of(record: Record) -> int:
 
 
 def check_size(record: Record) -> None:
-    """InputError for what a MindRecord cannot hold: nothing (it would come back as one zero byte), or too much."""
+    """Raise InputError for what a MindRecord cannot hold: no bytes (they come back as one zero byte), or too many."""
     for what, data in (("image", record.image), ("label", record.target)):
         if not data:
             raise InputError(f"{record.place}: {record.file_name}: {what} is empty (0 bytes); restore the file")
@@ -152,7 +153,7 @@ def check_size(record: Record) -> None:
 
 
 def ordered_map(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
-    """`map` by a pool of threads, in order, with at most four results a thread in memory."""
+    """`map` by a pool of threads, in order, with at most four results per thread in memory."""
     with ThreadPoolExecutor(workers) as pool:
         pending: deque = deque()
         for item in items:
@@ -164,7 +165,7 @@ def ordered_map(function: Callable[[Any], Any], items: Iterable[Any], workers: i
 
 
 def describe_bad(bad: Sequence[str], what: str = "records") -> str:
-    """The first messages about bad `what`, one a line, and how many more there are."""
+    """The first messages about bad `what`, one per line, and how many more there are."""
     lines = list(bad[:_SHOWN])
     if len(bad) > 1:
         lines.insert(0, f"{len(bad)} bad {what}:")

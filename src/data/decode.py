@@ -1,7 +1,7 @@
-"""Compressed bytes to pixels, the same way everywhere: training, evaluation, record building, prediction.
+"""Decode compressed images and labels, the same way in training, evaluation, record building and prediction.
 
-An image becomes RGB and a label map class indices, or an `InputError` says what is wrong with the bytes; the caller
-knows which file they came from and puts its place in front (`src.contract.Record.place`). No MindSpore here.
+An image becomes RGB, a label map becomes class indices, or an `InputError` says what is wrong with the bytes. The
+caller adds the place where they were read (`src.contract.Record.place`). No MindSpore here.
 """
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _MAKE_GRAY = "make gray label PNGs with src/tools/get_dataset_lst.py and list th
 def decode_image(data: bytes) -> np.ndarray:
     """Decode an image file to (H, W, 3) uint8 RGB.
 
-    JPEG, PNG, BMP, TIFF, WebP and what else OpenCV reads. Gray images get three equal channels, 16-bit ones keep the
-    upper byte, alpha is dropped and the EXIF orientation is ignored.
+    JPEG, PNG, BMP, TIFF, WebP and whatever else OpenCV reads. Gray images get three equal channels, 16-bit images keep
+    the upper byte, alpha is dropped and the EXIF orientation is ignored.
 
     Raises:
         InputError: no bytes, not an image, or not complete (a truncated file).
@@ -41,14 +41,14 @@ def decode_image(data: bytes) -> np.ndarray:
 def image_size(data: bytes) -> tuple[int, int]:
     """Decode the luminance of every pixel and return (H, W).
 
-    Reads the file to its end and raises what `decode_image` raises, in half its time: the check of a record.
+    Checks a record: it reads the file to its end and raises what `decode_image` raises, in half the time.
     """
     height, width = _imdecode(data, _GRAY).shape
     return height, width
 
 
 def header_size(data: bytes) -> tuple[int, int]:
-    """(H, W) as the file's header says, without decoding pixels.
+    """(H, W) from the file's header; no pixel is decoded.
 
     Raises:
         InputError: no header of a known image format.

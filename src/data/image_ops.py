@@ -1,6 +1,6 @@
 """Geometry and colour of images and label maps. Pure functions of arrays on cv2 and mmcv.
 
-Images are (H, W, 3) uint8 RGB unless a recipe says otherwise; label maps are (H, W) uint8; sizes are (H, W).
+Images are (H, W, 3) uint8 RGB unless `colour_order` says otherwise; label maps are (H, W) uint8; sizes are (H, W).
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def resize(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.n
 
 
 def fit_long_side(size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """The (H, W) whose long side is `long_side` and whose short side keeps the ratio, rounded down, 1 at least."""
+    """The (H, W) with long side `long_side` and a short side that keeps the ratio, rounded down, at least 1."""
     height, width = size
     if height >= width:
         return long_side, max(int(long_side * width / height), 1)
@@ -25,7 +25,7 @@ def fit_long_side(size: tuple[int, int], long_side: int) -> tuple[int, int]:
 
 
 def mirrored(array: np.ndarray) -> np.ndarray:
-    """Left and right exchanged, contiguous."""
+    """The image mirrored horizontally, contiguous in memory."""
     return cv2.flip(array, 1)
 
 
@@ -33,7 +33,7 @@ def normalise(image: np.ndarray, mean: Sequence[float], std: Sequence[float], ca
               colour_order: str = "RGB", left: int = 0) -> np.ndarray:
     """(h, w, 3) uint8 RGB -> (3, *canvas) float32: (image - mean) / std in `colour_order`.
 
-    The image starts in the top row at column `left`; the rest of the canvas is 0. `mean` and `std` are in
+    The image starts at the top, in column `left`; the rest of the canvas is 0. `mean` and `std` are in
     `colour_order`, on the 0..255 scale.
     """
     height, width = image.shape[:2]
@@ -46,7 +46,7 @@ def normalise(image: np.ndarray, mean: Sequence[float], std: Sequence[float], ca
 
 
 def random_window(size: tuple[int, int], crop: tuple[int, int], rng: np.random.Generator) -> tuple[slice, slice]:
-    """A window of at most `crop` (H, W) at a uniformly random place inside `size`; all of a side that is smaller."""
+    """A window of at most `crop` (H, W) at a uniformly random place inside `size`; a smaller side is taken whole."""
     top = rng.integers(0, max(size[0] - crop[0], 0), endpoint=True)
     left = rng.integers(0, max(size[1] - crop[1], 0), endpoint=True)
     return slice(top, top + crop[0]), slice(left, left + crop[1])

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def steps_per_epoch(num_samples: int, batch_size: int, world_size: int = 1) -> int:
-    """Full batches that every rank gets in an epoch; fewer than `world_size * batch_size` samples are left out."""
+    """Full batches per rank and epoch; fewer than `world_size * batch_size` samples are left out."""
     return num_samples // (batch_size * world_size)
 
 
@@ -20,7 +20,7 @@ def rank_order(num_samples: int, *, seed: int, epoch: int, batch_size: int, worl
 
     A permutation of all samples is cut into global batches of `world_size * batch_size`; rank r takes the r-th part of
     each. So one process that accumulates `world_size` batches sees, step by step, what `world_size` ranks see together.
-    Other samples are left out in each epoch.
+    The samples that are left out differ from epoch to epoch.
     """
     steps = steps_per_epoch(num_samples, batch_size, world_size)
     order = np.random.default_rng([seed, epoch]).permutation(num_samples)[: steps * world_size * batch_size]
@@ -28,13 +28,13 @@ def rank_order(num_samples: int, *, seed: int, epoch: int, batch_size: int, worl
 
 
 def share(num_samples: int, *, world_size: int = 1, rank: int = 0) -> range:
-    """Sample ids that a rank evaluates: contiguous; every sample exactly once over all ranks, balanced to one."""
+    """Sample ids that a rank evaluates: a contiguous part; parts cover every sample once and differ by at most one."""
     return range(num_samples * rank // world_size, num_samples * (rank + 1) // world_size)
 
 
 def training_order(num_samples: int, *, seed: int, epochs: int, batch_size: int, world_size: int = 1, rank: int = 0,
                    start_step: int = 0) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (epoch, sample ids) for what is left of a run after `start_step` batches; epochs count from 0."""
+    """Yield (epoch, sample ids) of the epochs that remain after `start_step` batches; epochs count from 0."""
     steps = steps_per_epoch(num_samples, batch_size, world_size)
     for epoch in range(start_step // steps, epochs):
         ids = rank_order(num_samples, seed=seed, epoch=epoch, batch_size=batch_size, world_size=world_size, rank=rank)

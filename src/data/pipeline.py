@@ -13,7 +13,7 @@ from src.data import order
 
 
 class _OrderedRows:
-    """Records in training order as (image, target, place, sample_id, epoch) rows, for what is left of the run."""
+    """Records in training order as (image, target, place, sample_id, epoch) rows, for the rest of the run."""
 
     def __init__(self, dataset: Dataset, start_step: int, **plan: int):
         self.dataset, self.start_step, self.plan = dataset, start_step, plan
@@ -32,14 +32,14 @@ class _OrderedRows:
 
 def training_batches(dataset: Dataset, *, augmentation: Callable, columns: Sequence[str], batch_size: int,
                      workers: int = 2, start_step: int = 0, **plan: int) -> ds.Dataset:
-    """Return the batches of a whole run (of one rank), from batch `start_step` on, as one MindSpore dataset.
+    """Return all batches of one rank's run, from batch `start_step` on, as one MindSpore dataset.
 
     Args:
         dataset: the split.
         augmentation: `(image bytes, target bytes, Generator) -> arrays`, the columns before `sample_id` and `epoch`.
         columns: names of all batch columns; the last two are `sample_id` and `epoch`, (B,) int32.
-        workers: threads that augment, as many as there are cores at most. Their number changes nothing but the speed.
-        start_step: batches of the run that are done.
+        workers: threads that augment, at most one per core. Their number changes nothing but the speed.
+        start_step: batches of the run that are already done.
         plan: `seed`, `epochs`, `world_size` and `rank` of the whole run, see `order.training_order`.
 
     Raises:
@@ -60,7 +60,7 @@ def training_batches(dataset: Dataset, *, augmentation: Callable, columns: Seque
 
 
 class _Augment:
-    """Apply a transform with the sample's own generator; a failure names the record."""
+    """Apply the augmentation with the sample's own generator; an error names the record."""
 
     def __init__(self, augmentation: Callable, seed: int):
         self.augmentation, self.seed = augmentation, seed
@@ -75,7 +75,7 @@ class _Augment:
 
 def augmented_batch(dataset: Dataset, sample_ids: Sequence[int], epoch: int, *, augmentation: Callable,
                     seed: int) -> tuple[np.ndarray, ...]:
-    """One batch of the training pipeline, recomputed here: the columns as arrays, `sample_id` and `epoch` last."""
+    """Recompute one batch of the training pipeline: its columns as arrays, `sample_id` and `epoch` last."""
     augment = _Augment(augmentation, seed)
     rows = [augment(np.frombuffer(record.image, np.uint8), np.frombuffer(record.target, np.uint8), record.place,
                     np.int32(sample_id), np.int32(epoch))

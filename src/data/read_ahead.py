@@ -1,4 +1,4 @@
-"""Reading ahead: records are decoded in threads while the network works on the batch before."""
+"""Read ahead: decode the next batch in threads while the network works on the current one."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,11 +18,11 @@ def read_ahead(records: Iterable[Record], prepare: Callable[[Record], T], *, bat
                pool: Executor) -> Iterator[tuple[list[int], list[T]]]:
     """Yield (image ids, prepared records) of `batch_size` records at a time, in order; the last batch may be shorter.
 
-    One batch is in preparation while the caller works on the one that it was given, so at most two are in memory.
+    The next batch is prepared while the caller works on the current one, so at most two are in memory.
 
     Args:
         records: read in the caller's thread.
-        prepare: called in `pool`, once for each record; what it raises is raised here, when the record's turn comes.
+        prepare: called in `pool`, once per record; its exceptions are raised here when the record is due.
     """
     records = iter(records)
 

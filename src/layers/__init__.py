@@ -1,1 +1,1 @@
-"""Building blocks of networks that both models use. Explicit keyword arguments, never a config object."""
+"""Network building blocks that both models use. They take explicit keyword arguments, never a config object."""

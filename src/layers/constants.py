@@ -1,7 +1,7 @@
-"""Constants of a graph, as functions that are evaluated once while it is compiled. Arguments are positional.
+"""Constants of a graph, as functions that are evaluated once while the graph is compiled. Arguments are positional.
 
-NumPy inside `construct` looks simpler, but MindSpore 2.10's compiler compares the arrays that it meets by `==`, and two
-long ones of unlike shapes broadcast to gigabytes: Mask R-CNN at 768 x 1280 took nine times as long to compile, and more
+NumPy inside `construct` looks simpler, but MindSpore 2.10's compiler compares such arrays by `==`, and two long arrays
+of different shapes broadcast to gigabytes: Mask R-CNN at 768 x 1280 took nine times as long to compile, with more
 memory than a training step.
 """
 from __future__ import annotations

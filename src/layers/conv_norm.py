@@ -1,4 +1,4 @@
-"""Convolution, normalisation and activation with every initialiser said explicitly."""
+"""Convolution, normalisation and activation with explicit initialisers."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -10,20 +10,20 @@ from mindspore.common.initializer import HeNormal, XavierUniform
 
 NormFactory = Callable[[int], nn.Cell]
 NORMS = ("batch", "frozen", "group", "sync")
-# MindSpore refuses an epsilon of 0, which published Mask R-CNN weights want. Beside a variance this one vanishes.
+# MindSpore refuses an epsilon of 0, which published Mask R-CNN weights need. Next to a variance this one vanishes.
 LEAST_EPS = float(np.finfo(np.float32).tiny)
 
 
 def norm_factory(kind: str, *, eps: float = 1e-5, momentum: float = 0.9, groups: int = 32) -> NormFactory:
     """Return `channels -> normalisation cell` for one of `NORMS`.
 
-    - batch: batch statistics while training, running statistics otherwise. `momentum` is the share of the old running
-      value that stays (MindSpore's convention; 0.9 here is 0.1 in PyTorch).
-    - frozen: running statistics always, never updated; scale and shift stay trainable (`freeze_bn`).
+    - batch: batch statistics in training, running statistics otherwise. `momentum` is the weight of the old running
+      value (MindSpore's convention; 0.9 here is 0.1 in PyTorch).
+    - frozen: always the running statistics, never updated; scale and shift stay trainable (`freeze_bn`).
     - group: group normalisation, independent of the batch.
     - sync: batch statistics over the batches of all ranks.
 
-    `eps` is added to the variance; 0 is taken as the smallest float32.
+    `eps` is added to the variance; 0 becomes the smallest float32.
     """
     eps = max(eps, LEAST_EPS)
     if kind == "group":

@@ -1,15 +1,15 @@
-"""Noise of version 2: a hash of products, sums and bitwise operations, which every core of every device has.
+"""Noise of version 2: a hash made of products, sums and bitwise operations, which every core of every device has.
 
-A product modulo 2^32 carries information upwards alone: its high bits depend on all bits of its factors, its low bits
-on the low ones. So what is hashed is a table of well-mixed words, one a position and computed once by NumPy, and what
-counts are the 12 highest bits. With a key (a, c) of the sample, a odd,
+A product modulo 2^32 carries information only upwards: its high bits depend on all bits of the factors, its low bits
+only on low ones. So the hash starts from a table of well-mixed words, one per position, which NumPy computes once, and
+only the 12 highest bits are used. With a key (a, c) of the sample, a odd,
 
     x = table * a + c,    bits = x + (x^2 | 5)
 
 where the second step is a permutation of the 32-bit words (Klimov and Shamir 2003, "A new class of invertible
-mappings"), so that bits are as uniform as x is. Signs do not matter: sums and products wrap alike in two's complement.
+mappings"), so the result is as uniform as x. Signs do not matter: two's complement sums and products wrap alike.
 
-All functions but `uniform` and `keep` take NumPy arrays and tensors alike: `check_device` compares the two.
+All functions except `uniform` and `keep` take NumPy arrays as well as tensors, so that `check_device` can compare them.
 """
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ def sample_key(seed: int, epoch, sample_id):
 
 
 def bits(table, key):
-    """(count,) int32 words of the positions and a key of B samples -> (B, count) int32; the high bits are noise."""
+    """(count,) int32 words of the positions and the keys of B samples -> (B, count) int32; the high bits are noise."""
     a, c = key
     x = table[None, :] * a[:, None] + c[:, None]
     return x + (x * x | 5)
 
 
 def to_uniform(first, second):
-    """Two int32 words -> float32 in [0, 1), a multiple of 2^-24: 12 bits of each. All steps are exact in float32."""
+    """Two int32 words -> float32 in [0, 1), a multiple of 2^-24 from 12 bits of each; every step is exact."""
     high = (first & _HIGH_12).astype(np.float32) * 2.0 ** -32
     return high + (second & _HIGH_12).astype(np.float32) * 2.0 ** -44 + (0.5 + 2.0 ** -13)
 
 
 def to_keep(values, rate: float):
-    """int32 words -> bool, false for a share of `rate` of them."""
+    """int32 words -> bool, false with probability `rate`."""
     return values >= round(rate * (1 << 32)) - (1 << 31)
 
 
@@ -90,7 +90,7 @@ def uniform(key, count: int, stream: int = 0):
 
 
 def keep(key, count: int, rate: float):
-    """Keys of B samples -> (B, count) bool, false for a share of `rate`."""
+    """Keys of B samples -> (B, count) bool, false with probability `rate`."""
     return to_keep(bits(_table(count, 0), key), rate)
 
 
@@ -106,18 +106,18 @@ _PROBE_SEED, _PROBE_COUNT = 3, 1 << 12
 
 
 def probe_results(first, second):
-    """What of two arrays of words has to be the same everywhere."""
+    """The computations on two arrays of words whose results must be the same on every device."""
     return first, to_uniform(first, second), to_keep(first, 0.1)
 
 
 def check_device(probe: Callable | None = None) -> None:
-    """Compare the device's noise with NumPy's, bit by bit: int32 products have to wrap, which no vendor promises.
+    """Compare the device's noise with NumPy's, bit by bit: int32 products must wrap, which no vendor guarantees.
 
     Args:
-        probe: computes the noise in place of the device.
+        probe: computes the noise instead of the device.
 
     Raises:
-        InputError: they differ, so that a run could not be resumed elsewhere, and might draw poor noise.
+        InputError: they differ, so a run could not be resumed on another device, and its noise might be poor.
     """
     epoch, sample_id = np.array([0, 1, 299], np.int32), np.array([0, 118286, 7], np.int32)
     key = sample_key(_PROBE_SEED, epoch, sample_id)

@@ -34,24 +34,24 @@ def hash_uniform(key, count: int, *, stream: int = 0, noise: int = NEWEST):
 def sampling_priority(key, count: int, *, stream: int, noise: int = NEWEST):
     """Keys of B samples -> (B, count) float32 in [0, 1] for `sampling.balanced_sample`: uniform, the smallest go first.
 
-    Runs of version 1 chose the largest numbers; their complements are exact and put the same ones first.
+    Version 1 took the largest numbers first; the complements are exact and keep that order.
     """
     values = hash_uniform(key, count, stream=stream, noise=noise)
     return 1.0 - values if noise == 1 else values
 
 
 def keep_mask(key, count: int, rate: float, *, noise: int = NEWEST):
-    """Keys of B samples -> (B, count) bool, false for a share of `rate`."""
+    """Keys of B samples -> (B, count) bool, false with probability `rate`."""
     if noise == 1:
         return shift_noise.uniform(key, count) >= rate
     return product_noise.keep(key, count, rate)
 
 
 class SampleDropout(nn.Cell):
-    """Dropout of (B, C, h, w) by a mask that depends on (seed, epoch, sample id) alone.
+    """Dropout of (B, C, h, w) with a mask that depends only on (seed, epoch, sample id).
 
     Args:
-        rate: share of the features that is dropped; the others are scaled by 1 / (1 - rate).
+        rate: probability that a feature is dropped; the others are scaled by 1 / (1 - rate).
         seed: of the masks.
         noise: version of the hash.
     """

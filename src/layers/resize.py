@@ -1,7 +1,7 @@
 """Bilinear resizing as two small matrix products.
 
-Rows are mixed by one matrix and columns by another. MindSpore's own operator does not export to ONNX; products exist in
-every runtime, give the same numbers to float rounding, and their gradient is faster on a CPU.
+One matrix mixes rows, another columns. MindSpore's own operator does not export to ONNX; matrix products exist in every
+runtime, give the same numbers up to float rounding, and have a faster gradient on a CPU.
 """
 from __future__ import annotations
 

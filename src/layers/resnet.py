@@ -98,10 +98,10 @@ def _shortcut(in_channels: int, channels: int, stride: int, norm: NormFactory) -
 
 
 class ZeroBorder(nn.Cell):
-    """One more row and column of zeros on every side: (B, C, H, W) -> (B, C, H + 2, W + 2).
+    """Pad with one row and column of zeros on every side: (B, C, H, W) -> (B, C, H + 2, W + 2).
 
-    By concatenation: on a CPU, MindSpore 2.10's `Pad` takes twenty times as long, and the gradient of `ops.pad` is
-    wrong from its second call on, and then hangs.
+    It concatenates: on a CPU, MindSpore 2.10's `Pad` takes twenty times as long, and the gradient of `ops.pad` is wrong
+    from its second call on and then hangs.
     """
 
     def construct(self, x):

@@ -1,4 +1,4 @@
-"""Random choice of rows in a graph, as a function of given random numbers, and taking the chosen rows."""
+"""Random choice of rows in a graph, as a function of given random numbers, and gathering of the chosen rows."""
 from __future__ import annotations
 
 import mindspore as ms
@@ -20,14 +20,14 @@ def balanced_sample(positive, negative, priority, *, max_positive: int, total: i
 
     Args:
         positive, negative: (B, N) bool, disjoint candidates.
-        priority: (B, N) float32 in [0, 1]; the smallest go first, so uniform noise makes a uniform choice. Where TopK
-            computes in float16 that keeps them apart: steps are 2^-11 of a number, and the chosen are small ones.
-        max_positive: at most this many positives an image.
-        total: rows chosen an image; N where that is less.
+        priority: (B, N) float32 in [0, 1]; the smallest are chosen first, so uniform noise makes a uniform choice.
+            Small numbers also stay distinct where TopK computes in float16, whose steps are relative (2^-11).
+        max_positive: positives per image, at most.
+        total: rows chosen per image; N if that is less.
 
     Returns:
         index (B, total) int32, is_positive (B, total) bool, is_chosen (B, total) bool: false in slots that stay empty
-        because there are too few candidates. Positives come first, so they stand in the first `max_positive` slots.
+        because there are too few candidates. Positives come first, in the first `max_positive` slots.
     """
     total = min(total, priority.shape[1])
     most = min(max_positive, total)

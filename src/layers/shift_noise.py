@@ -1,4 +1,4 @@
-"""Noise of version 1: a hash by shifts. Runs that began with it end with it; on Ascend only the AI CPU shifts."""
+"""Noise of version 1: a hash with shifts, kept for runs that began with it. On Ascend only the AI CPU can shift."""
 from __future__ import annotations
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Batch normalisation whose statistics come from the batches of all ranks.
 
-MindSpore's own `nn.SyncBatchNorm` exists on Ascend alone. This one is built from operators that every device has, with
-the same parameter names as `nn.BatchNorm2d`; on one rank both compute the same.
+MindSpore's own `nn.SyncBatchNorm` exists only on Ascend. This one is built from operators that every device has, with
+the same parameter names as `nn.BatchNorm2d`; on one rank the two compute the same.
 """
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mindspore.communication import GlobalComm, get_group_size
 class SyncBatchNorm(nn.Cell):
     """Normalise (B, C, H, W) of any float type over B, H, W and all ranks, whose batches have equal shapes.
 
-    One collective a call in each direction: the means of x and of x squared travel together. Both are taken of x minus
-    the running mean, which is near the mean, so that their difference loses no digits to cancellation.
+    Each direction needs one collective, because the means of x and of x squared are sent together. Both are taken of x
+    minus the running mean, which is close to the mean, so that no digits are lost to cancellation.
 
     Args:
         channels: C.
         eps: added to the variance.
-        momentum: share of the old running value that stays in a step.
-        world_size: number of ranks; 0 for all that communication was initialised with (1 where it was not).
+        momentum: weight of the old running value in each step.
+        world_size: number of ranks; 0 for all that communication was initialised with (1 if it was not).
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.9, world_size: int = 0):

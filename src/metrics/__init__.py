@@ -1,1 +1,1 @@
-"""Evaluators: accumulate, merge, compute -> dict of numbers. They print nothing."""
+"""Evaluators: they accumulate, merge, and compute a dictionary of numbers. They print nothing."""

@@ -1,6 +1,6 @@
 """COCO's average precision of boxes and masks (Lin et al. 2014), accumulated image by image, matched by image id.
 
-`faster_coco_eval` counts. Nothing is read from files: targets carry ids, classes and masks
+`faster_coco_eval` does the matching. Nothing is read from files: targets carry ids, classes and masks
 (`src/data/instance/target.py`).
 """
 from __future__ import annotations
@@ -31,12 +31,12 @@ class CocoMAP:
     """Evaluator of instances.
 
     Args:
-        max_detections: how many detections of a class and image count, the best first; COCO's numbers have 100.
-        areas: what makes a predicted mask small, medium or large: its "own" area, or that of its box ("bbox", as
-            pycocotools does where an entry of a results file has both).
+        max_detections: detections that count per class and image, best first; COCO's own numbers use 100.
+        areas: which area makes a predicted mask small, medium or large: its "own", or that of its box ("bbox", as
+            pycocotools does if an entry of a results file has both).
 
     Raises:
-        InputError: fewer than one detection.
+        InputError: `max_detections` below 1.
     """
 
     def __init__(self, max_detections: int = 100, *, areas: Literal["own", "bbox"] = "own"):
@@ -54,7 +54,7 @@ class CocoMAP:
         """Count one image; `target` is its record's bytes.
 
         Raises:
-            InputError: another image's target, an image that was counted before, other classes, or masks of
+            InputError: the target of another image, an image that was already counted, other classes, or masks of
                 another size.
         """
         truth = decode_target(target)
@@ -71,7 +71,7 @@ class CocoMAP:
         self.detections[truth.image_id] = result_rows(prediction, category_ids)
 
     def update_missing(self, target: bytes) -> None:
-        """Count an image that there is no prediction for: none of its objects was found."""
+        """Count an image without a prediction: none of its objects was found."""
         truth = decode_target(target)
         if truth.image_id in self.targets:
             raise InputError(f"image {truth.image_id} was evaluated twice")
@@ -82,7 +82,7 @@ class CocoMAP:
         self.targets[truth.image_id] = truth
 
     def update_all(self, predictions: Iterable[Instances], targets: Iterable[bytes]) -> None:
-        """Count a whole split, matched by image id; either side may lack images, which `compute` then names."""
+        """Count a whole split, matched by image id; `compute` names the images that only one side has."""
         by_id: dict[int, Instances] = {}
         for prediction in predictions:
             if prediction.image_id in by_id:
@@ -109,16 +109,16 @@ class CocoMAP:
         self.of_other_classes += other.of_other_classes
 
     def compute(self) -> dict[str, Any]:
-        """Return all numbers. Averages are in [0, 1], None where nothing in the truth could be found.
+        """Return all numbers. Averages are in [0, 1], or None if the truth has nothing to find.
 
-        ap                  mean AP of masks where there are masks, else of boxes; 0 where it is undefined
+        ap                  mean AP of masks if there are any, else of boxes; 0 if it is undefined
         bbox, segm          {AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR, ARs, ARm, ARl}; segm is None without masks
         classes             {name: {"bbox", "segm" (AP), "instances" (without crowds)}}
         images, instances, crowds, detections   how many there are
-        images_without_masks        images left out of segm, because instances in them have a box alone
-        images_without_prediction   ids of images that were counted as if nothing was found in them
-        predictions_without_truth   ids of predicted images that no target was there for; they did not count
-        detections_of_other_classes how many detections are of category ids that the data does not have; they did not
+        images_without_masks        images left out of segm because some of their instances have only a box
+        images_without_prediction   ids of images that were counted as if nothing had been found in them
+        predictions_without_truth   ids of predicted images without a target; they did not count
+        detections_of_other_classes how many detections have category ids that the data does not have; they did not
                                     count
         """
         scores = {kind: self._score(kind) for kind in ("bbox", "segm")}
@@ -139,7 +139,7 @@ class CocoMAP:
         }
 
     def results(self, kind: Kind) -> list[dict[str, Any]]:
-        """Detections in COCO's results format, by image id: boxes as x, y, width, height, or masks alone."""
+        """Detections in COCO's results format, by image id: only boxes (x, y, width, height), or only masks."""
         # loadRes takes the area of the box where an entry has both.
         other = "segmentation" if kind == "bbox" else "bbox"
         return [{key: value for key, value in detection.items() if key != other} for detection in self.all_results()]
@@ -154,12 +154,12 @@ class CocoMAP:
         self.categories = categories
 
     def _image_ids(self, kind: Kind) -> list[int]:
-        """Images that count: for masks those whose instances all have one."""
+        """Images that count: for masks, those in which every instance has one."""
         return sorted(image_id for image_id, target in self.targets.items()
                       if kind == "bbox" or all("segmentation" in i for i in target.instances))
 
     def _score(self, kind: Kind) -> tuple[dict[str, float | None], dict[int, float | None]] | None:
-        """COCO's numbers and the AP of each category; None for masks that are not there."""
+        """COCO's numbers and the AP of each category; None for masks if there are none."""
         image_ids = self._image_ids(kind)
         results = self.all_results() if self.areas == "bbox" else self.results(kind)
         has_truth = any(self.targets[image_id].instances for image_id in image_ids)
@@ -186,9 +186,9 @@ class CocoMAP:
 
 
 class _Numbers:
-    """Small numbers for images and categories, in the order of their ids.
+    """Consecutive numbers for images and categories, in the order of their ids.
 
-    The evaluator keeps ids as float64: from 2**53 on, different ids would become one.
+    The evaluator stores ids as float64: above 2**53, different ids would become equal.
     """
 
     def __init__(self, image_ids: Iterable[int], categories: Iterable[Category]):
@@ -226,12 +226,12 @@ def _evaluation(truth: dict[str, list], results: list[dict], kind: Kind, max_det
 
 
 def _counts(max_detections: int) -> list[int]:
-    """Detections that count in AR1, AR10 and the rest. The evaluator sorts them and takes its AP at the last."""
+    """Limits on the detections that count: for AR1, for AR10, for the rest. The evaluator computes AP at the last."""
     return [1, min(10, max_detections), max_detections]
 
 
 def _defined(value: float) -> float | None:
-    """COCO writes -1 where nothing could be found."""
+    """COCO writes -1 if there is nothing to find."""
     return float(value) if value > -1 else None
 
 

@@ -17,11 +17,11 @@ def result_rows(found: Instances, category_ids: Mapping[int, int]) -> list[dict[
         category_ids: category id by class index.
 
     Returns:
-        Entries with `bbox` [x, y, width, height] in pixels, float64, from which float32 corners come back as they
-        were, and `segmentation` as compressed run-length encoding.
+        Entries with `bbox` [x, y, width, height] in pixels, as float64, so that the float32 corners can be recovered
+        exactly, and `segmentation` as compressed run-length encoding.
 
     Raises:
-        InputError: values that are not finite, classes without category id, or not as many masks as boxes.
+        InputError: values that are not finite, classes without a category id, or unequal numbers of masks and boxes.
     """
     boxes = np.asarray(found.boxes_image, np.float64).reshape(-1, 4)
     if not np.isfinite(boxes).all() or not np.isfinite(np.asarray(found.scores, np.float64)).all():

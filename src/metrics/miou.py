@@ -22,7 +22,7 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int,
 class MeanIoU:
     """Evaluator of label maps.
 
-    `compute` returns `miou` and `mean_accuracy` (mean IoU and mean recall over the classes that the truth has),
+    `compute` returns `miou` and `mean_accuracy` (mean IoU and mean recall over the classes that occur in the truth),
     `pixel_accuracy`, `iou` {class: value, None where the truth has no pixel of the class}, `classes_without_truth`
     {class: pixels that were predicted as it}, `images` and `confusion` (K x K lists). All in [0, 1].
     """
@@ -37,8 +37,8 @@ class MeanIoU:
         """Count one image; `target` is the label file's bytes.
 
         Raises:
-            InputError: the image was counted before, the sizes differ, or the label holds a value that is neither a
-                class nor `ignore_label`: such pixels would silently not count.
+            InputError: the image was already counted, the sizes differ, or the label has a value that is neither a
+                class nor `ignore_label`: without the error, such pixels would be dropped silently.
         """
         truth = self.decode_truth(target)
         if prediction.image_id in self.image_ids:

@@ -1,4 +1,4 @@
-"""The numbers of an evaluation as tables for people, the same after eval.py and after postprocess.py."""
+"""The numbers of an evaluation as tables to print, for eval.py and postprocess.py alike."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def miou_table(numbers: dict[str, Any]) -> str:
 
 
 def coco_table(numbers: dict[str, Any], max_detections: int = 100, *, kinds: Sequence[str] = ("bbox", "segm")) -> str:
-    """`CocoMAP.compute()`: COCO's lines for `kinds`, AP by class, and which images did not count."""
+    """`CocoMAP.compute()` as a table: COCO's lines for `kinds`, AP by class, and the images that did not count."""
     parts = [f"Evaluate annotation type *{kind}*\n{summary(numbers[kind], max_detections)}"
              for kind in kinds if numbers[kind]]
     rows = [" ".join([f"{'class':<20} {'objects':>8}", *(f"{_TITLES[kind]:>7}" for kind in kinds)])]

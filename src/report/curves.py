@@ -12,7 +12,7 @@ _COLOURS = ("#2f6fde", "#e2574c", "#2a9d6f", "#b06fd8", "#e0902f", "#5b6b7a", "#
 
 
 def smooth(values: Sequence[float], window: int) -> np.ndarray:
-    """Mean over the last `window` values at each place, fewer at the start; values that are not finite are left out."""
+    """Mean of the last `window` values at each step, of fewer at the start; values that are not finite are left out."""
     values = np.asarray(values, np.float64)
     good = np.isfinite(values)
     sums, counts = np.cumsum(np.where(good, values, 0)), np.cumsum(good)
@@ -22,12 +22,12 @@ def smooth(values: Sequence[float], window: int) -> np.ndarray:
 
 
 def learning_curve(lines: Sequence[Mapping], *, loss_names: Sequence[str], metric: str) -> bytes:
-    """PNG of a run.
+    """The learning curve of a run as PNG bytes.
 
     Args:
         lines: of `metrics.jsonl`, see `engine.metrics_log`.
-        loss_names: keys of "train" lines, each a curve: every step pale, their running mean strong.
-        metric: key of "eval" lines; its panel is left out where there are none.
+        loss_names: keys of "train" lines; each is drawn as a pale curve of its steps and a strong running mean.
+        metric: key of "eval" lines; without such lines its panel is left out.
 
     Raises:
         ValueError: no "train" lines.

@@ -11,13 +11,13 @@ INK, PAPER, GRAY, WRONG = (34, 34, 38), (255, 255, 255), (120, 120, 128), (228, 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _GAP = 8  # pixels between the parts of a picture
 _DARKENED = (70, 70, 74)
-_NAMED = 20  # objects of an image that get a tag with their name; more of them would hide each other
+_NAMED = 20  # objects in an image up to which each gets a name tag; more tags would hide each other
 
 
 def palette(class_names: Sequence[str]) -> np.ndarray:
-    """(K, 3) uint8, one colour a class, the same for an index whatever K; "background" is black.
+    """(K, 3) uint8, one colour per class, which depends on the index but not on K; "background" is black.
 
-    Neighbouring indices are far apart: hues go round by the golden ratio, light and dark take turns.
+    Neighbouring indices have distant colours: hues advance by the golden ratio, light and dark alternate.
     """
     colours = [colorsys.hsv_to_rgb((0.98 + 0.61803 * k) % 1, (0.85, 0.62)[k % 2], (0.78, 0.98, 0.9)[k % 3])
                for k in range(len(class_names))]
@@ -27,7 +27,7 @@ def palette(class_names: Sequence[str]) -> np.ndarray:
 
 
 def fit(array: np.ndarray, side: int, *, labels: bool = False) -> np.ndarray:
-    """Scale an image, or labels without mixing their values, so that the long side is `side` pixels."""
+    """Scale an image so that its long side is `side` pixels; with `labels`, without mixing values."""
     factor = side / max(array.shape[:2])
     size = tuple(max(round(s * factor), 1) for s in array.shape[1::-1])
     smooth = cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA
@@ -38,9 +38,9 @@ def overlay(image: np.ndarray, labels: np.ndarray, colours: np.ndarray, *, alpha
     """Tint an image by its label map, with an outline around every region.
 
     Args:
-        labels: (H, W) class index; values beyond K (the ignore label) stay untinted and are darkened.
-        colours: (K, 3) of `palette`; black classes stay untinted.
-        alpha: share of the class's colour.
+        labels: (H, W) class indices; values from K on (the ignore label) are darkened instead of tinted.
+        colours: (K, 3) of `palette`; black classes are not tinted.
+        alpha: weight of the class's colour, 0 to 1.
     """
     known = labels < len(colours)
     tint = colours[np.where(known, labels, 0)]
@@ -54,7 +54,7 @@ def overlay(image: np.ndarray, labels: np.ndarray, colours: np.ndarray, *, alpha
 
 
 def errors(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """A pale gray image with the wrong pixels in red; pixels whose truth is no class do not count."""
+    """A pale gray image with wrong pixels in red; pixels whose truth is not a class are not marked."""
     pale = 120 + cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(int) * 115 // 255
     out = np.repeat(pale[..., None], 3, 2).astype(np.uint8)
     out[(truth < num_classes) & (truth != predicted)] = WRONG
@@ -64,7 +64,7 @@ def errors(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, num_clas
 def instances(image: np.ndarray, boxes: np.ndarray, labels: Sequence[int], *, class_names: Sequence[str],
               scores: Sequence[float] | None = None, masks: Sequence[np.ndarray] = (),
               alpha: float = 0.5) -> np.ndarray:
-    """Draw instances over an image, the first on top; up to 20 of them with their names.
+    """Draw instances over an image, the first on top; with their names if there are at most 20.
 
     Args:
         boxes: (N, 4) xyxy, half-open, pixels of the image.
@@ -73,13 +73,13 @@ def instances(image: np.ndarray, boxes: np.ndarray, labels: Sequence[int], *, cl
         masks: N full-size (H, W) bool masks, or none at all.
     """
     out = image.copy()
-    colours = palette([f"instance {k}" for k in range(len(boxes))])  # by instance: neighbours of a class stay apart
+    colours = palette([f"instance {k}" for k in range(len(boxes))])  # by instance, neighbours of one class differ
     for k in reversed(range(len(masks))):
         mask = np.ascontiguousarray(masks[k], np.uint8)
         inside = mask > 0
         out[inside] = (out[inside] * (1 - alpha) + colours[k] * alpha).astype(np.uint8)
         outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(out, outlines, -1, PAPER, 1)  # not smoothed: it stays on the mask's own pixels
+        cv2.drawContours(out, outlines, -1, PAPER, 1)  # not smoothed, so it follows the mask's pixels
     for k in reversed(range(len(boxes))):
         x1, y1, x2, y2 = (round(float(v)) for v in boxes[k])
         cv2.rectangle(out, (x1, y1), (max(x2 - 1, x1), max(y2 - 1, y1)), colours[k].tolist(), 1)
@@ -90,7 +90,7 @@ def instances(image: np.ndarray, boxes: np.ndarray, labels: Sequence[int], *, cl
 
 
 def _tag(out: np.ndarray, text: str, corner: tuple[int, int], colour: Sequence[int]) -> None:
-    """A filled label with `text` above `corner`, moved as far as it takes to lie in the image."""
+    """A filled label with `text` above `corner`, moved into the image if necessary."""
     (width, height), base = cv2.getTextSize(text, _FONT, 0.38, 1)
     x = max(min(corner[0], out.shape[1] - width - 4), 0)
     y = max(corner[1], height + base + 2)
@@ -100,9 +100,9 @@ def _tag(out: np.ndarray, text: str, corner: tuple[int, int], colour: Sequence[i
 
 
 def legend(class_names: Sequence[str], colours: np.ndarray, width: int) -> np.ndarray:
-    """A strip of `width` pixels with a swatch and a name for each class, in as many lines as it takes.
+    """A strip `width` pixels wide with a swatch and a name for each class, in as many lines as needed.
 
-    Classes that `overlay` leaves untinted have an empty swatch; the last one is that of darkened pixels.
+    Classes that `overlay` does not tint have an empty swatch; the last swatch is for darkened pixels.
     """
     names, colours = [*class_names, "not counted"], [*colours.tolist(), _DARKENED]
     places, x, y = [], _GAP, _GAP
@@ -124,7 +124,7 @@ def grid(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], captions: 
     """Images in rows and columns on white paper.
 
     Args:
-        rows: each a list of images whose sides are at most `side`, one a column.
+        rows: each a list of images, one per column, with sides of at most `side` pixels.
         titles: of the columns.
         captions: of the rows.
     """
@@ -159,10 +159,10 @@ SEMANTIC_TITLES = ("image", "truth", "prediction", "wrong pixels")
 
 
 def below(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
-    """One picture under another of the same width."""
+    """Stack two pictures of the same width."""
     return np.concatenate([upper, lower])
 
 
 def jpeg(image: np.ndarray) -> bytes:
-    """The bytes of a JPEG file of RGB pixels."""
+    """Encode RGB pixels as JPEG."""
     return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()

@@ -1,4 +1,4 @@
-"""One HTML file that shows a run: numbers, bars, pictures embedded; it needs no server and no network."""
+"""A run as one HTML file with numbers, bars and embedded pictures; it needs no server and no network."""
 from __future__ import annotations
 
 import base64
@@ -25,7 +25,7 @@ code { background: #f0f0f3; border-radius: 5px; padding: 2px 6px; overflow-wrap:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image file's bytes, of `kind` "jpeg" or "png", with what it shows."""
+    """The bytes of an image file, "jpeg" or "png" by `kind`, with its title and a note."""
 
     title: str
     data: bytes
@@ -39,13 +39,13 @@ class Page:
 
     Attributes:
         title: of the page.
-        metric: the key of `numbers` that stands at the top.
-        numbers: `Evaluator.compute()`: single numbers become a table, {name: value or None} become bars,
-            {name: {column: value or None}} another table, and `confusion`, K x K counts with truth in rows, a matrix in
-            percent of each row.
+        metric: the key of `numbers` that is shown at the top.
+        numbers: `Evaluator.compute()`. Single numbers become a table, {name: value or None} becomes bars,
+            {name: {column: value or None}} another table, and `confusion`, K x K counts with the truth in rows, a
+            matrix in percent of each row.
         colours: {class: (red, green, blue)} of the bars.
-        facts: what was run: name -> text.
-        pictures: in their order.
+        facts: {name: text} of what was run.
+        pictures: in the order of the page.
     """
 
     title: str
@@ -128,5 +128,5 @@ def _confusion(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
         cells = "".join(f'<td style="background:rgba(47, 111, 222, {0.75 * v / total:.3f})">{100 * v / total:.1f}</td>'
                         for v in row)
         lines.append(f"<tr><th>{_text(name)}</th>{cells}</tr>")
-    return ("<h2>Where the pixels went</h2><p class=\"note\">Rows: truth, columns: prediction, percent of the row.</p>"
+    return ("<h2>Confusion matrix</h2><p class=\"note\">Rows: truth, columns: prediction, percent of the row.</p>"
             f'<table class="matrix"><tr><th></th>{head}</tr>{"".join(lines)}</table>')

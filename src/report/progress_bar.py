@@ -1,4 +1,4 @@
-"""Progress of a tool: a bar with the time left on a terminal, a log line every few seconds elsewhere."""
+"""Progress of a tool: a bar with the remaining time on a terminal, otherwise a log line every few seconds."""
 from __future__ import annotations
 
 import logging
@@ -16,7 +16,7 @@ _SECONDS = 10.0
 
 @contextmanager
 def progress_display() -> Iterator[ProgressCallback]:
-    """Yield a function (phase, done, total) that shows how far each phase is."""
+    """Yield a function (phase, done, total) that shows the progress of each phase."""
     if not sys.stdout.isatty():
         yield _LogLines()
         return
@@ -36,7 +36,7 @@ def progress_display() -> Iterator[ProgressCallback]:
 
 
 class _LogLines:
-    """One line every ten seconds and one at the end of a phase."""
+    """A log line every ten seconds and one at the end of each phase."""
 
     def __init__(self) -> None:
         self.starts: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""One image of a split as a row of pictures: label maps and instances, truth beside prediction. No MindSpore here."""
+"""One image of a split as a row of pictures, truth beside prediction, for label maps and instances. No MindSpore."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ from src.data.decode import decode_image, decode_label
 from src.data.instance.target import decode_target, to_rle
 from src.report import draw
 
-SURE = 0.5  # detections of at least this score are drawn; there are many below it
+SURE = 0.5  # least score of the detections that are drawn; there are many below it
 
 
 def titles(prediction: LabelMap | Instances) -> tuple[str, ...]:
-    """What the pictures of `row` show."""
+    """Titles of the pictures that `row` returns."""
     if isinstance(prediction, LabelMap):
         return draw.SEMANTIC_TITLES
-    return "image", "truth", f"prediction, score {SURE:g} and more"
+    return "image", "truth", f"prediction, score >= {SURE:g}"
 
 
 def row(record: Record, prediction: LabelMap | Instances, class_names: Sequence[str], side: int) -> list[np.ndarray]:
-    """The pictures of one image, the long side of each `side` pixels; as many as `titles` says."""
+    """The pictures of one image, one for each of `titles`, each with a long side of `side` pixels."""
     image = decode_image(record.image)
     if isinstance(prediction, LabelMap):
         truth, colours = decode_label(record.target), draw.palette(class_names)
@@ -34,7 +34,7 @@ def row(record: Record, prediction: LabelMap | Instances, class_names: Sequence[
 
 
 def _truth(image: np.ndarray, target: bytes, class_names: Sequence[str], factor: float) -> np.ndarray:
-    """Crowd regions are left out: nothing in them is counted."""
+    """The truth without crowd regions, in which nothing is counted."""
     truth = decode_target(target)
     chosen = np.flatnonzero(~truth.crowds)
     rles = [to_rle(truth.instances[k]["segmentation"], truth.size) for k in chosen

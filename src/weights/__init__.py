@@ -1,1 +1,4 @@
-"""Weights that others trained, both ways: file formats, names by family, loading with a report. Knows no model."""
+"""Published weights, read and written: file formats, parameter names by family, loading with a report.
+
+No module here knows the models.
+"""

@@ -1,51 +1,51 @@
-"""What is published under which names, and with which arithmetic: one table of names and one of options a family.
+"""Families of published weights: for each, a table of parameter names and a table of conventions.
 
-A family is the weights of one network by one publisher. Its rows say how its parameter names and layouts become ours
-and back; its conventions say what the network and its input have to do so that the weights give their publisher's
-numbers. Both are data, and this is the only file of the package in which layers of networks are named.
+A family is the weights of one network from one publisher. Its rows map its parameter names and layouts to ours and
+back; its conventions are the options that the network and its input need to reproduce the publisher's numbers. Both
+are data, and this is the only file of the package that names layers of networks.
 
-Conventions travel as metadata of a converted checkpoint, as JSON. So they hold lists, never tuples.
+A converted checkpoint carries the conventions as JSON metadata, so they hold lists, never tuples.
 
-`read_weights` in `weights.py` adds what the tensors tell: "backbone" (resnet18/34/50/101), "num_classes", "auxiliary".
+`load.read_weights` adds what the tensors show: "backbone" (resnet18/34/50/101), "num_classes", "auxiliary".
 
 Input, all networks
     colour_order        "RGB" or "BGR": order of the network's three input channels
     image_mean          mean and
     image_std           standard deviation by channel, on the 0..255 scale, in `colour_order`
-    stem_pool           3x3 stride 2 max pooling after conv1: "pad" = one row and column on every side; "same" = zoo's,
-                        for even sizes one at the bottom and right alone
+    stem_pool           padding of the 3x3 max pooling after conv1: "pad" = one row and column on every side; "same"
+                        (the model zoo) = for even sizes, at the bottom and right only
     bn_eps              epsilon of every batch norm
 
 DeepLabV3
-    dilation            "multi_grid" = a dilated layer4 multiplies its dilation by 1, 2, 4 over its blocks, every block
-                        of a dilated layer is dilated; "previous" = no grid, and the first block of a dilated layer
-                        keeps the dilation of the layer before it
+    dilation            "multi_grid" = every block of a dilated layer is dilated, and the blocks of layer4 multiply
+                        its dilation by 1, 2, 4; "previous" = no grid, and the first block of a dilated layer keeps
+                        the dilation of the layer before it
     aspp_rates          {output stride as text: dilations of the three 3x3 branches}
     head_conv3x3        a 3x3 convolution + BN + ReLU between ASPP's projection and the classifier
-    resize_align_corners  how the logits are resized to the input; false = by half pixels
-    output_stride       8 or 16; null = either, the names and shapes do not tell
+    resize_align_corners  whether resizing the logits to the input aligns corners; false = half-pixel centres
+    output_stride       8 or 16; null = either: names and shapes do not show it
 
 Mask R-CNN
     class_map           "coco80" = indices 1..80 are COCO's categories in order; "coco91" = the index is the category id
     box_offset          1 = widths are x2 - x1 + 1 in IoU, deltas, anchors and levels (NMS has none); 0 = x2 - x1
     anchor_scale        side of the square anchor in strides of its level
-    anchor_ratios       heights by widths, in the order of the channels
-    anchor_centre       "pixel" = base anchors are centred on (stride - 1) / 2; "origin" = on 0. Both round corners to
-                        even halves
+    anchor_ratios       height / width, in the order of the channels
+    anchor_centre       "pixel" = base anchors are centred on (stride - 1) / 2; "origin" = on 0. Both round corners,
+                        halves to even
     fpn_upsample        "asymmetric" = bilinear with source = target * ratio (no half pixels); "nearest"
     rpn_stds, box_stds  standard deviations that deltas are divided by (torchvision's weights are their inverses)
-    delta_clip          "both" = dw and dh limited to +-log(1000 / 16); "above" = at its upper end alone
+    delta_clip          "both" = dw and dh limited to +-log(1000 / 16); "above" = limited above only
     roi_level           "eps_inside" = floor(log2(scale / 56 + 1e-6)); "eps_outside" = floor(log2(scale / 56) + 1e-6);
                         clipped to P2..P5; scale = sqrt of the RoI's area, with `box_offset`
     proposal_min_size   proposals with a shorter side (pixels) are dropped before NMS
-    detection_min_size  detections likewise
-    detections_per_image  how many of the best stay
+    detection_min_size  the same for detections
+    detections_per_image  how many are kept, best scores first
     mask_paste_pad      pixels that a predicted mask is padded by, and its box expanded with it, before pasting
     resize_rule         "canvas" = fit into `resize_size` (height, width), portrait images in two steps, padded to all
                         of it; "short_side" = short side `resize_size[0]`, long side at most `resize_size[1]`, padded to
                         multiples of `pad_multiple`
-    resize_rounding     "round" (half up) or "floor" of the scaled sides
-    pad_before_normalise  true = padding is black, so -mean/std in the network's input; false = it is 0 there
+    resize_rounding     how scaled sides are rounded: "round" (half up) or "floor"
+    pad_before_normalise  true = padding is black, that is -mean/std in the network's input; false = padding is 0 there
 """
 from __future__ import annotations
 
@@ -94,17 +94,17 @@ TORCHVISION_MASKRCNN: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Family:
-    """One network by one publisher.
+    """One network from one publisher.
 
     Attributes:
-        name: what `--family` and reports call it.
-        publisher: what `--family` calls it when the way back is meant: "zoo" or "torchvision"; "mindseg" is ours.
+        name: its name in `--family` and in reports.
+        publisher: the value of `--family` for writing in its names: "zoo" or "torchvision"; "mindseg" is ours.
         signatures: {name: shape, None for any size}; a file is of this family when it has all names of one of them.
         rows: (their module, our module, kind) with `{x}` for a number; the first match counts, in both directions.
         norm: their names of a norm's gamma, beta, moving_mean, moving_variance.
-        parts: keys of `PARTS` that a complete file has, beside the backbone.
+        parts: keys of `PARTS` that a complete file has besides the backbone.
         conventions: see above.
-        state: names of what is no weight and is left out: optimizer state, counters.
+        state: globs of names that are not weights and are ignored: optimizer state, counters.
         variants: (glob, conventions that hold where no name matches it).
     """
 
@@ -125,12 +125,12 @@ LEAVES = {
     "biased": (("weight", "weight", False), ("bias", "bias", False)),
     "dense_in_out": (("weight", "weight", True), ("bias", "bias", False)),
 }
-COUNTER = "num_batches_tracked"  # beside every norm of torchvision's networks; says nothing about the weights
-PREFIXES = ("network.", "module.")  # of the cells and modules that a network was trained in
+COUNTER = "num_batches_tracked"  # in every norm of torchvision's networks; not a weight
+PREFIXES = ("network.", "module.")  # added by the cells and modules that wrap a network in training
 
 BACKBONES = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 _CONV_NORM = ("conv", "conv"), ("bn", "norm")
-PARTS = {  # our modules outside the backbone: (module, kind). A part is in a file as a whole or not at all
+PARTS = {  # our modules outside the backbone: (module, kind). A file has all of a part or nothing of it
     "fc": (("fc", "biased"),),
     "aspp": tuple((f"aspp.{m}.{leaf}", kind) for m in (*(f"branches.{i}" for i in range(4)), "pooling", "project")
                   for leaf, kind in _CONV_NORM),
@@ -142,7 +142,7 @@ PARTS = {  # our modules outside the backbone: (module, kind). A part is in a fi
     "box_head": tuple((f"box_head.{m}", "biased") for m in ("fc1", "fc2", "cls", "reg")),
     "mask_head": tuple((f"mask_head.{m}", "biased") for m in (*(f"convs.{i}" for i in range(4)), "deconv", "predict")),
 }
-NUM_CLASSES_BY = ("classifier.bias", "box_head.cls.bias")  # whose length is the number of classes
+NUM_CLASSES_BY = ("classifier.bias", "box_head.cls.bias")  # their length is the number of classes
 
 
 def _resnet(theirs: str, ours: str, shortcut: tuple[str, str]) -> tuple[tuple[str, str, str], ...]:

@@ -1,7 +1,7 @@
 """Read and write files of named tensors: .ckpt (MindSpore), .safetensors, .npz, and .pth (PyTorch, read only).
 
-What is read comes from anywhere: sizes are compared with the file before anything is allocated, and nothing in a file
-is executed. Metadata is a flat table of texts.
+Files are not trusted: sizes are compared with the file before anything is allocated, and nothing in a file is
+executed. Metadata is a flat table of strings.
 """
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _NPZ_METADATA = "metadata:"  # prefix of the members of an .npz file that hold m
 
 
 def read_tensors(path: str | Path) -> tuple[Tensors, Metadata]:
-    """Return ({name: array}, metadata) of a weights file; the suffix says which format it has.
+    """Return ({name: array}, metadata) of a weights file, whose format follows from its suffix.
 
     Raises:
-        InputError: not a file of that format, damaged, of unsupported types, or holding more than tensors and texts.
+        InputError: not a file of that format, damaged, of unsupported types, or holding more than tensors and strings.
     """
     path = Path(path)
     tensors, metadata = _READERS[check_file(path)](path)
@@ -48,7 +48,7 @@ def read_tensors(path: str | Path) -> tuple[Tensors, Metadata]:
 
 
 def check_file(path: str | Path) -> str:
-    """The suffix of the format that a weights file has; nothing of it is read.
+    """The suffix of a weights file, which tells its format; the content is not read.
 
     Raises:
         InputError: no such file, a folder, an unknown suffix, or an empty file.
@@ -65,7 +65,7 @@ def check_file(path: str | Path) -> str:
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Write a weights file; its suffix is one of `WRITABLE`. An existing file is replaced once the new one is whole."""
+    """Write a weights file; its suffix is one of `WRITABLE`. It replaces an existing file once it is complete."""
     path = Path(path)
     if path.suffix not in WRITABLE:
         raise InputError(f"{path}: suffix {path.suffix!r} is none of {', '.join(WRITABLE)}")
@@ -114,7 +114,7 @@ def _read_ckpt(path: Path) -> tuple[Tensors, Metadata]:
 
 
 def _checkpoint_message() -> Any:
-    """An empty message of MindSpore's format. MindSpore itself, whose import takes seconds, is not imported for it."""
+    """An empty protocol buffer of MindSpore's checkpoint format, without importing MindSpore, which takes seconds."""
     installed: Any = importlib.util.find_spec("mindspore")  # a requirement, so never None
     path = Path(installed.origin).parent / "train/checkpoint_pb2.py"
     spec: Any = importlib.util.spec_from_file_location("mindspore_checkpoint_pb2", path)
@@ -185,7 +185,7 @@ def _read_npz(path: Path) -> tuple[Tensors, Metadata]:
 
 
 def _check_npz_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    """An array's header has to agree with its member's size, and that with what compression can do to weights."""
+    """Check that an array's header agrees with its member's size, and that its compression ratio is plausible."""
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise InputError(f"{path}: {member.filename!r} is compressed in a way that numpy does not write; save it again "
                          "with np.savez")

@@ -1,11 +1,11 @@
-"""Weights that others published, and our own: read in our names, loaded with a report, written back in theirs.
+"""Published weights and our own: read under our names, loaded with a report, written back under theirs.
 
     report = load_weights(network, "deeplab_v3_s16-300_41.ckpt")
     print(report)                       # every name
-    report.conventions["colour_order"]  # what the weights want, see `weight_families.py`
+    report.conventions["colour_order"]  # what the weights need, see `families.py`
 
-This module knows no model: names of networks stand in the tables of `weight_families.py`, names of classifier layers
-come from the caller.
+This module knows no model: the names of layers are in the tables of `families.py`, those of classifier layers come
+from the caller.
 """
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from src.weights.families import FAMILIES, Family
 from src.weights.formats import read_tensors, write_tensors
 from src.weights.report import LoadReport
 
-BACKBONE = "backbone."  # where a network keeps the part that classification weights are for
+BACKBONE = "backbone."  # prefix of the part of a network that classification weights belong to
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A weights file in our names: float32 arrays, and what became of the file's names."""
+    """A weights file under our names: float32 arrays, and what became of the file's names."""
 
     tensors: dict[str, np.ndarray]
     report: LoadReport
 
 
 def read_weights(path: str | Path, family: str = "auto") -> Weights:
-    """Read a weights file of any family into our names and layouts.
+    """Read a weights file of any family, converted to our names and layouts.
 
     Args:
-        path: a file that `weight_files.read_tensors` reads.
-        family: a name of `weight_families.FAMILIES`, or "auto": recognised from names and shapes.
+        path: a file that `formats.read_tensors` reads.
+        family: a key of `families.FAMILIES`, or "auto": recognised from names and shapes.
 
     Raises:
-        InputError: unreadable, of no known family, with names twice, or weights that are no finite numbers.
+        InputError: unreadable, of no known family, two names for one weight, or values that are not finite.
     """
     stored, metadata = read_tensors(path)
     table = names.find_family(stored, family, str(path))
@@ -58,7 +58,7 @@ def read_weights(path: str | Path, family: str = "auto") -> Weights:
         elif to is None:
             left_over.append(source)
         elif to.name in tensors:
-            raise InputError(f"{path}: {source} and {mapped[to.name]} are both {to.name}; one of them is too many")
+            raise InputError(f"{path}: {source} and {mapped[to.name]} are both {to.name}; remove one of them")
         else:
             tensors[to.name] = _weight(path, source, array, to.transposed)
             mapped[to.name] = source
@@ -73,8 +73,8 @@ def read_weights(path: str | Path, family: str = "auto") -> Weights:
 
 def _weight(path: str | Path, name: str, array: np.ndarray, transposed: bool) -> np.ndarray:
     if array.dtype.kind != "f" or (transposed and array.ndim != 2):
-        raise InputError(f"{path}: {name} is {array.dtype} {array.shape}, which is no weight of that name; float32, "
-                         "float16 and float64 are taken")
+        raise InputError(f"{path}: {name} is {array.dtype} {array.shape}, which cannot be a weight of that name; "
+                         "weights are float32, float16 or float64")
     with np.errstate(over="ignore"):
         values = np.asarray(array.T if transposed else array, np.float32)
     if not np.isfinite(values).all():
@@ -85,13 +85,13 @@ def _weight(path: str | Path, name: str, array: np.ndarray, transposed: bool) ->
 # --- conventions ------------------------------------------------------------------------------------------------------
 
 def to_metadata(family: str, conventions: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint of ours says of its weights; `read_weights` finds it in the text "metadata", as JSON."""
+    """What our checkpoints say about their weights; `read_weights` reads it as JSON from the metadata "metadata"."""
     return {"family": family, "conventions": dict(conventions)}
 
 
 def _conventions(path: str | Path, table: Family, stored: Mapping[str, np.ndarray], tensors: Mapping[str, np.ndarray],
                  metadata: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """(family of origin, conventions): by the file's metadata for our files, by the table for published ones."""
+    """(original family, conventions): from the metadata of our files, from the table for published ones."""
     if not table.rows:
         try:
             said = json.loads(metadata.get("metadata", "{}"))
@@ -113,10 +113,10 @@ def _conventions(path: str | Path, table: Family, stored: Mapping[str, np.ndarra
 def load_weights(network: Any, path: str | Path, *, family: str = "auto", expect_missing: Sequence[str] = (),
                  expect_unexpected: Sequence[str] = (), classifier: Sequence[str] = (),
                  replace_classifier: bool | str = False, remedy: str = "") -> LoadReport:
-    """Load a weights file into a network's parameters: all of it as it should be, or nothing.
+    """Load a weights file into a network's parameters, completely or not at all.
 
-    Classification weights go into a network's `backbone.`, and their own classifier is left over. That the rest of the
-    network is missing is expected where the classifier may be replaced: where training starts.
+    Classification weights go into a network's `backbone.`; their own classifier is left over. They may lack the rest
+    of the network only where the classifier may be replaced, that is, at the start of training.
 
     Args:
         network: an `nn.Cell` with our parameter names.
@@ -124,8 +124,8 @@ def load_weights(network: Any, path: str | Path, *, family: str = "auto", expect
         expect_missing: globs of network parameters that the file may lack.
         expect_unexpected: globs of names (ours or the file's) that the network may lack.
         classifier: globs of the layers whose shapes follow the number of classes.
-        replace_classifier: True leaves the layers of `classifier` as they are; "mismatched" does so if the number of
-            classes differs.
+        replace_classifier: True keeps the initial values of the layers of `classifier`; "mismatched" does so if the
+            number of classes differs.
         remedy: see `LoadReport.check`.
 
     Raises:
@@ -175,17 +175,17 @@ def _set(parameters: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> No
 # --- into a file ------------------------------------------------------------------------------------------------------
 
 def write_weights(weights: Weights, path: str | Path) -> None:
-    """Write weights in our names, with their conventions as metadata."""
+    """Write weights under our names, with their conventions as metadata."""
     said = to_metadata(weights.report.family, weights.report.conventions)
     write_tensors(path, weights.tensors, {"metadata": json.dumps(said)})
 
 
 def write_published(weights: Weights, path: str | Path, publisher: str) -> tuple[Family, list[str]]:
-    """Write weights in the names and layouts of "torchvision" or "zoo".
+    """Write weights under the names and in the layouts of "torchvision" or "zoo".
 
     Returns:
-        The family written, and the conventions in which these weights differ from it: with any, the publisher's own
-        network loads the file, and computes something else than ours.
+        The family written, and the conventions in which these weights differ from it. If there are any, the
+        publisher's own network loads the file but computes something else than ours.
 
     Raises:
         InputError: that publisher has no network with these layers.
@@ -204,12 +204,12 @@ def write_published(weights: Weights, path: str | Path, publisher: str) -> tuple
 
 
 def _agree(value: Any, published: Any) -> bool:
-    """Equal, or one of several that are published by output stride."""
+    """Whether a value is the published one, or one of several that are published for different output strides."""
     return value == published or (isinstance(published, dict) and value in published.values())
 
 
 def _target(weights: Weights, publisher: str) -> tuple[Family, dict[str, names.Rename]]:
-    """The publisher's family with a place for every tensor, and those places."""
+    """The publisher's family that has a name for every tensor, and those names."""
     place, reasons = weights.report.place, []
     for table in FAMILIES.values():
         if table.publisher != publisher or not table.rows:

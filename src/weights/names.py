@@ -1,4 +1,4 @@
-"""Which family a weights file is of, and what its names are in ours: the tables of `weight_families.py` at work."""
+"""Recognise the family of a weights file and translate its names to ours and back, by the tables of `families.py`."""
 from __future__ import annotations
 
 import difflib
@@ -27,7 +27,7 @@ _BASIC = ("resnet18", "resnet34")  # two convolutions a block
 
 
 class Rename(NamedTuple):
-    """Where a tensor goes: the other side's name, and whether its two axes change places on the way."""
+    """A tensor's name on the other side, and whether its two axes are exchanged."""
 
     name: str
     transposed: bool
@@ -45,10 +45,10 @@ def bare(name: str) -> str:
 
 
 def find_family(tensors: Mapping[str, np.ndarray], wanted: str, place: str) -> Family:
-    """The family that tensors are of, or the one that `wanted` names, once they agree with its signature.
+    """The family of these tensors, or the one that `wanted` names if they match its signature.
 
     Raises:
-        InputError: an unknown name, or tensors of no (of another) family.
+        InputError: an unknown name, or tensors of no known family or of another one.
     """
     if wanted not in ("auto", *FAMILIES):
         close = difflib.get_close_matches(wanted, FAMILIES, n=1)
@@ -63,7 +63,7 @@ def find_family(tensors: Mapping[str, np.ndarray], wanted: str, place: str) -> F
     if wanted == "auto" and len(found) != 1:
         names = ", ".join(sorted(shapes)[:3])
         what = f"of several families ({', '.join(f.name for f in found)})" if found else "of no known family"
-        raise InputError(f"{place}: weights {what}; its names are like {names}. Known: {', '.join(FAMILIES)}")
+        raise InputError(f"{place}: weights {what}, with names such as {names}. Known families: {', '.join(FAMILIES)}")
     return FAMILIES[wanted] if wanted != "auto" else found[0]
 
 
@@ -97,7 +97,7 @@ def from_ours(family: Family, name: str) -> Rename | None:
 
 
 def counters(family: Family, names: Iterable[str]) -> list[str]:
-    """Names of the counters that the family's networks keep beside each norm of `names` (the family's own)."""
+    """The family's names of the counters that its networks keep for each norm among `names`."""
     if f"*.{COUNTER}" not in family.state:
         return []
     return [f"{name.removesuffix(family.norm[2])}{COUNTER}" for name in names if name.endswith(f".{family.norm[2]}")]
@@ -105,7 +105,7 @@ def counters(family: Family, names: Iterable[str]) -> list[str]:
 
 @cache
 def _compiled(family: str, side: int) -> list[tuple[re.Pattern[str], str, dict[str, tuple[str, bool]]]]:
-    """Rows as (pattern of the side that is read, template of the other, {leaf read: (leaf written, transposed)})."""
+    """Rows as (pattern of the names read, template of those written, {leaf read: (leaf written, transposed)})."""
     table = FAMILIES[family]
     norm = tuple((theirs, ours, False) for theirs, ours in zip(table.norm, NORM))
     rows = []
@@ -117,10 +117,10 @@ def _compiled(family: str, side: int) -> list[tuple[re.Pattern[str], str, dict[s
     return rows
 
 
-# --- what a complete file has -----------------------------------------------------------------------------------------
+# --- contents of a complete file --------------------------------------------------------------------------------------
 
 def measured(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Conventions that our tensors tell: backbone (None if it is none of ours), num_classes, auxiliary."""
+    """Conventions that the tensors show: backbone (None if it is not one of ours), num_classes, auxiliary."""
     root = "backbone." if "backbone.conv1.weight" in tensors else ""
     blocks = tuple(sum(f"{root}layer{stage}.{b}.conv1.weight" in tensors for b in range(100)) for stage in range(1, 5))
     small = f"{root}layer1.0.conv3.weight" not in tensors
@@ -135,9 +135,9 @@ def measured(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def required(family: Family, names: Iterable[str], place: str) -> list[str]:
-    """Our names of everything that a complete file of `family` has, given the names that it does have.
+    """Our names of everything that a complete file of `family` has, given the names that are there.
 
-    The backbone's depth goes by the number of blocks that its third stage has, so that a missing block is missed.
+    The number of blocks in the third stage decides the backbone's depth, so that a missing block is noticed.
     """
     names = set(names)
     root, depth = _find_backbone(names, place)
@@ -150,7 +150,7 @@ def required(family: Family, names: Iterable[str], place: str) -> list[str]:
 
 
 def strange_shapes(tensors: Mapping[str, np.ndarray], place: str) -> list[tuple[str, tuple, tuple]]:
-    """(our name, shape, shape expected) of a backbone's convolutions that are not those of a ResNet of its depth."""
+    """(our name, shape, expected shape) of the convolutions whose shape is wrong for a ResNet of this depth."""
     root, depth = _find_backbone(tensors, place)
     expected = {root + name: shape for name, shape in convolution_shapes(depth).items()}
     return [(name, tensors[name].shape, shape) for name, shape in expected.items()

@@ -1,4 +1,4 @@
-"""What became of every name of a weights file and of a network."""
+"""Report of a load: what became of each name in a weights file and in a network."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -17,8 +17,8 @@ class LoadReport:
 
     Attributes:
         place: the file.
-        family: whose weights they are; for our own files the family that they were converted from, else "mindseg".
-        conventions: see `weight_families.py`; empty where the file does not say.
+        family: of the weights; for our own files the family that they were converted from, else "mindseg".
+        conventions: see `families.py`; empty if the file does not name them.
         mapped: {our name: name in the file}, all that is loaded.
         transposed: our names whose axes were exchanged.
         ignored: the file's names of optimizer state and counters.

@@ -1,8 +1,8 @@
-"""Read the tensors of a PyTorch `.pth` file without PyTorch; anything else that such a file can hold is refused.
+"""Read the tensors of a PyTorch `.pth` file without PyTorch; anything else in such a file is refused.
 
-The file is a pickle (`torch_pickle.py`) that describes each tensor by storage, offset, sizes and strides, and the
-storages themselves: members of a zip since PyTorch 1.6, concatenated after the pickle before that and in many published
-files.
+The file holds a pickle (`torch_pickle.py`), which describes each tensor by storage, offset, sizes and strides, and the
+storages. Since PyTorch 1.6 these are members of a zip file; before, and in many published files, they follow the
+pickle.
 """
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _arrays(path: Path, state: Any, read: Callable[[Storage], bytes], size: int)
     result, total = {}, 0
     for name, value in state.items():
         if not isinstance(value, TensorSpec):
-            hint = "; its tensors lie one level deeper" if isinstance(value, dict) else ""
+            hint = "; its tensors are one level deeper" if isinstance(value, dict) else ""
             raise InputError(f"{path}: {name!r} is a {type(value).__name__}, not a tensor{hint}; {WAY_OUT}")
         _check_tensor(path, name, value)
         key = value.storage.key
@@ -122,12 +122,12 @@ def _arrays(path: Path, state: Any, read: Callable[[Storage], bytes], size: int)
         result[name] = _view(path, name, value, buffers[key])
         total += result[name].nbytes
         if total > 2 * size:
-            raise InputError(f"{path}: at {name!r} its tensors amount to {total} bytes, in a file of {size}; {WAY_OUT}")
+            raise InputError(f"{path}: up to {name!r} its tensors have {total} bytes, in a file of {size}; {WAY_OUT}")
     return result
 
 
 def _check_tensor(path: Path, name: str, tensor: TensorSpec) -> None:
-    """Check types, signs and range of a tensor's numbers, which come from the file."""
+    """Check types, signs and range of a tensor's offset, sizes and strides, which come from the file."""
     storage, offset, shape, strides = tensor
     numbers = (isinstance(shape, tuple) and isinstance(strides, tuple) and len(shape) == len(strides) <= 8
                and all(type(n) is int and 0 <= n < 2 ** 40 for n in (offset, *shape, *strides)))

@@ -1,11 +1,11 @@
 """Read the tensors that a pickle describes, without executing the pickle.
 
 A pickle is a program that may call anything. Here its instructions are read one by one: those that build tuples, lists,
-dictionaries and numbers are followed, the few calls that rebuild a tensor are noted as data, all others are refused.
-Protocols 2 to 5 are read.
+dictionaries and numbers are followed, the few calls that rebuild a tensor are recorded as data, and everything else is
+refused. Protocols 2 to 5 are read.
 
-`pickle.Unpickler` with an allow-list in `find_class` would stop calls but not waste: a memo index of 2**26, in a pickle
-of 9 bytes, makes it allocate 1 GiB, and 60 nested tuples as a name (200 bytes) keep it hashing for years.
+`pickle.Unpickler` with an allow-list in `find_class` would prevent calls, but not waste: a memo index of 2**26 in a
+pickle of 9 bytes makes it allocate 1 GiB, and 60 nested tuples as a name (200 bytes) keep it hashing for years.
 """
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TensorSpec(NamedTuple):
 
 
 def load_pickle(path: Path, stream: Any) -> Any:
-    """The object that the next pickle in `stream`, a binary file or a map of one, describes; tensors are `TensorSpec`s.
+    """Read the next pickle in `stream` (a binary file or a memory map); its tensors become `TensorSpec`s.
 
     Raises:
         InputError: the pickle is truncated, damaged, or describes more than tensors.
@@ -70,7 +70,7 @@ class _Refused(Exception):
 
 
 class _PickleReader:
-    """The stack and the memo of a pickle machine, without its power to import and to call."""
+    """The stack and the memo of a pickle machine that can neither import nor call."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []

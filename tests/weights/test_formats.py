@@ -206,7 +206,7 @@ HOSTILE = {
     "2 GB by a stride of 0": ("w.pth", zip_of(one(shape=(HUGE,), strides=(0,))), "reaches value 536870912"),
     "one storage many times": ("w.pth", lambda path, _: torch_zip(path, state_dict(
         {f"a{i}": tensor("0", 250_000, 0, (250_000,), (1,)) for i in range(900)}), {"0": bytes(1_000_000)}),
-        "amount to"),
+        "have 3000000 bytes"),
     "a negative size": ("w.pth", zip_of(one(shape=(-2, 3))), "not those of a tensor"),
     "a negative stride": ("w.pth", zip_of(one(strides=(3, -1))), "not those of a tensor"),
     "a negative offset": ("w.pth", zip_of(one(offset=-1)), "not those of a tensor"),

@@ -36,7 +36,7 @@ class _Image:
 
 
 class CocoDataset:
-    """The images of an annotation file, in its order (a `src.contract.Source`).
+    """The images of an annotation file, in its order (a `src.contract.Dataset`).
 
     Attributes:
         name: the file's path.

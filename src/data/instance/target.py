@@ -9,7 +9,7 @@ A target is JSON text with the keys
 
 as in COCO's files: `bbox` is [x, y, width, height], `segmentation` a list of polygons [x1, y1, x2, y2, ...] or
 {"size", "counts"} with a compressed run-length encoding; it is absent where an instance has a box and no mask. `label`
-is the class index. An evaluation needs nothing else, whichever kind of source the record came from. No MindSpore here.
+is the class index. An evaluation needs nothing else, whatever dataset the record came from. No MindSpore here.
 """
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from pycocotools import mask as coco_mask
 
 from src.contract import Dataset, InputError
 
-MAX_CLASSES = 10_000  # background included: tables and layers grow with the number of classes
+MAX_CLASSES = 10_000  # with the background; tables and layers grow with it
 _JSON: dict[str, Any] = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
 
 
 class Category(NamedTuple):
-    """A class: its index 1..K-1, its id in the outside world and its name."""
+    """A class: its index 1..K-1, its category id in annotation files and its name."""
 
     label: int
     category_id: int

@@ -32,7 +32,7 @@ class _Line:
 
 
 class TxtDataset:
-    """The images of a text file, in its order (a `src.contract.Source`).
+    """The images of a text file, in its order (a `src.contract.Dataset`).
 
     Attributes:
         name: the file's path.

@@ -55,7 +55,7 @@ def write_sample_set(root: str | os.PathLike, *, seed: int = 1, train: int = 240
         if parameters[name] < least:
             raise InputError(f"{name}={parameters[name]}: the practice set needs {name} >= {least}")
     if _is_present(root, parameters):
-        log.info("%s: the practice set is there already", root)
+        log.info("%s: the practice set exists already", root)
         return
     partial = root.parent / f".{root.name}.partial-{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had the same number
@@ -74,7 +74,7 @@ def write_sample_set(root: str | os.PathLike, *, seed: int = 1, train: int = 240
 def draw_split(split: str, *, seed: int, count: int) -> Iterator[tuple[int, Scene]]:
     """Yield (image id, scene) for each picture of "train" or "val"; a picture does not depend on `count`.
 
-    Every 16th has no objects, every 12th a crowd, every 20th is tiny; the rest has three to seven shapes.
+    Every 16th has no objects, every 12th has a crowd, every 20th is tiny; the others have three to seven shapes.
     """
     for k in range(count):
         rng = np.random.default_rng([seed, _SPLITS.index(split), k])
@@ -119,7 +119,7 @@ def _run_lengths(mask: np.ndarray) -> list[int]:
 
 
 def _is_present(root: Path, parameters: dict) -> bool:
-    """Whether `root` is this set already; InputError when it is something else."""
+    """Whether `root` already holds this set; InputError if it holds something else."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:

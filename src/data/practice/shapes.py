@@ -1,8 +1,8 @@
 """Scenes of the practice set: overlapping textured shapes on textured ground, with exact masks.
 
-A class is an outline with its own texture; colours are drawn without regard to the class, for the ground too, so that
-a single pixel says next to nothing about its class. Drawing is integer arithmetic on integer coordinates (and exactly
-rounded square roots): the same seed gives the same pixels on every machine. Imports no MindSpore.
+A class is an outline with its own texture. Colours are chosen independently of the class, those of the ground too, so
+a single pixel says next to nothing about its class. Drawing uses integer arithmetic on integer coordinates (and
+exactly rounded square roots): the same seed gives the same pixels on every machine. Imports no MindSpore.
 
 Vocabulary
     pattern     (H, W) bool: which of its two colours a textured surface shows
@@ -73,8 +73,7 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int], *, objects: int 
     Args:
         rng: the only source of randomness.
         size: (H, W) in pixels, at least 40 x 40.
-        objects: number of shapes wanted; 3 to 7 (in small pictures 1 or 2) where not given. Fewer are drawn where
-            there is no room.
+        objects: number of shapes; by default 3 to 7, in small pictures 1 or 2. Fewer are drawn if there is no room.
         crowd: begin with a region of many tiny shapes of one class.
     """
     canvas = _Canvas(draw_ground(rng, size))
@@ -89,7 +88,7 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int], *, objects: int 
 
 
 class _Canvas:
-    """A picture while it is painted: what each pixel shows, and how large each thing was before others hid it."""
+    """A picture being painted: what each pixel shows, and how large each thing was before others hid parts of it."""
 
     def __init__(self, image: np.ndarray):
         self.image = image

@@ -1,4 +1,4 @@
-"""What a build of MindRecord shards will write: how many shards, how large, and which are there already.
+"""Plan a build of MindRecord shards: how many, how large, and which exist already.
 
 Nothing is written here. No MindSpore here.
 """
@@ -29,10 +29,10 @@ class BuildOptions:
 
     Attributes:
         num_shards: 1..1000, or 0: one for every 128 MiB.
-        shuffle: seed of a fixed permutation of the source, or None to keep its order.
-        on_bad: "error" refuses a source with bad records, "skip" leaves them out and lists them in the manifest.
-        workers: threads that read and check; 0: one a processor.
-        overwrite: replace finished records of another source or other options.
+        shuffle: seed of a fixed permutation of the dataset, or None to keep its order.
+        on_bad: "error" refuses a dataset with bad records, "skip" leaves them out and lists them in the manifest.
+        workers: threads that read and check; 0: one per processor.
+        overwrite: replace finished records of another dataset or other options.
         wait_seconds: how long to wait for another process that builds the same records.
     """
 
@@ -49,7 +49,7 @@ def plan_shards(inspector: Inspector, dst: Path, options: BuildOptions, plan: Ma
     """Inspect every record and lay the shards out; those that are finished have their `file_bytes`.
 
     Args:
-        inspector: the source.
+        inspector: reads and checks the dataset.
         dst: absolute dst_path.
         options: of the build.
         plan: the new manifest, without shards; it is filled and returned.
@@ -99,8 +99,8 @@ def _choose_num_shards(inspector: Inspector) -> int:
 def _page_and_header(plan: Manifest) -> tuple[int, int]:
     """Page and header size for all shards (MindSpore wants them equal), in bytes, powers of two.
 
-    A page holds whole records and what is left of it is a hole in the file: a page of four or more largest records
-    leaves at most a quarter, small pages keep the file's apparent size near the allocated one.
+    Records do not cross pages, so the end of a page is a hole in the file. A page that holds at least four of the
+    largest records wastes at most a quarter; small pages keep the file's apparent size near the allocated one.
     """
     largest, shard = max(s.largest for s in plan.shards), max(s.bytes for s in plan.shards)
     page = _power_of_two(max(4 * largest, min(shard, 1 << 20)), _MIN_PAGE, _MAX_PAGE)
@@ -114,7 +114,7 @@ def _power_of_two(number: int, lowest: int, highest: int) -> int:
 
 
 def _keep_finished(dst: Path, plan: Manifest, old: Manifest | None) -> None:
-    """Take over what an earlier build left finished and what belongs into this one unchanged."""
+    """Take over the finished shards of an earlier build that are unchanged in this one."""
     earlier: Sequence[Shard | None] = [None] * len(plan.shards)
     if old is not None and _layout(old) == _layout(plan):
         earlier = old.shards

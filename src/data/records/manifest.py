@@ -1,7 +1,7 @@
-"""What stands beside the shards of a MindRecord build: the manifest that says what is finished, and the lock.
+"""Manifest and lock of a MindRecord build.
 
-The manifest `NAME.manifest.json` is rewritten whole after every step of a build (temporary name, then rename), so a
-build that was killed at any moment finds in it what is done. No MindSpore here.
+The manifest `NAME.manifest.json` lists the finished shards. It is rewritten atomically after every step, so a build
+that was killed at any moment can continue from it. No MindSpore here.
 """
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ VERSION = 1
 
 @dataclass
 class Shard:
-    """One shard file: the part of the source that it holds and, once written, its size.
+    """One shard file: the part of the dataset that it holds and, once written, its size.
 
     Attributes:
         file: file name, in the manifest's folder.
-        first, last: half-open range of positions in the (shuffled) source.
+        first, last: half-open range of positions in the (shuffled) dataset.
         records: records in the file; fewer than `last - first` where bad ones were left out.
         bytes: sum of image and target bytes of the records.
         largest: the largest record's bytes.
@@ -42,7 +42,7 @@ class Shard:
         content_hash: of the records in the file.
         histogram: label value -> pixels, summed over the records (empty where the check counts none).
         bad: messages of the records that were left out.
-        skipped: their sample ids in the source.
+        skipped: their sample ids in the dataset.
         file_bytes: size of the finished file; None until it is in place.
         file_hash, index_hash: of the finished file and of its index `file`.db.
     """
@@ -65,7 +65,7 @@ class Shard:
 
 @dataclass
 class Manifest:
-    """All shards of a build, what was asked for (`request`) and what only the whole knows."""
+    """All shards of a build, its options (`request`) and its totals."""
 
     request: dict[str, Any]
     page_size: int = 0
@@ -106,14 +106,14 @@ class Manifest:
         return [shard.file for shard in self.shards if not is_finished(shard, folder)]
 
     def save(self, dst: Path) -> None:
-        """Write `dst`'s manifest in one step."""
+        """Write `dst`'s manifest atomically."""
         totals = {"records": self.records, "bytes": self.bytes, "content_hash": self.content_hash,
                   "histogram": self.histogram, "bad": self.bad}
         write_file(manifest_path(dst), json.dumps(totals | asdict(self), indent=1, ensure_ascii=False) + "\n")
 
 
 def manifest_path(dst: Path) -> Path:
-    """Where the manifest of the records `dst` stands."""
+    """Path of the manifest of the records `dst`."""
     return dst.with_name(dst.name + SUFFIX)
 
 
@@ -142,7 +142,7 @@ def load(path: Path) -> Manifest:
 
 
 def find(path: Path) -> Path | None:
-    """The manifest that `path` means: a manifest, a build's dst_path, or one of its shards; None without one."""
+    """The manifest for `path`, which is a manifest, a build's dst_path or one of its shards; None if there is none."""
     if path.name.endswith(SUFFIX):
         return path
     if manifest_path(path).is_file():
@@ -160,7 +160,7 @@ def glob_escape(text: str) -> str:
 
 
 def is_finished(shard: Shard, folder: Path) -> bool:
-    """True where the shard and its index stand in `folder`, at the size that was written."""
+    """Whether the shard and its index are in `folder`, at the size that was written."""
     path = folder / shard.file
     return (shard.file_bytes is not None and path.is_file() and path.stat().st_size == shard.file_bytes
             and path.with_name(path.name + ".db").is_file())
@@ -190,9 +190,9 @@ def combined(digests: Iterable[bytes]) -> str:
 
 @contextmanager
 def exclusive(dst: Path, wait_seconds: float) -> Iterator[bool]:
-    """Hold the only right to build `dst`; yields True where another process had to be waited for.
+    """Hold the lock on building `dst`; yields True if it had to wait for another process.
 
-    The lock is the operating system's and ends with its process, however that ends; the file stays.
+    It is an operating system lock, released when its process ends for whatever reason; the lock file stays.
 
     Raises:
         InputError: the other process was not done after `wait_seconds`; names it and the missing shards.

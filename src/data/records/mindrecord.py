@@ -1,10 +1,10 @@
-"""The one writer and reader of MindRecord files, for both models: compressed bytes in, the same bytes out.
+"""Write and read MindRecord files, for both models: the compressed bytes come back unchanged.
 
-`build` turns any `Dataset` into shards, `RecordDataset` is the source that reads them (and the model zoo's records),
-`verify` compares shards with their manifest. A build reads its source twice: first every record is hashed and checked
-by a pool of threads, so that bad input is told before anything is written; then the shards are written one after
-another. FileWriter takes a third of a millisecond a record and holds Python's lock: a second writer would gain nothing.
-MindSpore is imported when the first shard is written or the first record read.
+`build` turns any `Dataset` into shards, `RecordDataset` reads them (and the model zoo's records), `verify` compares
+shards with their manifest. A build reads its dataset twice: first a pool of threads hashes and checks every record, so
+that bad input is reported before anything is written; then the shards are written one after another. FileWriter takes
+a third of a millisecond per record and holds Python's lock, so a second writer would gain nothing. MindSpore is
+imported when the first shard is written or the first record is read.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 SCHEMA = dict(zip(RECORD_COLUMNS, ({"type": "int64"}, {"type": "string"}, {"type": "bytes"}, {"type": "bytes"})))
 ZOO_COLUMNS = ("file_name", "data", "label")
 _DEFAULTS = BuildOptions()
-_CHUNK = 64  # records handed to FileWriter at once
+_CHUNK = 64  # records passed to FileWriter at once
 _REBUILD = "Remove these files and run the same build again; it keeps the others"
 _READERS = min(2, os.cpu_count() or 1)  # threads of MindDataset
 
@@ -39,7 +39,7 @@ def build(dataset: Dataset, dst_path: str | Path, options: BuildOptions = _DEFAU
           progress: ProgressCallback = lambda phase, done, total: None) -> Manifest:
     """Write `dataset` as MindRecord shards at `dst_path` and return the manifest.
 
-    May be repeated after any interruption: finished shards whose records are unchanged stay as they are. Several
+    It may be called again after any interruption: finished shards whose records are unchanged are kept. Several
     processes may call it at once: one builds, the others wait and return its manifest.
 
     Args:
@@ -47,7 +47,7 @@ def build(dataset: Dataset, dst_path: str | Path, options: BuildOptions = _DEFAU
         dst_path: path of the record file, `folder/name` or `name`; shards append their number.
         check: raises InputError for a bad record, else returns {label value: pixels} for the manifest's histogram. Its
             `repr` tells builds with different checks apart.
-        left_out: messages of records that the source itself left out, for the manifest.
+        left_out: messages about records that the dataset itself left out, for the manifest.
         approve: called with the manifest before anything is written; may raise InputError.
         progress: called with ("check" or "write", records done, records in all).
 
@@ -77,7 +77,7 @@ def build(dataset: Dataset, dst_path: str | Path, options: BuildOptions = _DEFAU
 # --- second pass: write -----------------------------------------------------------------------------------------------
 
 def _write(inspector: Inspector, dst: Path, plan: Manifest, old: Manifest | None) -> None:
-    """Write the unfinished shards in a folder of their own, move each into place, and close the manifest."""
+    """Write the unfinished shards in a temporary folder, move each into place, and complete the manifest."""
     todo = [shard for shard in plan.shards if not shard.file_bytes]
     needed, free = sum(shard.bytes for shard in todo), shutil.disk_usage(dst.parent).free
     if needed * 1.05 > free:
@@ -137,7 +137,7 @@ def _write_shard(inspector: Inspector, plan: Manifest, shard: Shard, folder: Pat
 
 
 def _reason(error: Exception) -> str:
-    """The sentence of a MindSpore error that says what happened."""
+    """The informative sentence of a MindSpore error."""
     lines = [line.strip() for line in str(error).splitlines()]
     found = [line.removeprefix("[ERROR] ") for line in lines if line.startswith("[ERROR]")]
     return (found or [line for line in lines if line] or [type(error).__name__])[0]
@@ -146,7 +146,7 @@ def _reason(error: Exception) -> str:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 class RecordDataset:
-    """Records of MindRecord files (a `src.contract.Source`): ours, and the model zoo's (`file_name`, `data`, `label`).
+    """Records of MindRecord files (a `src.contract.Dataset`): ours, and the model zoo's (`file_name`, `data`, `label`).
 
     Zoo records have no image id; it is the row's number, from 1.
 
@@ -157,7 +157,7 @@ class RecordDataset:
     """
 
     def __init__(self, path: str | Path):
-        """Look at the headers of all shards.
+        """Read the headers of all shards.
 
         Args:
             path: the dst_path of a build, its first shard, or its manifest; for other records the first shard.

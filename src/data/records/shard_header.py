@@ -1,7 +1,7 @@
-"""The header of a MindRecord file: a JSON text behind its length, at the start of every shard.
+"""The header of a MindRecord file: its length and a JSON text, at the start of every shard.
 
-Reading it needs no MindSpore: it tells in a moment whether a file is a MindRecord, which shards belong together, how
-many rows each has and whether one was cut short. The layout is that of MindSpore's `FileWriter`, version "3.0".
+It can be read quickly and without MindSpore, and says whether a file is a MindRecord, which shards belong together,
+how many rows each has and whether one is truncated. The layout is that of MindSpore's `FileWriter`, version "3.0".
 """
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def fields(header: dict[str, Any]) -> set[str]:
 
 
 def set_addresses(path: Path, names: Sequence[str], index: int) -> None:
-    """Tell a shard that was written alone that it is number `index` of `names`.
+    """Mark a shard that was written on its own as number `index` of `names`.
 
-    With it MindSpore's own `MindDataset(first shard)` finds all of them, as after a `FileWriter` of many shards.
+    MindSpore's own `MindDataset(first shard)` then finds all of them, as if one `FileWriter` had written them.
     """
     with open(path, "r+b") as file:
         header = json.loads(file.read(_LENGTH.unpack(file.read(_LENGTH.size))[0]))

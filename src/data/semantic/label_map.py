@@ -59,8 +59,8 @@ def _table(pairs: Sequence[str], place: str, table: np.ndarray) -> np.ndarray:
             raise InputError(f"{place}: value {value} becomes both {given[value]} and {index}; keep one of the pairs")
     if "*" in given:
         table[:] = given.pop("*")
-    for value, index in given.items():
-        table[int(value)] = index
+    for label, class_index in given.items():
+        table[int(label)] = class_index
     return table
 
 

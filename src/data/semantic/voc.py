@@ -71,7 +71,7 @@ def _line_problem(words: list[str], seen: Mapping[str, int], number: int) -> str
 
 
 class ListDataset:
-    """The records of a list file, in its order (a `src.contract.Source`).
+    """The records of a list file, in its order (a `src.contract.Dataset`).
 
     Attributes:
         name: the list's path.
