@@ -163,6 +163,17 @@ train_stage() {
     exec "$(project_root)/scripts/deeplabv3/run_distribute_train.sh" "${table[@]}" --config="$preset" "$@"
 }
 
+# check_host PYTHON FLAGS...: what the doctor's quick checks find wrong, on the screen; the run starts all the same.
+check_host() {
+    local python=$1 word target=()
+    shift
+    for word in "$@"; do
+        [[ $word != --device_target=* ]] || target=("$word")
+    done
+    "$python" "$(project_root)/src/tools/doctor.py" --quick ${target[@]+"${target[@]}"} 2>/dev/null |
+        grep -E '^(warning|failure) ' || true
+}
+
 # train_into FOLDER FLAGS...: python train.py into FOLDER/ckpt, or FOLDER/$checkpoint_folder, with FOLDER/log. With --resume it
 # goes on in FOLDER itself.
 train_into() {
@@ -175,6 +186,7 @@ train_into() {
     else
         folder=$(new_folder "$folder")
     fi
+    check_host "$python" "$@"
     echo "output: $folder (log: $folder/log)"
     logged "$folder/log" "$python" "$root/train.py" --train_dir="$folder/${checkpoint_folder:-ckpt}" "$@"
 }

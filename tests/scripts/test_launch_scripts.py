@@ -43,6 +43,7 @@ def test_training_scripts(shell, name, tmp_path):
     assert (found["data_file"], found["pretrained"]) == ("a.mindrecord", "b.ckpt")
     assert found["output_dir"] == f"{TRAIN[name]}/ckpt"
     assert (found["epochs"], found["save_steps"], found["dropout"]) == (7, 1500, 0.7)  # the flag, then the preset
+    assert ("failure  devices: 0 device files" in ran.stdout) is ("cpu" not in name)  # the doctor's quick checks
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
