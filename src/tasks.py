@@ -9,7 +9,7 @@ from src.command_line import nearest
 from src.config import build, parse
 from src.contract import InputError, Task
 from src.engine.precision import check_level
-from src.engine.settings import Settings
+from src.engine.settings import BEFORE_THE_KEYS, Settings
 
 # Rows: module of the configuration, configuration class, module of the task, task class.
 _DEEPLABV3 = ("src.deeplabv3.config", "DeepLabV3Config", "src.deeplabv3.task", "DeepLabV3Task")
@@ -45,7 +45,8 @@ def settings_of(checkpoint: str, **changes):
     _, metadata = load(Path(checkpoint))
     if "config" not in metadata:
         raise InputError(f"{checkpoint}: holds no configuration; give a checkpoint that train.py wrote")
-    return build(config_class(metadata["config"]["model"]), {"noise": 1} | metadata["config"] | changes)
+    values = {"noise": 1, **BEFORE_THE_KEYS} | metadata["config"] | changes
+    return build(config_class(metadata["config"]["model"]), values)
 
 
 def check(settings, *splits: str) -> None:
@@ -77,7 +78,9 @@ def with_conventions(settings):
     if path:
         from src.weights.load import read_weights
 
-        said = settings.translate(read_weights(path).report.conventions)
+        report = read_weights(path).report
+        trained_here = report.family == "mindseg" and report.conventions.keys() & {"num_classes"}
+        said = settings.translate((BEFORE_THE_KEYS if trained_here else {}) | report.conventions)
         try:
             settings = settings.adopting(said, keys)
         except InputError as error:

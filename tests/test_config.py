@@ -236,7 +236,8 @@ DECLARED = {
         "per host": PER_HOST | DATA,
         "always": {"backbone", "bn_eps", "aspp_rates", "dilation", "stem_pool", "head_conv3x3", "auxiliary",
                    "resize_align_corners", "colour_order", "image_mean", "image_std"},
-        "to inference": {"model", "num_classes", "class_names", "ignore_label", "norm", "crop_size", "eval_crop_size"}},
+        "to inference": {"model", "num_classes", "class_names", "ignore_label", "norm", "crop_size", "eval_crop_size",
+                         "exif", "bit_depth"}},
     "mask_rcnn_r50": {
         "resumable": RESUMABLE | COCO_DATA | {
             "train_data_type", "val_data_type", "instance_set", "coco_classes", "category_ids", "save_checkpoint",
@@ -252,7 +253,7 @@ DECLARED = {
             "num_classes", "coco_classes", "category_ids", "class_map", "img_width", "img_height", "keep_ratio",
             "resize_rule", "resize_rounding", "mask_paste_pad", "rpn_proposal_min_bbox_size", "rpn_min_bbox_min_size",
             "rpn_nms_pre", "rpn_max_num", "rpn_nms_thr", "detection_min_size", "test_score_thr", "test_iou_thr",
-            "test_max_per_img", "freeze_at"}}}
+            "test_max_per_img", "freeze_at", "exif", "bit_depth"}}}
 
 
 @pytest.mark.parametrize("model", DECLARED)

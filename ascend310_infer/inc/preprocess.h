@@ -14,9 +14,9 @@ namespace mindseg {
 // The bytes of an image file. Throws ImageError.
 std::vector<unsigned char> read_image(const std::filesystem::path& path);
 
-// Decodes them to 8-bit BGR: gray becomes three equal channels, 16 bits keep the upper byte, alpha is dropped, the EXIF
-// orientation is ignored. Throws ImageError for what is no image, or not whole.
-cv::Mat decode_image(const std::vector<unsigned char>& bytes);
+// Decodes them to 8-bit BGR: gray becomes three equal channels, 16 bits keep the upper byte, alpha is dropped. `turn`
+// shows JPEG and PNG files upright, as their EXIF orientation says. Throws ImageError for what is no image, or not whole.
+cv::Mat decode_image(const std::vector<unsigned char>& bytes, bool turn);
 
 // The size that an image of `size` is resized to.
 Size fitted(const Recipe& recipe, Size size);

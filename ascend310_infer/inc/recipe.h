@@ -54,6 +54,7 @@ struct Recipe {
   Size canvas;        // of the network's input
   bool nhwc = false;  // layout of the image input; NCHW otherwise
   bool bgr = false;
+  bool turn = false;  // photos are shown upright, as their EXIF orientation says
   ResizeRule rule = ResizeRule::kLongSide;
   Size resize_size;
   bool round_half_up = false;  // scaled sides are rounded down otherwise

@@ -96,7 +96,7 @@ void Pipeline::fill(Batch& batch, size_t image) {
     expect_short_name(file);
     const auto bytes = read_image(file.path);
     job.fingerprint = fingerprint(bytes.data(), bytes.size());
-    pixels = decode_image(bytes);
+    pixels = decode_image(bytes, recipe_.turn);
   } catch (const ImageError& error) {
     failed(image, error.what());
     return;

@@ -91,17 +91,19 @@ std::vector<unsigned char> read_image(const fs::path& path) {
   return bytes;
 }
 
-cv::Mat decode_image(const std::vector<unsigned char>& bytes) {
+cv::Mat decode_image(const std::vector<unsigned char>& bytes, bool turn) {
   cv::Mat image;
+  const bool is_jpeg = bytes.size() > 2 && bytes[0] == 0xFF && bytes[1] == 0xD8;
+  const bool is_png = bytes.size() > 4 && bytes[0] == 0x89 && bytes[1] == 'P' && bytes[2] == 'N' && bytes[3] == 'G';
+  const int flags = turn && (is_jpeg || is_png) ? 0 : cv::IMREAD_IGNORE_ORIENTATION;
   try {
-    image = cv::imdecode(bytes, cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION);
+    image = cv::imdecode(bytes, cv::IMREAD_COLOR | flags);
   } catch (const cv::Exception& error) {
     throw ImageError("cannot be decoded (" + error.err + "); restore it or scale it down");
   } catch (const std::bad_alloc&) {
     throw ImageError("is too large for the memory of this machine; scale it down");
   }
   if (image.empty()) refuse_kind(bytes);
-  const bool is_jpeg = bytes.size() > 2 && bytes[0] == 0xFF && bytes[1] == 0xD8;
   if (image.empty() || (is_jpeg && !jpeg_is_whole(bytes))) {
     throw ImageError("is not an image, or damaged or truncated; restore it or leave it out");
   }

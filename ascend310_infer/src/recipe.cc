@@ -142,6 +142,9 @@ void read_geometry(const JsonNode& root, Recipe& recipe) {
 
 void read_colour(const JsonNode& root, Recipe& recipe) {
   recipe.bgr = root.at("decode").at("colour_order").choice({"RGB", "BGR"}) == 1;
+  const JsonNode decode = root.at("decode");
+  recipe.turn = decode.has("exif_orientation") && decode.at("exif_orientation").choice({"ignored", "turned"}) == 1;
+  if (decode.has("bits16")) decode.at("bits16").choice({"upper byte"});  // other bit depths: not here
   const JsonNode normalise = root.at("normalise");
   recipe.mean = read_triple(normalise.at("mean"), -kMaxColour, "a number from -1e6 to 1e6");
   recipe.deviation = read_triple(normalise.at("std"), 1 / kMaxColour, "a positive number from 1e-6 to 1e6");

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,41 +15,69 @@ from PIL import Image
 
 from src.contract import InputError
 
-# Orientation tags are ignored: labels and boxes are drawn in the frame in which the pixels are stored.
-_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-_GRAY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+_UNTURNED = cv2.IMREAD_IGNORE_ORIENTATION
+_GRAY = cv2.IMREAD_GRAYSCALE | _UNTURNED
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_GRAY, _PNG_PALETTE = 0, 3
 _PNG_COLOUR_TYPES = {2: "an RGB", 4: "a gray + alpha", 6: "an RGBA"}
+_ORIENTATION, _BITS, _SAMPLE_FORMAT = 0x0112, 258, 339  # tags of EXIF and TIFF
 _KINDS = {b"\xff\xd8": "JPEG", _PNG_SIGNATURE: "PNG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP", b"II*\0": "TIFF",
           b"MM\0*": "TIFF"}
 _MAKE_GRAY = "make gray label PNGs with src/tools/get_dataset_lst.py and list those"
 
 
-def decode_image(data: bytes) -> np.ndarray:
+@dataclass(frozen=True)
+class Decoding:
+    """How image files become pixels: the part of the input recipe that comes first.
+
+    Attributes:
+        exif: "turn" shows photos upright, as their EXIF orientation says and as labelling tools draw on them (JPEG and
+            PNG; OpenCV turns TIFF always and WebP never); "raw" leaves them as they are stored.
+        bit_depth: significant bits of 16-bit samples, of which the upper 8 are kept: 12 where a camera or microscope
+            stored 0..4095.
+    """
+
+    exif: str = "raw"
+    bit_depth: int = 16
+
+    def flags(self, data: bytes) -> int:
+        """Of OpenCV's decoder."""
+        return 0 if self.exif == "turn" and _kind(data) in ("JPEG", "PNG") else _UNTURNED
+
+
+AS_STORED = Decoding()
+
+
+def decode_image(data: bytes, how: Decoding = AS_STORED) -> np.ndarray:
     """Decode an image file to (H, W, 3) uint8 RGB.
 
-    JPEG, PNG, BMP, TIFF, WebP and whatever else OpenCV reads. Gray images get three equal channels, 16-bit images keep
-    the upper byte, alpha is dropped and the EXIF orientation is ignored.
+    JPEG, PNG, BMP, TIFF, WebP and whatever else OpenCV reads. Gray images get three equal channels, alpha is dropped.
 
     Raises:
-        InputError: no bytes, not an image, or not complete (a truncated file).
+        InputError: no bytes, not an image, not complete (a truncated file), or samples that are neither 8 nor 16 bits.
     """
-    return _imdecode(data, _RGB)
+    _refuse_other_samples(data)
+    if how.bit_depth == 16 or not _may_have_16_bits(data):
+        return _imdecode(data, cv2.IMREAD_COLOR_RGB | how.flags(data))
+    image = _imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH | how.flags(data))
+    if image.dtype == np.uint8:
+        return image
+    return np.minimum(image >> (how.bit_depth - 8), 255).astype(np.uint8)
 
 
-def image_size(data: bytes) -> tuple[int, int]:
+def image_size(data: bytes, how: Decoding = AS_STORED) -> tuple[int, int]:
     """Decode the luminance of every pixel and return (H, W).
 
     Checks a record: it reads the file to its end and raises what `decode_image` raises, in half the time.
     """
-    height, width = _imdecode(data, _GRAY).shape
+    _refuse_other_samples(data)
+    height, width = _imdecode(data, cv2.IMREAD_GRAYSCALE | how.flags(data)).shape
     return height, width
 
 
-def header_size(data: bytes) -> tuple[int, int]:
-    """(H, W) from the file's header; no pixel is decoded.
+def header_size(data: bytes, how: Decoding = AS_STORED) -> tuple[int, int]:
+    """(H, W) according to the file's header, without decoding pixels.
 
     Raises:
         InputError: no header of a known image format.
@@ -57,7 +86,56 @@ def header_size(data: bytes) -> tuple[int, int]:
         width, height = Image.open(io.BytesIO(data)).size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(_why_not_image(data)) from error
-    return height, width
+    # Pillow's size of a TIFF is that of the upright picture.
+    return (width, height) if not how.flags(data) and orientation(data) > 4 else (height, width)
+
+
+def orientation(data: bytes) -> int:
+    """The EXIF orientation of an image file, 1 (upright) where it has none."""
+    if _kind(data) == "PNG" and b"eXIf" not in data:
+        return 1  # Pillow would decode the whole file to look for it
+    try:
+        with Image.open(io.BytesIO(data)) as file:
+            tag = file.getexif().get(_ORIENTATION, 1)
+    except Exception:  # Pillow raises a dozen kinds of exceptions for damaged tags, and OpenCV ignores such tags
+        return 1
+    return tag if tag in range(1, 9) else 1
+
+
+def exif_hint(data: bytes) -> str:
+    """What a message about sizes or boxes has to add where the image has an orientation tag."""
+    tag = orientation(data)
+    return "" if tag == 1 else (f". The image has the EXIF orientation {tag}: labels drawn on the upright picture need "
+                                "--exif=turn, those drawn on the pixels as they are stored --exif=raw")
+
+
+def sample_range(data: bytes) -> tuple[int, int] | None:
+    """(least, greatest) sample of a 16-bit image; None of others."""
+    if not _may_have_16_bits(data):
+        return None
+    image = _imdecode(data, cv2.IMREAD_UNCHANGED | _UNTURNED)
+    return (int(image.min()), int(image.max())) if image.dtype == np.uint16 else None
+
+
+def _may_have_16_bits(data: bytes) -> bool:
+    kind = _kind(data)
+    return data[24:25] == b"\x10" if kind == "PNG" else kind not in ("JPEG", "BMP", "WebP", "GIF")
+
+
+def _refuse_other_samples(data: bytes) -> None:
+    """InputError for samples of floats or 32 bits, which a decoder would turn into garbage."""
+    if _kind(data) in ("JPEG", "PNG", "BMP", "WebP", "GIF"):
+        return  # formats without such samples
+    try:
+        with Image.open(io.BytesIO(data)) as file:
+            mode, tags = file.mode, getattr(file, "tag_v2", {})
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return  # OpenCV reads more kinds than Pillow, or says what is wrong
+    form, bits = tags.get(_SAMPLE_FORMAT, (1,)), tags.get(_BITS, (8,))
+    if mode == "F" or 3 in form or max(bits) > 16 or mode == "I" and max(bits) > 16:
+        raise InputError(f"has samples of {'floats' if mode == 'F' or 3 in form else 'integers'} of {max(bits)} bits; "
+                         "scale them to 0..255 (or 0..65535) yourself, so that it is known what is black and white, "
+                         "and save them with 8 or 16 bits")
 
 
 def decode_label(data: bytes, *, advice: str = _MAKE_GRAY) -> np.ndarray:

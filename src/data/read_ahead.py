@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from src.contract import InputError, Record
-from src.data.decode import decode_image
+from src.data.decode import AS_STORED, Decoding, decode_image
 
 T = TypeVar("T")
 
@@ -35,13 +35,13 @@ def read_ahead(records: Iterable[Record], prepare: Callable[[Record], T], *, bat
         yield [image_id for image_id, _ in current], [future.result() for _, future in current]
 
 
-def decode_record(record: Record) -> np.ndarray:
+def decode_record(record: Record, how: Decoding = AS_STORED) -> np.ndarray:
     """The image of a record, (H, W, 3) uint8 RGB.
 
     Raises:
         InputError: as `decode_image`, with the record's place and file name.
     """
     try:
-        return decode_image(record.image)
+        return decode_image(record.image, how)
     except InputError as error:
         raise InputError(f"{record.place}: {record.file_name} {error}") from error

@@ -28,7 +28,8 @@ class TrainAugmentation:
     ignore_label: int
 
     def __call__(self, image_bytes: bytes, label_bytes: bytes, rng: np.random.Generator) -> tuple:
-        image, label = decode_pair(image_bytes, label_bytes, self.num_classes, self.ignore_label)
+        image, label = decode_pair(image_bytes, label_bytes, self.num_classes, self.ignore_label,
+                                   self.preprocess.decoding)
         scale = rng.uniform(self.min_scale, self.max_scale)
         size = tuple(max(int(scale * side), 1) for side in label.shape)
         crop = (self.crop_size, self.crop_size)

@@ -13,7 +13,7 @@ from src.deeplabv3.config import DeepLabV3Config
 from src.deeplabv3.inference import Predictor
 from src.deeplabv3.network import DeepLabV3
 from src.deeplabv3.preprocess import Preprocess
-from src.exporting.preprocess_spec import DECODE, tensor
+from src.exporting.preprocess_spec import decode_spec, tensor
 
 
 class Scores(nn.Cell):
@@ -77,7 +77,7 @@ class Export:
             "inputs": [tensor("image", (batch, 3, side, side), "float32", "normalised image, top left on the canvas",
                               layout="NCHW")],
             "outputs": [output],
-            "decode": {"colour_order": c.colour_order, **DECODE},
+            "decode": {"colour_order": c.colour_order, **decode_spec(c.exif, c.bit_depth)},
             "resize": {"rule": "long_side", "size": [side, side], "rounding": "floor", "interpolation": "bilinear"},
             "pad": {"position": "bottom_right", "value": "zero_after_normalisation"},
             "normalise": {"mean": list(c.image_mean), "std": list(c.image_std), "in_model": False},

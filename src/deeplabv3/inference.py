@@ -36,8 +36,11 @@ class Predictor:
 
     def __call__(self, records: Iterable[Record]) -> Iterator[LabelMap]:
         with ThreadPoolExecutor(self.workers) as pool:
-            for image_ids, images in read_ahead(records, decode_record, batch_size=self.batch_size, pool=pool):
+            for image_ids, images in read_ahead(records, self._image, batch_size=self.batch_size, pool=pool):
                 yield from map(LabelMap, image_ids, self._label_maps(pool, images))
+
+    def _image(self, record: Record) -> np.ndarray:
+        return decode_record(record, self.preprocess.decoding)
 
     def _label_maps(self, pool: ThreadPoolExecutor, images: list[np.ndarray]) -> Iterator[np.ndarray]:
         totals: list = [0.0] * len(images)

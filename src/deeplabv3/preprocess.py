@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.data import image_ops
+from src.data.decode import AS_STORED, Decoding
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Preprocess:
     colour_order: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    decoding: Decoding = AS_STORED
 
     def normalise(self, image: np.ndarray, canvas: tuple[int, int], left: int = 0) -> np.ndarray:
         """(h, w, 3) uint8 RGB -> (3, *canvas) float32, the image at the top from column `left` on, zeros elsewhere."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from src.contract import Dataset, InputError
 from src.data.checks import leave_out_bad
+from src.data.decode import Decoding
 from src.data.records.mindrecord import RecordDataset
 from src.data.semantic.label_counts import count_labels, report
 from src.data.semantic.label_map import MappedLabels, read_label_map
@@ -39,7 +40,8 @@ def _open(c: Any, file: str, lst: str) -> Dataset:
     dataset = MappedLabels(listed, read_label_map(c.label_map)) if c.label_map else listed
     if c.on_bad == "error":
         return dataset
-    return leave_out_bad(dataset, RecordCheck(c.num_classes, c.ignore_label), workers=c.workers, known=listed.bad)
+    check = RecordCheck(c.num_classes, c.ignore_label, how=Decoding(c.exif, c.bit_depth))
+    return leave_out_bad(dataset, check, workers=c.workers, known=listed.bad)
 
 
 def check_split(c: Any, split: str) -> None:

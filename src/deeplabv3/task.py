@@ -9,7 +9,7 @@ import numpy as np
 from mindspore import ops
 
 from src.contract import Dataset
-from src.data.decode import decode_label
+from src.data.decode import Decoding, decode_label
 from src.deeplabv3.augmentation import TrainAugmentation
 from src.deeplabv3.config import DeepLabV3Config
 from src.deeplabv3.export import Export
@@ -54,7 +54,8 @@ class DeepLabV3Task:
     def __init__(self, config: DeepLabV3Config):
         self.config = config
         self.class_names = config.names
-        self.preprocess = Preprocess(config.colour_order, config.image_mean, config.image_std)
+        self.preprocess = Preprocess(config.colour_order, config.image_mean, config.image_std,
+                                     Decoding(config.exif, config.bit_depth))
         self.export = Export(config, self.preprocess)
         self.scores: SoftmaxScores | None = None
 

@@ -12,6 +12,10 @@ def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
 
+# What runs and weights did before these keys were there.
+BEFORE_THE_KEYS = {"exif": "raw", "bit_depth": 16}
+
+
 class Settings(Config):
     """Base class of the models' configurations."""
 

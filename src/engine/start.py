@@ -10,7 +10,7 @@ from src.config import as_flag
 from src.contract import InputError
 from src.engine import checkpoint
 from src.engine.position import Position
-from src.engine.settings import Settings
+from src.engine.settings import BEFORE_THE_KEYS, Settings
 from src.engine.train_step import TrainStep
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ def _check_noise(settings: Settings, before: dict, path: Path) -> None:
 def _check_settings(settings: Settings, before: dict, path: Path) -> None:
     """Refuse to continue with settings that would make it another run, and name the flags that continue this one."""
     now = settings.model_dump(mode="json")
+    before = BEFORE_THE_KEYS | before
     changed = [k for k in before if k in now and now[k] != before[k] and k not in settings.resumable_keys()]
     if changed:
         differing = ", ".join(f"{k}={now[k]} (was {before[k]})" for k in changed)

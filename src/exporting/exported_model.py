@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from src.contract import InputError, Task
+from src.engine.settings import BEFORE_THE_KEYS
 from src.exporting import preprocess_spec
 
 # What is done after the exported graph, and can therefore still be chosen.
@@ -58,7 +59,7 @@ def refuse_fixed(model: Path, settings: Iterable[str]) -> None:
 def settings_of(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration that an exported file needs: conventions of its weights, and what they were exported with."""
     image, output = spec["inputs"][0], spec["outputs"][-1]
-    values = {"model": spec["model"]} | spec["conventions"] | {"export_batch_size": image["shape"][0]}
+    values = {"model": spec["model"], **BEFORE_THE_KEYS, **spec["conventions"], "export_batch_size": image["shape"][0]}
     if output["dtype"] in ("float16", "float32"):
         values["precision"] = output["dtype"]
     if spec.get("task") == "semantic":
@@ -76,7 +77,11 @@ def refuse_contradictions(model: Path, spec: Mapping[str, Any], task: Task) -> N
                              f"{expected}: which of them counts is not clear; {_WAY_OUT}")
     for key, found, expected in (("model", spec["model"], task.config.model),
                                  ("decode.colour_order", spec["decode"].get("colour_order"),
-                                  wanted["decode"]["colour_order"])):
+                                  wanted["decode"]["colour_order"]),
+                                 ("decode.exif_orientation", spec["decode"].get("exif_orientation", "ignored"),
+                                  wanted["decode"]["exif_orientation"]),
+                                 ("decode.bits16", spec["decode"].get("bits16", "upper byte"),
+                                  wanted["decode"]["bits16"])):
         if found != expected:
             raise InputError(f"{place}: {key} is {found!r}, conventions have {expected!r}; {_WAY_OUT}")
 

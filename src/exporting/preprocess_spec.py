@@ -11,7 +11,8 @@ A task's `export.preprocess_spec()` gives what depends on the model, `complete` 
     conventions         keys of the configuration that the weights were trained with (`Config.conventions`)
     files               {"MINDIR": "x.mindir", "ONNX": "x.onnx"}
     inputs, outputs     [{name, shape, dtype, meaning}]: in the order of the model; an input also has its layout
-    decode              colour_order of the input's channels, what becomes of orientation, gray, 16 bits and alpha
+    decode              colour_order of the input's channels, what becomes of gray and alpha; exif_orientation is
+                        "turned" or "ignored"; bits16 is "upper byte" or "upper 8 of N bits"
     resize              rule "long_side", "canvas" or "stretch", size (H, W), rounding of the sides "round" (half up) or
                         "floor", interpolation
     pad                 position, and value of what is not image: "zero_after_normalisation",
@@ -34,11 +35,25 @@ from pathlib import Path
 from typing import Any
 
 from src.contract import InputError
+from src.data.decode import Decoding
 from src.files import replacing, sha256
 
 FILE_NAME = "preprocess.json"
 FORMAT, VERSION = "mindseg.preprocess", 1
-DECODE = {"exif_orientation": "ignored", "gray": "three equal channels", "bits16": "upper byte", "alpha": "dropped"}
+_UPPER_BYTE = "upper byte"
+
+
+def decode_spec(exif: str, bit_depth: int) -> dict[str, str]:
+    """The part of `decode` that is the same for both models, from the keys `exif` and `bit_depth`."""
+    return {"exif_orientation": "turned" if exif == "turn" else "ignored", "gray": "three equal channels",
+            "bits16": _UPPER_BYTE if bit_depth == 16 else f"upper 8 of {bit_depth} bits", "alpha": "dropped"}
+
+
+def decoding_of(spec: Mapping[str, Any]) -> Decoding:
+    """How the images of a `preprocess.json` are decoded."""
+    exif = "turn" if spec["decode"].get("exif_orientation") == "turned" else "raw"
+    bits = spec["decode"].get("bits16", _UPPER_BYTE)
+    return Decoding(exif, 16 if bits == _UPPER_BYTE else int(bits.split()[-2]))
 
 
 def tensor(name: str, shape: tuple[int, ...], dtype: str, meaning: str, **more: str) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from pycocotools import mask as coco_mask
 from src import tasks
 from src.config import build
 from src.contract import InputError, Instances, LabelMap, Record, Task
-from src.data.decode import decode_image
+from src.data.decode import Decoding, decode_image
+from src.exporting.preprocess_spec import decoding_of
 from src.inference.reading import read_image
 from src.metrics.coco_results import result_rows
 from src.report import draw
@@ -77,11 +78,12 @@ class Model:
         if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
         waiting: list[np.ndarray] = []
+        how = decoding_of(self.preprocess)
 
         def records() -> Iterator[Record]:
             for number, image in enumerate(images):
                 data = _bytes(image, number)
-                waiting.append(image if isinstance(image, np.ndarray) else _decoded(image, data))
+                waiting.append(image if isinstance(image, np.ndarray) else _decoded(image, data, how))
                 yield Record(number, str(number) if isinstance(image, np.ndarray) else str(image), data, b"")
 
         for found in self._predictor(records()):
@@ -203,8 +205,8 @@ def _bytes(image: Image, number: int) -> bytes:
         raise InputError(f"{image}: {error.strerror}") from error
 
 
-def _decoded(path: str | Path, data: bytes) -> np.ndarray:
+def _decoded(path: str | Path, data: bytes, how: Decoding) -> np.ndarray:
     try:
-        return decode_image(data)
+        return decode_image(data, how)
     except InputError as error:
         raise InputError(f"{path} {error}") from error

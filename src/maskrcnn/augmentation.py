@@ -16,7 +16,7 @@ import numpy as np
 
 from src.contract import InputError
 from src.data import image_ops
-from src.data.decode import decode_image
+from src.data.decode import decode_image, exif_hint
 from src.data.instance.target import Target, decode_target, mask_crop
 from src.maskrcnn.preprocess import Preprocess
 
@@ -101,8 +101,8 @@ class TrainAugmentation:
     dropped: Dropped = field(default_factory=Dropped, compare=False)
 
     def __call__(self, image_bytes: bytes, target_bytes: bytes, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        image, target = decode_image(image_bytes), decode_target(target_bytes)
-        self._check(image, target)
+        image, target = decode_image(image_bytes, self.preprocess.decoding), decode_target(target_bytes)
+        self._check(image, target, image_bytes)
         if rng.random() < self.photo_ratio:
             image = distorted(image, rng)
         placement = self.placement(target.size, rng)
@@ -114,9 +114,10 @@ class TrainAugmentation:
         return (self.preprocess.place(pixels, canvas, top=placement.top, left=left),
                 np.array(placement.region, np.float32), *self.truth(target, placement))
 
-    def _check(self, image: np.ndarray, target: Target) -> None:
+    def _check(self, image: np.ndarray, target: Target, data: bytes) -> None:
         if image.shape[:2] != target.size:
-            raise InputError(f"the image is {image.shape[:2]}, its annotation says {target.size} (height, width)")
+            raise InputError(f"the image is {image.shape[:2]}, its annotation says {target.size} (height, width)"
+                             f"{exif_hint(data)}")
         classes = max((c.label for c in target.categories), default=0) + 1
         if classes != self.num_classes:
             raise InputError(f"the data has {classes} classes with background, num_classes={self.num_classes}; set "

@@ -9,7 +9,7 @@ import mindspore as ms
 import mindspore.nn as nn
 import numpy as np
 
-from src.exporting.preprocess_spec import DECODE, tensor
+from src.exporting.preprocess_spec import decode_spec, tensor
 from src.maskrcnn.config import MaskRCNNConfig
 from src.maskrcnn.inference import Predictor
 from src.maskrcnn.network import MaskRCNN
@@ -68,7 +68,7 @@ class Export:
                 tensor("scores", (batch, detections), c.precision, "0 where not valid"),
                 tensor("valid", (batch, detections), "bool", "which slots hold a detection"),
                 tensor("masks", (batch, detections, side, side), c.precision, "probabilities in the frame of the box")],
-            "decode": {"colour_order": c.colour_order, **DECODE},
+            "decode": {"colour_order": c.colour_order, **decode_spec(c.exif, c.bit_depth)},
             "resize": {"rule": "canvas" if c.keep_ratio else "stretch", "size": list(preprocess.size),
                        "rounding": c.resize_rounding, "interpolation": "bilinear"},
             "pad": {"position": "bottom_right", "value": padding},

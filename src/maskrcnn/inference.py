@@ -36,7 +36,7 @@ class Predictor:
 
     def _input(self, record: Record) -> tuple:
         """The input (3, H, W), the image's (height, width) in it and the original's."""
-        image = decode_record(record)
+        image = decode_record(record, self.preprocess.decoding)
         return *self.preprocess.prepare(image), image.shape[:2]
 
     def _batch(self, images: list[tuple]) -> list[Instances]:

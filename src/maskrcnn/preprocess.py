@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.data import image_ops
+from src.data.decode import AS_STORED, Decoding
 
 STRIDE = 32  # of the coarsest feature map that has to fit: sides of the canvas are multiples of it
 
@@ -24,6 +25,7 @@ class Preprocess:
             portrait image on a landscape canvas, down until it fits; "short_side" scales it until its short side is
             `size[0]` or its long side `size[1]` (torchvision).
         rounding: of the scaled sides, "round" (half up) or "floor".
+        decoding: of image files.
         pad_before_normalise: padding is black instead of 0 after normalisation.
     """
 
@@ -35,6 +37,7 @@ class Preprocess:
     rule: str = "canvas"
     rounding: str = "round"
     pad_before_normalise: bool = False
+    decoding: Decoding = AS_STORED
 
     def fitted(self, size: tuple[int, int]) -> tuple[int, int]:
         """(H, W) that an image of `size` is resized to."""

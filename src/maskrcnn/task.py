@@ -8,6 +8,7 @@ import mindspore.nn as nn
 import numpy as np
 
 from src.contract import Dataset
+from src.data.decode import Decoding
 from src.engine.precision import plain_box_ops
 from src.maskrcnn import COLUMNS, LOSS_NAMES, UNDECIDED
 from src.maskrcnn.augmentation import TrainAugmentation
@@ -44,7 +45,8 @@ class MaskRCNNTask:
         self.class_names = c.names
         self.preprocess = Preprocess((c.img_height, c.img_width), c.image_mean, c.image_std, c.colour_order,
                                   keep_ratio=c.keep_ratio, rule=c.resize_rule, rounding=c.resize_rounding,
-                                  pad_before_normalise=c.pad_before_normalise)
+                                  pad_before_normalise=c.pad_before_normalise,
+                                  decoding=Decoding(c.exif, c.bit_depth))
         self.plain = plain_box_ops(c.box_ops, c.device_target)
         self.loss_names = (*LOSS_NAMES, UNDECIDED) if self.plain else LOSS_NAMES
         self.export = Export(c, self.preprocess, self._predictor)

@@ -7,7 +7,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from src.contract import Instances, LabelMap, Record
-from src.data.decode import decode_image, decode_label
+from src.data.decode import AS_STORED, Decoding, decode_image, decode_label
 from src.data.instance.target import decode_target, to_rle
 from src.report import draw
 
@@ -21,9 +21,10 @@ def titles(prediction: LabelMap | Instances) -> tuple[str, ...]:
     return "image", "truth", f"prediction, score >= {SURE:g}"
 
 
-def row(record: Record, prediction: LabelMap | Instances, class_names: Sequence[str], side: int) -> list[np.ndarray]:
+def row(record: Record, prediction: LabelMap | Instances, class_names: Sequence[str], side: int,
+        how: Decoding = AS_STORED) -> list[np.ndarray]:
     """The pictures of one image, one for each of `titles`, each with a long side of `side` pixels."""
-    image = decode_image(record.image)
+    image = decode_image(record.image, how)
     if isinstance(prediction, LabelMap):
         truth, colours = decode_label(record.target), draw.palette(class_names)
         return draw.semantic_row(image, truth, prediction.labels, colours, side)

@@ -13,6 +13,7 @@ if __name__ == "__main__":  # works from any folder, as a file too
 from src.command_line import Parser, add_flag, entry_point, number_in
 from src.contract import InputError
 from src.data.checks import describe_bad
+from src.data.decode import Decoding
 from src.data.instance.coco import CocoDataset
 from src.data.instance.coco_check import RecordCheck
 from src.data.instance.coco_layout import coco_layout, image_folder_of
@@ -50,6 +51,8 @@ def parse_args() -> argparse.Namespace:
              "size in its header; none: do not look at images", choices=("full", "size", "none"))
     add_flag(parser, "on_bad", "error", "what bad images and annotations do: error: nothing is written; skip: bad "
              "annotations are left out, and images that are unusable themselves", choices=("error", "skip"))
+    add_flag(parser, "exif", "turn", "what training will do with photos that have an EXIF orientation; sizes are "
+             "compared accordingly", choices=("turn", "raw"))
     add_flag(parser, "workers", 0, "threads that read and check; 0: one a processor", type=number_in(int, 0, 1024))
     add_flag(parser, "overwrite", False, "replace finished records of other data or other options")
     add_flag(parser, "wait_seconds", 3600.0, "how long to wait for another process that builds the same records",
@@ -84,7 +87,7 @@ def open_dataset(args: argparse.Namespace) -> CocoDataset | TxtDataset:
     else:
         ann_file, image_dir = Path(args.ann_file), image_folder_of(args.ann_file)
     return CocoDataset(ann_file, args.image_dir or image_dir, class_names=args.coco_classes, class_map=args.class_map,
-                      on_bad=args.on_bad)
+                      on_bad=args.on_bad, how=Decoding(args.exif))
 
 
 def _text_dataset(args: argparse.Namespace) -> TxtDataset:
@@ -97,19 +100,20 @@ def _text_dataset(args: argparse.Namespace) -> TxtDataset:
     if len(names) < 2 or names[0] != "background" or args.num_classes not in (0, len(names)):
         raise InputError(f"--num_classes={args.num_classes}, --coco_classes={','.join(args.coco_classes)}: give the "
                          "number of classes with background, or their names, background first")
-    return TxtDataset(args.anno_path, args.image_dir, class_names=names, on_bad=args.on_bad)
+    return TxtDataset(args.anno_path, args.image_dir, class_names=names, on_bad=args.on_bad, how=Decoding(args.exif))
 
 
 def build(args: argparse.Namespace) -> Manifest:
     dataset = open_dataset(args)
+    check = None if args.check == "none" else RecordCheck(args.check, how=Decoding(args.exif))
     options = mindrecord.BuildOptions(
         num_shards=args.num_shards, shuffle=args.seed if args.shuffle else None, on_bad=args.on_bad,
         workers=args.workers, overwrite=args.overwrite, wait_seconds=args.wait_seconds)
     log.info("%s: %d images, classes: %s", dataset.name, len(dataset), ", ".join(dataset.class_names))
     with progress_display() as progress:
         manifest = mindrecord.build(dataset, args.dst_path, options,
-                                    check=None if args.check == "none" else RecordCheck(args.check),
-                                    left_out=dataset.bad, progress=progress)
+                                    check=check, left_out=dataset.bad,
+                                    progress=progress)
     if manifest.bad:
         log.warning("%s\nleft out %d bad entries, %d images remain; all of them are in %s", describe_bad(manifest.bad),
                     len(manifest.bad), manifest.records, manifest_path(Path(args.dst_path)))

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from src.command_line import Parser, add_flag, entry_point, number_in
 from src.contract import Dataset, InputError
 from src.data.checks import describe_bad
+from src.data.decode import Decoding
 from src.data.records import mindrecord
 from src.data.records.manifest import Manifest, manifest_path
 from src.data.semantic.label_counts import LabelCounts, count_labels, report
@@ -40,6 +41,8 @@ def parse_args() -> argparse.Namespace:
     add_flag(parser, "label_map", "", "renumber the labels: cityscapes (labelIds to trainIds), reduce_zero_label, "
              "pairs such as 0:0,255:1, or a file of pairs")
     add_flag(parser, "allow_single_class", False, "take labels in which all pixels that count are of one class")
+    add_flag(parser, "exif", "turn", "what training will do with photos that have an EXIF orientation; sizes are "
+             "compared accordingly", choices=("turn", "raw"))
     add_flag(parser, "workers", 0, "threads that read and check; 0: one a processor", type=number_in(int, 0, 1024))
     add_flag(parser, "overwrite", False, "replace finished records of another list or other options")
     add_flag(parser, "wait_seconds", 3600.0, "how long to wait for another process that builds the same records",
@@ -59,7 +62,8 @@ def parse_args() -> argparse.Namespace:
 def build(args: argparse.Namespace) -> Manifest:
     listed = ListDataset(args.data_root, args.data_lst, on_bad=args.on_bad)
     dataset = MappedLabels(listed, read_label_map(args.label_map)) if args.label_map else listed
-    check = None if args.check == "none" else RecordCheck(args.num_classes, args.ignore_label, args.check)
+    check = None if args.check == "none" else RecordCheck(args.num_classes, args.ignore_label, args.check,
+                                                          Decoding(args.exif))
     options = mindrecord.BuildOptions(
         num_shards=args.num_shards, shuffle=args.seed if args.shuffle else None, on_bad=args.on_bad,
         workers=args.workers, overwrite=args.overwrite, wait_seconds=args.wait_seconds)

@@ -56,7 +56,8 @@ class Examined:
         """JPEG of some images: each a row of image, truth and prediction. They are predicted anew."""
         task, records = self.task, list(self.dataset.rows(sample_ids))
         predictions = list(self.predictor(records))
-        pictures = [rows.row(*pair, task.class_names, SIDE) for pair in zip(records, predictions)]
+        how = task.preprocess.decoding
+        pictures = [rows.row(*pair, task.class_names, SIDE, how) for pair in zip(records, predictions)]
         scores = ["-" if self.scores[k] is None else f"{self.scores[k]:.3f}" for k in sample_ids]
         captions = [f"{record.file_name}   {task.metric} {score}" for record, score in zip(records, scores)]
         grid = draw.grid(pictures, rows.titles(predictions[0]), captions, side=SIDE)

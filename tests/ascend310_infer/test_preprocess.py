@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.decode import decode_image
+from src.data.decode import AS_STORED, Decoding, decode_image
 from src.deeplabv3.preprocess import Preprocess as SemanticPreprocess
 from src.maskrcnn.preprocess import Preprocess as InstancePreprocess
 from tests.ascend310_infer.tiny_models import SPEC, changed, instance_model, instance_spec, run, save, semantic_model
@@ -68,6 +68,8 @@ def images(tmp_path_factory) -> Path:
 
 SEMANTIC = {
     "rgb": (SPEC, SemanticPreprocess("RGB", MEAN, STD)),
+    "turned": (changed(SPEC, decode__exif_orientation="turned"),
+               SemanticPreprocess("RGB", MEAN, STD, Decoding("turn"))),
     "bgr": (changed(SPEC, decode__colour_order="BGR"), SemanticPreprocess("BGR", MEAN, STD)),
 }
 INSTANCE = {
@@ -80,7 +82,7 @@ INSTANCE = {
 }
 
 
-def compare(program, model, images, folder, prepare, shape) -> None:
+def compare(program, model, images, folder, prepare, shape, how=AS_STORED) -> None:
     """Every input within one of 255 steps, and the files of equal number."""
     ran = run(program, model, images, folder / "results", f"--dump_inputs={folder / 'inputs'}")
     assert ran.returncode == 0, ran.stderr
@@ -89,7 +91,7 @@ def compare(program, model, images, folder, prepare, shape) -> None:
     step = 1.0 / np.array(STD, np.float32)
     for path in paths:
         found = np.fromfile(folder / f"inputs/{path.stem}.bin", np.float32).reshape(shape)
-        expected = prepare(decode_image(path.read_bytes()))
+        expected = prepare(decode_image(path.read_bytes(), how))
         assert (np.abs(found - expected).max((1, 2)) <= step * 1.0001).all(), path.name
         assert (found != 0).any()
 
@@ -97,7 +99,8 @@ def compare(program, model, images, folder, prepare, shape) -> None:
 @pytest.mark.parametrize("name", SEMANTIC)
 def test_inputs_of_deeplab(name, program, images, tmp_path):
     spec, preprocess = SEMANTIC[name]
-    compare(program, semantic_model(tmp_path, spec), images, tmp_path, lambda i: preprocess.fit(i, 65)[0], (3, 65, 65))
+    compare(program, semantic_model(tmp_path, spec), images, tmp_path, lambda i: preprocess.fit(i, 65)[0], (3, 65, 65),
+            preprocess.decoding)
 
 
 @pytest.mark.parametrize("name", INSTANCE)

@@ -15,7 +15,7 @@ from src.data.records.mindrecord import RecordDataset, build
 from src.data.semantic.voc import ListDataset
 from src.deeplabv3.config import DeepLabV3Config
 from src.deeplabv3.memory import activation_bytes
-from src.engine import checkpoint, loop
+from src.engine import checkpoint, loop, start
 from src.engine.start import _check_settings
 from src.weights import load as weights
 from tests.deeplabv3.conftest import tiny_task
@@ -85,6 +85,26 @@ def test_weights_carry_what_they_were_trained_with(stage_one):
     assert (evaluated.backbone, evaluated.num_classes, evaluated.crop_size) == ("resnet18", 3, 33)
     started = tasks.with_conventions(DeepLabV3Config(pretrained=str(path), model="deeplab_v3_s8"))
     assert (started.backbone, started.num_classes, started.model) == ("resnet18", 21, "deeplab_v3_s8")
+
+
+def test_photos_are_turned_where_the_weights_were_trained_so(stage_one, tmp_path):
+    path, _ = stage_one
+    assert tasks.with_conventions(DeepLabV3Config(checkpoint=str(path))).exif == "turn"
+    task = tiny_task()
+    old = {key: value for key, value in task.config.conventions().items() if key not in ("exif", "bit_depth")}
+    before = {key: value for key, value in task.config.model_dump(mode="json").items() if key in old}
+    step = loop.build_step(task, task.config, loop.runtime.Runtime("CPU"), task.network(), 1)
+    checkpoint.save(tmp_path / "old.ckpt", step, {"step": 1, "config": before, **weights.to_metadata("mindseg", old)})
+    evaluated = tasks.with_conventions(DeepLabV3Config(checkpoint=str(tmp_path / "old.ckpt")))
+    assert evaluated.exif == "raw"
+    recipe = tasks.create(evaluated)
+    assert recipe.preprocess.decoding.exif == "raw"
+    assert recipe.export.preprocess_spec()["decode"]["exif_orientation"] == "ignored"
+    assert tasks.with_conventions(DeepLabV3Config(checkpoint=str(tmp_path / "old.ckpt"), exif="turn")).exif == "turn"
+    assert tasks.with_conventions(DeepLabV3Config(pretrained=str(tmp_path / "old.ckpt"))).exif == "turn"
+    assert tasks.settings_of(str(tmp_path / "old.ckpt")).exif == "raw"
+    with pytest.raises(InputError, match=r"exif=turn \(was raw\). Resume with --exif=raw"):
+        start._check_settings(DeepLabV3Config(), DeepLabV3Config().model_dump(mode="json", exclude={"exif"}), path)
 
 
 def zoo_backbone(stage_one) -> dict[str, np.ndarray]:

@@ -49,7 +49,8 @@ class CocoDataset:
 
     def __init__(self, ann_file: str | Path, image_dir: str | Path, *, class_names: Sequence[str] = (),
                  class_map: str = "order", absent: Literal["error", "allow"] = "error",
-                 on_bad: Literal["error", "skip"] = "error", needs_images: bool = True):
+                 on_bad: Literal["error", "skip"] = "error", needs_images: bool = True,
+                 how: decode.Decoding = decode.AS_STORED):
         """Read and check the whole file and look the images up; pixels are not read here.
 
         Args:
@@ -60,12 +61,14 @@ class CocoDataset:
             class_map, absent: see `coco_check.class_table`.
             on_bad: "error" raises on bad images and annotations; "skip" leaves bad annotations out of their images,
                 images that are unusable themselves with all they hold, and keeps the messages in `bad`.
+            how: image files are decoded: sizes that the file lacks are those of upright images under exif="turn".
             needs_images: False: image files are not looked for, and records hold no image.
 
         Raises:
             InputError: the file, its entries or the image folder are unusable.
         """
         self.name, self.image_dir, self._needs_images = str(ann_file), str(image_dir), needs_images
+        self.how = how
         self.bad: list[str] = []
         content = coco_check.read_annotations(ann_file)
         self.categories = coco_check.class_table(content["categories"], ann_file, class_names=class_names,
@@ -143,7 +146,7 @@ class _Reader:
         grouped = self._grouped(annotations, by_id)
         for image_id, entry in by_id.items():
             size = (entry["height"], entry["width"])
-            instances = self._instances(grouped.pop(image_id, ()), size)
+            instances = self._instances(grouped.pop(image_id, ()), size, entry["file_name"])
             images.append(_Image(image_id, entry["file_name"], size, encode_instances(instances)))
         if self.other_categories:
             log.warning("%s: %d annotations of categories outside coco_classes are left out (ids %s)",
@@ -182,7 +185,7 @@ class _Reader:
             return entry
         try:
             with open(os.path.join(self.dataset.image_dir, entry["file_name"]), "rb") as file:
-                height, width = decode.header_size(file.read())
+                height, width = decode.header_size(file.read(), self.dataset.how)
         except (InputError, OSError):
             return entry  # the message about the entry, or later about the file, says it
         self.repairs["images without height and width have those of their files"] += 1
@@ -206,7 +209,7 @@ class _Reader:
             self.annotations_left_out += len(names)
         return groups
 
-    def _instances(self, annotations: Sequence[dict], size: tuple[int, int]) -> list[dict]:
+    def _instances(self, annotations: Sequence[dict], size: tuple[int, int], file_name: str) -> list[dict]:
         """Instances of one image; what is wrong with the others is one message."""
         instances, problems = [], []
         for annotation in annotations:
@@ -221,9 +224,19 @@ class _Reader:
         self.counts.update(instance["iscrowd"] for instance in instances)
         if problems:
             more = f" ({len(problems) - 1} more bad annotations in this image)" if len(problems) > 1 else ""
-            self.dataset.bad.append(f"{self.dataset.name}: {problems[0]}{more}")
+            hint = self._exif_hint(problems[0], file_name)
+            self.dataset.bad.append(f"{self.dataset.name}: {problems[0]}{hint}{more}")
             self.annotations_left_out += len(problems)
         return instances
+
+    def _exif_hint(self, problem: str, file_name: str) -> str:
+        if "outside its image" not in problem or not self.needs_images:
+            return ""
+        try:
+            with open(os.path.join(self.dataset.image_dir, file_name), "rb") as file:
+                return decode.exif_hint(file.read())
+        except OSError:
+            return ""  # said where the image is read
 
     def _category(self, annotation: dict) -> Category | None:
         """The annotation's class, None where it was not chosen."""

@@ -354,16 +354,17 @@ class RecordCheck:
     """
 
     level: str = "full"
+    how: decode.Decoding = decode.AS_STORED
 
     def __call__(self, record: Record) -> dict[int, int]:
         try:
-            size = (decode.header_size if self.level == "size" else decode.image_size)(record.image)
+            size = (decode.header_size if self.level == "size" else decode.image_size)(record.image, self.how)
         except InputError as error:
             raise InputError(f"{record.place}: {record.file_name}: image {error}") from error
         target = decode_target(record.target)
         if size != target.size:
             raise InputError(f"{record.place}: {record.file_name}: the image is {size[0]}x{size[1]} (H x W), its "
                              f"annotation says {target.size[0]}x{target.size[1]}; correct height and width there, or "
-                             "restore the image")
+                             f"restore the image{decode.exif_hint(record.image)}")
         labels, counts = np.unique(target.labels[~target.crowds], return_counts=True)
         return dict(zip(labels.tolist(), counts.tolist()))

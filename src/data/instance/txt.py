@@ -41,7 +41,7 @@ class TxtDataset:
     """
 
     def __init__(self, anno_path: str | Path, image_dir: str | Path, *, class_names: Sequence[str],
-                 on_bad: Literal["error", "skip"] = "error"):
+                 on_bad: Literal["error", "skip"] = "error", how: decode.Decoding = decode.AS_STORED):
         """Read the file and look every image up; pixels are not read here.
 
         Args:
@@ -49,10 +49,12 @@ class TxtDataset:
             image_dir: folder that its paths start from.
             class_names: names by class index, "background" first.
             on_bad: "error" raises on the first bad lines, "skip" leaves them out and keeps their messages in `bad`.
+            how: image files are decoded: boxes are in the frame of upright images under exif="turn".
 
         Raises:
             InputError: the file or lines of it are unusable, or images are missing.
         """
+        self.how = how
         self.name, self.image_dir, self.class_names = str(anno_path), str(image_dir), tuple(class_names)
         if not os.path.isdir(image_dir):
             raise InputError(f"--image_dir={image_dir}: no such folder; give the one that the paths of {anno_path} "
@@ -114,7 +116,7 @@ class TxtDataset:
 
     def _target(self, line: _Line, image: bytes) -> bytes:
         try:
-            size = decode.header_size(image)
+            size = decode.header_size(image, self.how)
         except InputError as error:
             raise InputError(f"image {error}") from error
         instances = [_instance(number, box, size) for number, box in enumerate(line.boxes, 1)]

@@ -148,32 +148,35 @@ class ListDataset:
 
 # --- one record -------------------------------------------------------------------------------------------------------
 
-def decode_pair(image: bytes, target: bytes, num_classes: int, ignore_label: int) -> tuple[np.ndarray, np.ndarray]:
+def decode_pair(image: bytes, target: bytes, num_classes: int, ignore_label: int,
+                how: decode.Decoding = decode.AS_STORED) -> tuple[np.ndarray, np.ndarray]:
     """Decode and check one record's bytes: image (H, W, 3) uint8 RGB and label (H, W) uint8.
 
     Raises:
         InputError: undecodable, sizes differ, or values outside the classes. The caller adds the record's place.
     """
-    pixels, label = _named("image", decode.decode_image, image), _named("label", decode.decode_label, target)
-    _check_sizes(pixels.shape[:2], label.shape)
+    pixels = _named("image", lambda data: decode.decode_image(data, how), image)
+    label = _named("label", decode.decode_label, target)
+    _check_sizes(pixels.shape[:2], label.shape, image)
     label_histogram(label, num_classes, ignore_label)
     return pixels, label
 
 
-def check_record(record: Record, num_classes: int, ignore_label: int) -> dict[int, int]:
+def check_record(record: Record, num_classes: int, ignore_label: int,
+                 how: decode.Decoding = decode.AS_STORED) -> dict[int, int]:
     """Decode all of one record, check what `decode_pair` checks, and return {label value: number of pixels}."""
     with placed(record):
-        size = _named("image", decode.image_size, record.image)
+        size = _named("image", lambda data: decode.image_size(data, how), record.image)
         label = _named("label", decode.decode_label, record.target)
-        _check_sizes(size, label.shape)
+        _check_sizes(size, label.shape, record.image)
         return label_histogram(label, num_classes, ignore_label)
 
 
-def check_record_size(record: Record) -> dict[int, int]:
+def check_record_size(record: Record, how: decode.Decoding = decode.AS_STORED) -> dict[int, int]:
     """Compare the sizes in the headers of image and label without decoding; returns an empty histogram."""
     with placed(record):
-        _check_sizes(_named("image", decode.header_size, record.image),
-                     _named("label", decode.header_size, record.target))
+        _check_sizes(_named("image", lambda data: decode.header_size(data, how), record.image),
+                     _named("label", decode.header_size, record.target), record.image)
     return {}
 
 
@@ -184,11 +187,12 @@ class RecordCheck:
     num_classes: int
     ignore_label: int
     level: str = "full"
+    how: decode.Decoding = decode.AS_STORED
 
     def __call__(self, record: Record) -> dict[int, int]:
         if self.level == "size":
-            return check_record_size(record)
-        return check_record(record, self.num_classes, self.ignore_label)
+            return check_record_size(record, self.how)
+        return check_record(record, self.num_classes, self.ignore_label, self.how)
 
 
 def label_histogram(label: np.ndarray, num_classes: int, ignore_label: int) -> dict[int, int]:
@@ -229,10 +233,10 @@ def _named(what: str, function: Callable[[bytes], Any], data: bytes) -> Any:
         raise InputError(f"{what} {error}") from error
 
 
-def _check_sizes(image: tuple[int, ...], label: tuple[int, ...]) -> None:
+def _check_sizes(image: tuple[int, ...], label: tuple[int, ...], data: bytes) -> None:
     if image != label:
         raise InputError(f"image is {image[0]}x{image[1]} (H x W), its label {label[0]}x{label[1]}; pair each image "
-                         "with its own label, at the same size")
+                         f"with its own label, at the same size{decode.exif_hint(data)}")
 
 
 def _some(values: Sequence[int]) -> str:
