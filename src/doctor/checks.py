@@ -23,6 +23,7 @@ class Plan:
         device_target: "Ascend" or "CPU".
         output_dir: the job's output folder, "" for the current one.
         table, server: the job and this host's part of it; None without a rank table.
+        table_problem: why the rank table cannot be used on this host.
         port: of the scheduler.
         meet_seconds: how long to wait for the doctors of the other hosts, 0 for not meeting them.
         settings: train.py's, whose data is measured; None for no data.
@@ -34,6 +35,7 @@ class Plan:
     output_dir: str = ""
     table: RankTable | None = None
     server: Server | None = None
+    table_problem: str = ""
     port: int = 8118
     meet_seconds: float = 60.0
     settings: Any = None
@@ -64,6 +66,8 @@ def full(host: Host, plan: Plan) -> Iterator[Finding]:
         checks += [partial(ascend.npu_smi, host), partial(ascend.hccn_conf, host), partial(ascend.links, host, hosts)]
     checks += [partial(ascend.offline_program, host),
                partial(folder.output_folder, host, plan.output_dir or ".", hosts)]
+    if plan.table_problem:
+        checks.append(partial(job.broken_table, plan.table_problem))
     if plan.table:
         checks += [partial(job.rank_table, host, plan.table, plan.server, device_target=plan.device_target),
                    partial(job.ports, plan.server, plan.port, hosts=hosts,

@@ -35,7 +35,7 @@ def collect(checks: Iterable[Callable[[], Iterator[Finding]]]) -> Iterator[Findi
     for check in checks:
         try:
             yield from check()
-        except (OSError, InputError, ValueError, subprocess.SubprocessError) as error:
+        except (OSError, InputError, ValueError, RuntimeError, ImportError, subprocess.SubprocessError) as error:
             name = getattr(getattr(check, "func", check), "__name__", "check").replace("_", " ")
             yield Finding(name, WARNING, f"could not be checked: {error}", "report this with the output of --json")
 

@@ -11,6 +11,8 @@ from src.launch.control_channel import listen
 from src.launch.hosts import count_cards, read_hccn_conf, resolve
 from src.launch.rank_table import RankTable, Server
 
+REWRITE = "write it anew: src/tools/get_multicards_json.py on every host, then merge_rank_tables.py"
+
 
 def rank_table(host: Host, table: RankTable, server: Server, *, device_target: str) -> Iterator[Finding]:
     """This host's entry against its device files and hccn.conf. The table itself was checked when it was read."""
@@ -28,8 +30,12 @@ def rank_table(host: Host, table: RankTable, server: Server, *, device_target: s
     text = (f"{len(server.devices)} of {table.world_size} ranks on this host ({server.server_id}), "
             f"{len(table.servers)} hosts")
     yield Finding("rank table", FAILURE, f"{text}; {'; '.join(wrong)}",
-                  "write it anew: src/tools/get_multicards_json.py on every host, then merge_rank_tables.py"
-                  ) if wrong else Finding("rank table", OK, text)
+                  REWRITE) if wrong else Finding("rank table", OK, text)
+
+
+def broken_table(problem: str) -> Iterator[Finding]:
+    """A table that cannot be read, or that does not have this host; the other checks run without it."""
+    yield Finding("rank table", FAILURE, "; ".join(problem.splitlines()), REWRITE)
 
 
 def ports(server: Server, port: int, *, hosts: int, is_master: bool) -> Iterator[Finding]:

@@ -3,9 +3,9 @@
 The doctor on rank 0's host listens where the scheduler and its launcher will (`port` and the next one); those of the
 other hosts come. A guest knocks at the first port and talks on the second, in lines of JSON:
 
-    guest   {"server": NAME, "times": [..]}   the answers' times until now; the guest sends ROUNDS of them
-    host    {"time": T, "token": FILE}        its clock when it answers, and a file that it has put in the output folder
-    guest   {"server": NAME, "clock": SECONDS, "delay": SECONDS, "sees": BOOL}
+    guest   {"server": NAME}              what time is it there? ROUNDS times
+    host    {"time": T, "token": FILE}    its clock when it answers, and a file that it has put in the output folder
+    guest   {"server": NAME, "clock": SECONDS, "delay": SECONDS, "sees": whether the file is there, null without one}
 
 As NTP does, a guest takes the middle of sending and receiving as the moment of the host's clock; the round with the
 shortest way counts.
@@ -132,3 +132,6 @@ def _judge(name: str, report: dict[str, Any]) -> Iterator[Finding]:
                       "the other one", "give an output folder on storage that all hosts see, under the same path")
     elif sees:
         yield Finding("shared folder", OK, f"{name}: both see one output folder")
+    else:
+        yield Finding("shared folder", WARNING, f"{name}: not compared",
+                      "give --output_dir on all hosts, a folder that exists")

@@ -25,7 +25,7 @@ try:
     from src.doctor.host import Host
     from src.doctor.report import to_json
     from src.launch.launcher import DEFAULT_PORT
-    from src.launch.rank_table import read, this_server
+    from src.launch.rank_table import RankTable, Server, read, this_server
 except ImportError as missing:  # of a package that is not installed: say so, instead of a traceback
     if __name__ != "__main__":
         raise
@@ -68,6 +68,15 @@ def check_names(parser: Parser, words: list[str]) -> None:
             raise InputError(f"unknown flag {name}{nearest(name, theirs | parser._option_string_actions.keys())}")
 
 
+def find_table(args) -> tuple[RankTable | None, Server | None, str]:
+    """(rank table, this host's entry, "") of the command line, or what is wrong with them, which is a finding too."""
+    try:
+        table = read(args.rank_table, device_target=args.device_target) if args.rank_table else None
+        return table, this_server(table, args.server) if table else None, ""
+    except InputError as error:
+        return None, None, str(error)
+
+
 def make_plan(words: list[str]) -> tuple[checks.Plan, bool, bool]:
     """(what to check, whether only quickly, whether as JSON) of a command line."""
     parser = build_parser()
@@ -77,11 +86,12 @@ def make_plan(words: list[str]) -> tuple[checks.Plan, bool, bool]:
     if theirs:
         settings = tasks.parse_settings(theirs, program="doctor.py", groups=("train",))
         settings.check_data("train")
-    table = read(args.rank_table, device_target=args.device_target) if args.rank_table else None
-    plan = checks.Plan(device_target=args.device_target, output_dir=args.output_dir, table=table,
-                       server=this_server(table, args.server) if table else None, port=args.port,
-                       meet_seconds=args.meet_seconds, settings=settings, step_ms=args.step_ms,
-                       data_seconds=args.data_seconds)
+    table, server, problem = find_table(args)
+    plan = checks.Plan(device_target=args.device_target, output_dir=args.output_dir, table=table, server=server,
+                       table_problem=problem, port=args.port, meet_seconds=args.meet_seconds,
+                       settings=settings, step_ms=args.step_ms, data_seconds=args.data_seconds)
+    if args.quick and problem:
+        raise InputError(problem)
     return plan, args.quick, args.json
 
 

@@ -60,7 +60,7 @@ def test_python_without_packages(tmp_path):
 @pytest.mark.parametrize(("word", "message"), [
     ("--rank_tabel=x", "unknown flag --rank_tabel; did you mean --rank_table?"),
     ("--data_fille=x", "unknown flag --data_fille; did you mean --data_file?"),
-    ("--rank_table=none.json", "none.json: rank table not readable"), ("--data_file=none", "none"),
+    ("--data_file=none", "none"),
     ("--port=0", "--port: '0' is not a number")])
 def test_wrong_words(tmp_path, word, message):
     status, _, errors = run(word, folder=tmp_path)
@@ -77,6 +77,20 @@ def test_a_rank_table_is_compared_with_this_host(tmp_path):
     assert status == 1
     assert "so no device 63; write it anew" in output
     assert "ok       ports: 38118 of 127.0.0.1 free" in output
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    (None, "table.json: rank table not readable: No such file or directory"),
+    ('{"version": "1.0"}', "$.server_count: missing; table.json:1 $.server_list: missing"),
+    ('{"version": "1.0", "server_count": "1", "status": "completed", "server_list": [{"server_id": "198.51.100.1", '
+     '"device": [{"device_id": "0", "device_ip": "192.168.1.1", "rank_id": "0"}]}]}', "none of its servers")])
+def test_a_rank_table_that_does_not_fit_is_one_line_among_the_others(tmp_path, text, message):
+    if text:
+        (tmp_path / "table.json").write_text(text)
+    status, output, _ = run("--rank_table=table.json", "--device_target=CPU", folder=tmp_path)
+    line = next(line for line in output.splitlines() if " rank table: " in line)
+    assert (status, line.startswith("failure "), message in line) == (1, True, True), output
+    assert "output folder" in output
 
 
 def test_data_rate(tmp_path):
