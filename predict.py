@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def tell(folder: Path, index: dict, bad: list) -> int:
-    """Say what was done and what was not; the exit status."""
+    """Log what was predicted and what could not be read; return the exit status."""
     for one, reason in bad:
         log.warning("%s: %s", one.path, reason)
     if index.get("coco_results", {}).get("reason"):

@@ -7,7 +7,7 @@
 #
 # Without --model both are trained, one after the other. Environment: RUN_DIR, the output folder (runs/quickstart), with
 # the data and a folder a model: metrics.json, report.html, predictions.jpg, curve.png, and the checkpoint in ckpt/. A
-# taken folder gets a number. Exit status 1 where a held-out result is below its mark.
+# taken folder gets a number. Exit status 1 if a held-out result is below the required one.
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -39,7 +39,7 @@ step() {
     echo "== $1 of 6: $2"
 }
 
-# run_model NAME FLAGS...: steps 3 to 6; status 1 where a mark is missed.
+# run_model NAME FLAGS...: steps 3 to 6; status 1 if a result is below the required one.
 run_model() {
     local out=$run/$1 checkpoint least config val train
     mkdir "$out"

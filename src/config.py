@@ -30,16 +30,16 @@ Positive = typing.Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class Key:
-    """What a configuration key says of itself beside its type, default, limits and help.
+    """Properties of a configuration key besides its type, default, limits and help.
 
     Attributes:
         group: the entry scripts that have it as a flag: "train", "eval", "export", or "common" for all.
         topic: the heading that `--help` lists it under.
         aliases: other spellings of the flag and of the YAML key.
-        resumable: a resumed run may change it: it says where things are, or what is logged, saved and evaluated.
-        per_host: it may differ between the ranks of a job: a path, or the host's own affair.
-        travels: whether weights decide it where the user does not: "always", "to inference" (evaluation and export,
-            but not a training run that starts from them), or "" for never.
+        resumable: a resumed run may change it, because it only sets paths, logging, saving or evaluation.
+        per_host: it may differ between the ranks of a job, for example a path.
+        travels: whether the weights set it if the user does not: "always", "to inference" (evaluation and export, but
+            not a training run that starts from them), or "" for never.
     """
 
     group: tuple[str, ...]
@@ -56,7 +56,7 @@ def option(default: Any, text: str, *, group: str | Sequence[str] = "train", top
     """Declare a configuration key.
 
     Args:
-        default: its value where nobody gives one.
+        default: its value if none is given.
         text: one line for `--help`, with the unit.
         group, topic, aliases, resumable, per_host, travels: see `Key`; `group` may be a single one.
         limits: pydantic's constraints (`ge`, `gt`, `min_length`, ...).
@@ -67,7 +67,7 @@ def option(default: Any, text: str, *, group: str | Sequence[str] = "train", top
 
 
 def redeclared(parent: type[Config], name: str, default: Any, text: str = "", **limits: Any) -> Any:
-    """Declare a key of `parent` again with another default, and other limits and help where they are given."""
+    """Declare a key of `parent` again with another default, and with other limits and help if given."""
     field = parent.model_fields[name]
     own = {kind: value for limit in field.metadata for kind, value in asdict(limit).items()}
     return pydantic.Field(default, description=text or field.description, json_schema_extra=field.json_schema_extra,
@@ -102,12 +102,12 @@ class Config(pydantic.BaseModel):
 
     @classmethod
     def weight_keys(cls) -> tuple[str, ...]:
-        """Keys that the weights decide where the user does not, in every run that starts from them."""
+        """Keys that the weights set if the user does not, in every run that starts from them."""
         return tuple(cls.keys(lambda key: key.travels == "always"))
 
     @classmethod
     def network_keys(cls) -> tuple[str, ...]:
-        """The same for evaluation and export: all that the network was trained for."""
+        """Keys that the weights set if the user does not, in evaluation and export."""
         return tuple(cls.keys(lambda key: key.travels))
 
     @classmethod
@@ -117,11 +117,11 @@ class Config(pydantic.BaseModel):
         return own | {name: name for name in (*cls.derived, *cls.retired)}
 
     def conventions(self) -> dict[str, Any]:
-        """What users of weights that were trained with this configuration need to know; written into checkpoints."""
+        """The keys that users of the trained weights need; written into checkpoints."""
         return self.model_dump(mode="json", include=set(self.network_keys()))
 
     def common(self) -> dict[str, Any]:
-        """What has to be equal on all ranks of a job: all but what is each host's own affair."""
+        """The keys that must be equal on all ranks of a job: all that are not `per_host`."""
         return self.model_dump(mode="json", exclude=set(self.keys(lambda key: key.per_host)))
 
     def translate(self, conventions: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""The types that cross the borders between packages. Bottom layer: imports nobody.
+"""The types that packages exchange. Bottom layer: it imports no other module of the project.
 
 Vocabulary
     split       a list of images with annotations, e.g. "train" or "val"; positions 0..n-1 are its sample ids
     record      one image of a split with its annotation, both compressed as they are on disk
     sample_id   position of a record in its split; order and randomness are functions of it
-    image_id    the image's id outside of this project: COCO's id, or the line number in a list file
+    image_id    the image's external id: COCO's id, or the line number in a list file
     target      the annotation's bytes: a gray label PNG (semantic) or JSON of instances (`src/data/instance/target.py`)
     batch       a tuple of arrays in the order of the task's `columns`; `sample_id` and `epoch` are the last two
     prediction  what an evaluator takes, always in the frame of the original image
@@ -19,7 +19,7 @@ RECORD_COLUMNS = ("image_id", "file_name", "image", "target")
 
 
 class InputError(ValueError):
-    """Something that the user gave is wrong. The message names the value, the place and a way out.
+    """The user's input is wrong. The message names the value, the place and a way out.
 
     Entry scripts print the message without a traceback and exit with status 2 (`src.command_line.entry_point`).
     """
@@ -45,7 +45,7 @@ class Record:
 
 
 class Dataset(Protocol):
-    """A split: `len(dataset)` records in a fixed order, whether they come from a list, a JSON file or MindRecords."""
+    """A split: `len(dataset)` records in a fixed order, from a list, a JSON file or MindRecords."""
 
     name: str
 
@@ -95,7 +95,7 @@ class Export(Protocol):
     """What the writers and readers of exported files need to know about a model: `Task.export`."""
 
     def preprocess_spec(self) -> dict:
-        """The deterministic input recipe as data (see `src/exporting/preprocess_spec.py`)."""
+        """The deterministic preprocessing as data (see `src/exporting/preprocess_spec.py`)."""
 
     def cell(self, network: Any) -> Any:
         """The cell that is frozen: from the inputs of `preprocess_spec()` to its outputs, NMS included."""
@@ -121,7 +121,7 @@ class Task(Protocol):
         metric: key of `Evaluator.compute()` that decides which checkpoint is the best; larger is better.
         class_names: names of the classes, index 0 first.
         classifier: globs of the parameters whose shapes depend on the number of classes.
-        may_be_missing: globs of the parameters that pretrained weights may lack, or have beside the network's.
+        may_be_missing: globs of the parameters that pretrained weights may lack, or have in addition to the network's.
         export: what only exported files need.
     """
 
@@ -151,7 +151,7 @@ class Task(Protocol):
     def evaluator(self) -> Evaluator: ...
 
     def results(self, evaluator: Evaluator) -> dict[str, Any]:
-        """Single predictions that belong beside the numbers: {name: entries of a COCO results file}, or empty."""
+        """Predictions that are saved with the numbers: {name: entries of a COCO results file}, or empty."""
 
     def describe(self, numbers: dict[str, Any]) -> str:
         """The numbers of `evaluator().compute()` as a table to read."""

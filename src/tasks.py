@@ -50,7 +50,7 @@ def settings_of(checkpoint: str, **changes):
 
 
 def check(settings, *splits: str) -> None:
-    """Refuse what can be refused without MindSpore, whose import takes seconds.
+    """Refuse whatever can be refused without MindSpore, whose import takes seconds.
 
     Args:
         splits: those that are going to be read, "train" or "val".
@@ -68,9 +68,9 @@ def check(settings, *splits: str) -> None:
 
 
 def with_conventions(settings):
-    """`settings` where the keys that the user did not set are those of its weights, `checkpoint` or else `pretrained`.
+    """`settings` with its weights' conventions (`checkpoint`, else `pretrained`) for keys that the user did not set.
 
-    Training that starts from weights keeps its own classes and input size; evaluation and export take all from them.
+    Training that starts from weights keeps its own classes and input size; evaluation and export adopt everything.
     """
     path, keys = settings.checkpoint, settings.network_keys()
     if not path:
@@ -84,7 +84,7 @@ def with_conventions(settings):
         try:
             settings = settings.adopting(said, keys)
         except InputError as error:
-            raise InputError(f"{path}: its conventions, which hold where no flag is given, do not fit: {error}"
+            raise InputError(f"{path}: its conventions and the flags given do not fit together: {error}"
                              ) from error
     return settings.completed()
 

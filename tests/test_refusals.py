@@ -35,18 +35,18 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize(("line", "message"), [
-    ("train.py", "train data: neither is given"),
+    ("train.py", "train data is missing"),
     ("train.py --data_file=gone", "gone: no such record file"),
     ("train.py --data_root=. --data_lst=gone.txt", "gone.txt: no such list"),
     ("train.py --data_root=gone --data_lst=a.ckpt", "--data_root=gone: no such folder"),
-    (f"train.py {MASK}", "train data: none is given"),
+    (f"train.py {MASK}", "train data is missing; give --coco_root"),
     (f"train.py {MASK} --coco_root=gone", "--coco_root=gone: no such folder"),
     (f"train.py {MASK} --coco_root=.", "annotations/instances_train2017.json: no such annotation file"),
     (f"train.py {MASK} --dataset=other --num_classes=2 --anno_path=gone.txt", "gone.txt: no such file"),
     ("train.py --data_file=gone --amp_level=O2", "--amp_level=O2: float16 is not faster on a CPU"),
     ("train.py --data_file=gone --pretrained=gone.ckpt", "gone.ckpt: no such file"),
     ("eval.py --ckpt_path=gone.ckpt", "gone.ckpt: no such file"),
-    ("eval.py --model=deeplabv3 --ckpt_path=a.ckpt --result_path=new/r.json", "val data: neither is given"),
+    ("eval.py --model=deeplabv3 --ckpt_path=a.ckpt --result_path=new/r.json", "val data is missing"),
     (f"eval.py {MASK} --ckpt_path=a.ckpt --ann_file=gone.json", "gone.json: no such annotation file"),
     ("export.py --ckpt_file=gone.ckpt --file_name=new/a", "gone.ckpt: no such file"),
     (f"export.py {MASK} --ckpt_file=a.ckpt --file_name=new/a --file_format=AIR", AIR),
@@ -64,4 +64,4 @@ def test_a_checkpoint_says_its_model_without_mindspore(tmp_path):
     write_tensors(tmp_path / "own.ckpt", {name: np.zeros(shape, np.float32) for name, shape in shapes.items()},
                   {"metadata": json.dumps(said)})
     assert AIR in refused(tmp_path, "export.py", "--ckpt_file=own.ckpt", "--file_name=new/a", "--file_format=AIR")
-    assert "val data: none is given" in refused(tmp_path, "eval.py", "--ckpt_path=own.ckpt")  # Mask R-CNN's message
+    assert "val data is missing; give --coco_root" in refused(tmp_path, "eval.py", "--ckpt_path=own.ckpt")  # Mask R-CNN's message

@@ -14,10 +14,10 @@ from src.deeplabv3.preprocess import Preprocess
 class TrainAugmentation:
     """Random scale, pad, crop and flip: (image bytes, label bytes, rng) -> image (3, S, S) float32, label (S, S) int32.
 
-    The image is scaled by a factor uniform in [min_scale, max_scale] (bicubic; nearest for the label), a window of
-    crop_size is cut at a uniformly random place, what is missing at the bottom and right is 0 in the normalised image
-    and `ignore_label` in the label, and half of the samples are mirrored. The published recipe, in its order, but that
-    it normalises the window alone.
+    The image is scaled by a factor uniform in [min_scale, max_scale] (bicubic; nearest for the label), and a window of
+    crop_size is cut at a uniformly random place. It is padded at the bottom and right with 0 in the normalised image
+    and `ignore_label` in the label. Half of the samples are mirrored. These are the steps of the published recipe in
+    its order, except that only the window is normalised.
     """
 
     preprocess: Preprocess
@@ -38,7 +38,7 @@ class TrainAugmentation:
         image = image_ops.resize(image, size, "bicubic")[window]
         label = image_ops.pad_to(image_ops.resize(label, size, "nearest")[window], crop, self.ignore_label)
         left = 0
-        if flip:  # mirrors the canvas: what was missing at the right is then missing at the left
+        if flip:  # mirrors the canvas too: padding at the right is then at the left
             image, label = image_ops.mirrored(image), image_ops.mirrored(label)
             left = self.crop_size - image.shape[1]
         return self.preprocess.normalise(image, crop, left), label.astype(np.int32)

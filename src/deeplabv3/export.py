@@ -1,4 +1,4 @@
-"""DeepLabV3 as it is exported: the graph from image tensor to result, its input recipe as data, its predictor."""
+"""Export of DeepLabV3: the graph from image tensor to result, its preprocessing as data, its predictor."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -58,7 +58,7 @@ class Export:
     def predictor(self, run: Callable, shape: tuple[int, ...]) -> Predictor:
         def probabilities(batch: np.ndarray) -> np.ndarray:
             output = run(batch)[0]
-            if output.ndim == 3:  # label maps: as sure as can be
+            if output.ndim == 3:  # label maps carry no probability: 1 for the class
                 return np.moveaxis(np.eye(self.config.num_classes, dtype=np.float32)[output], -1, 1)
             return output.astype(np.float32)
 

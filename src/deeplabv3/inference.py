@@ -1,4 +1,4 @@
-"""Label maps from images: scales and mirror images are averaged as probabilities in the original image's frame."""
+"""Label maps from images; probabilities of scales and mirror images are averaged in the original image's frame."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ class Predictor:
 
     Args:
         probabilities: (B, 3, S, S) float32 array -> (B, K, S, S) class probabilities; called with one S per scale and
-            always with B = batch_size, so that each scale is compiled once (zeros fill up a short last batch).
+            always with B = batch_size, so that each scale is compiled once (a short last batch is filled with zeros).
         preprocess, crop_size, scales, flip, batch_size: see the configuration.
         workers: threads that decode and resize.
     """

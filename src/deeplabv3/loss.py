@@ -13,11 +13,11 @@ def softmax_cross_entropy(logits, label, ignore_label: int, *, gather: bool = Tr
     Args:
         logits: (B, K, H, W) of any float type; computed in float32.
         label: (B, H, W) int32, 0..K-1 or `ignore_label`.
-        gather: take the label's logit by its index: no other array of the logits' size exists (32 x 513 x 513 x 21
-            floats are 707 MB). Else compare the labels with every class, which has the same result to the last bit.
-            Ascend 910 gathers on its AI CPU.
+        gather: take the label's logit by its index, which needs no other array of the logits' size (32 x 513 x 513 x 21
+            floats are 707 MB). Otherwise compare the labels with every class, with the same bits as result: Ascend 910
+            gathers only on its AI CPU.
 
-    The largest logit, taken out before `exp`, needs no gradient: it cancels. That halves the time on a CPU.
+    The largest logit, subtracted before `exp`, needs no gradient because it cancels. That halves the time on a CPU.
     """
     logits = logits.astype(mstype.float32)
     valid = label != ignore_label

@@ -1,4 +1,4 @@
-"""How much memory a training step needs, estimated before anything is compiled."""
+"""Estimate the memory of a training step before anything is compiled."""
 from __future__ import annotations
 
 from src.layers.resnet import BLOCKS, WIDTHS, dilation_plan
@@ -13,7 +13,7 @@ COMPILER = 0.65 * 2**30
 
 
 def activation_bytes(*, depth: int, output_stride: int, batch_size: int, crop_size: int, num_classes: int) -> int:
-    """Bytes that one training step needs beside the weights, from the sizes of all convolution outputs."""
+    """Bytes that one training step needs in addition to the weights, from the sizes of all convolution outputs."""
     side = (crop_size + 1) // 2
     values = 64 * side * side
     side = (side + 1) // 2

@@ -1,7 +1,7 @@
 """DeepLabV3: dilated ResNet -> atrous spatial pyramid pooling -> classifier -> bilinear resize to the input size.
 
 Where published weights need other arithmetic, the difference is a named option of a block here;
-`src/weights/families.py` says which family of weights needs which.
+`src/weights/families.py` says which family of weights needs which option.
 """
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ ASPP_CHANNELS = 256
 class ImagePooling(nn.Cell):
     """Image-level feature: (B, C, h, w) -> (B, 256, 1, 1), the mean over all of h and w whatever their ratio.
 
-    Batch statistics of one image are a single value without variance, so a batch of one (over all ranks, where they
-    share statistics) is normalised with the running statistics, also while training.
+    One image gives a single value per channel, without variance. So a batch of one (over all ranks, if they share
+    statistics) is normalised with the running statistics, in training too.
     """
 
     def __init__(self, in_channels: int, *, norm: NormFactory):
@@ -78,7 +78,7 @@ class DeepLabV3(nn.Cell):
     """Image (B, 3, H, W) -> logits (B, K, H, W).
 
     Args:
-        backbone: its `out_channels[-1]` channels come in at C5.
+        backbone: its C5 has `out_channels[-1]` channels.
         num_classes: K.
         aspp_rates: dilation of the ASPP's 3x3 branches.
         norm: `channels -> normalisation cell`.

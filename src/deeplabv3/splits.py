@@ -1,4 +1,4 @@
-"""Which files a configuration's "train" and "val" splits come from. No MindSpore, unless records are read."""
+"""Open the "train" and "val" splits that a configuration names. No MindSpore, unless MindRecords are read."""
 from __future__ import annotations
 
 import os
@@ -16,10 +16,10 @@ from src.data.semantic.voc import ListDataset, RecordCheck
 def open_split(c: Any, split: str) -> Dataset:
     """The records of "train" (data_file, or data_root with data_lst) or "val" (val_data_file or val_data_lst).
 
-    Says in one line how many pixels each class has.
+    Logs in one line how many pixels each class has.
 
-    Where no val split is configured, "val" is data_file or data_lst: what `eval.py` is given. Training does not
-    evaluate on what it trains on.
+    If no val split is configured, "val" is data_file or data_lst, as given to `eval.py`. Training does not evaluate on
+    its own training data.
 
     Raises:
         InputError: nothing is given, or what is given is unusable or has nothing to learn.
@@ -33,8 +33,8 @@ def open_split(c: Any, split: str) -> Dataset:
 def _open(c: Any, file: str, lst: str) -> Dataset:
     if file:
         if c.label_map:
-            raise InputError(f"--label_map={c.label_map}: {file} holds labels as they were built; give the map to "
-                             "src/tools/build_seg_data.py, or use a list in place of records")
+            raise InputError(f"--label_map={c.label_map}: {file} holds labels that are already built; give the map to "
+                             "src/tools/build_seg_data.py, or use a list instead of records")
         return RecordDataset(file)
     listed = ListDataset(c.data_root, lst, on_bad=c.on_bad)
     dataset = MappedLabels(listed, read_label_map(c.label_map)) if c.label_map else listed
@@ -45,7 +45,7 @@ def _open(c: Any, file: str, lst: str) -> Dataset:
 
 
 def check_split(c: Any, split: str) -> None:
-    """Raise the InputError of `open_split` where files are missing, without reading a list of images."""
+    """Raise the InputError of `open_split` for missing files, without reading a list of images."""
     file, lst = _paths(c, split)
     if file:
         RecordDataset(file)
@@ -56,12 +56,12 @@ def check_split(c: Any, split: str) -> None:
 def _paths(c: Any, split: str) -> tuple[str, str]:
     """Records or list of a split; one of them is empty."""
     if split == "val" and c.eval_interval and not (c.val_data_file or c.val_data_lst or c.checkpoint):
-        raise InputError(f"--eval_interval={c.eval_interval}: evaluation during training needs data of its own; give "
+        raise InputError(f"--eval_interval={c.eval_interval}: evaluation during training needs its own data; give "
                          "--val_data_lst or --val_data_file")
     file, lst = c.data_file, c.data_lst
     if split == "val" and (c.val_data_file or c.val_data_lst):
         file, lst = c.val_data_file, c.val_data_lst
     if bool(file) == bool(lst):
-        what = "both are given" if file else "neither is given"
-        raise InputError(f"{split} data: {what}; give --data_file (records), or --data_root and --data_lst")
+        what = "is given as records and as a list" if file else "is missing"
+        raise InputError(f"{split} data {what}; give either --data_file (records), or --data_root and --data_lst")
     return file, lst

@@ -1,4 +1,4 @@
-"""DeepLabV3 as the entry scripts see it (`contract.Task`). Configuration stops here: blocks get plain arguments."""
+"""The `contract.Task` of DeepLabV3. The configuration stops here: building blocks get plain arguments."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ class SoftmaxScores(nn.Cell):
 
 
 class DeepLabV3Task:
-    """Both models in one class: the output stride follows from the model's name."""
+    """DeepLabV3 at both output strides, which follow from the model's name."""
 
     columns = ("image", "label", "sample_id", "epoch")
     loss_names = ("loss",)

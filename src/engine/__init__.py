@@ -1,1 +1,1 @@
-"""What turns a network and batches into a trained checkpoint: runtime, schedules, step, loop, checkpoints, weights."""
+"""Training: from a network and batches to a checkpoint (runtime, schedules, step, loop, checkpoints)."""

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a resumed run needs (weights, optimizer state, loss scale, metadata) in one atomic file."""
+"""Checkpoints: everything that a resumed run needs (weights, optimizer state, loss scale, metadata) in one file."""
 from __future__ import annotations
 
 import json
@@ -70,7 +70,7 @@ def load(path: Path) -> tuple[dict[str, ms.Parameter], dict]:
 
 
 def restore(cell: nn.Cell, values: Mapping[str, ms.Parameter], path: Path) -> None:
-    """Put the whole training state of a checkpoint into `cell`.
+    """Load the whole training state of a checkpoint into `cell`.
 
     Raises:
         InputError: the checkpoint is of another network or other training options; the differing names are listed.
@@ -89,7 +89,7 @@ def restore(cell: nn.Cell, values: Mapping[str, ms.Parameter], path: Path) -> No
 class CheckpointFolder:
     """The checkpoints of one run: `{model}-{epoch}_{step}.ckpt`, epoch from 1, step from 1 within the epoch.
 
-    The newest `keep_max` are kept, and `{model}_best.ckpt` beside them. Only files with such a name are ever removed.
+    The newest `keep_max` are kept, and `{model}_best.ckpt`. Only files with such names are ever removed.
     """
 
     def __init__(self, folder: Path, model: str, keep_max: int):
@@ -134,7 +134,7 @@ class CheckpointFolder:
         return None
 
     def clear_unfinished(self) -> None:
-        """Remove files that a killed process left half-written; only for the process that holds the folder."""
+        """Remove files that a killed process left half-written; only for the process that has locked the folder."""
         for ending in ("ckpt", "tmp", "jsonl"):
             for path in self.folder.glob(f".unfinished-*.{ending}"):
                 path.unlink()

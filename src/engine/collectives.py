@@ -1,4 +1,4 @@
-"""What ranks tell each other outside the training graph: flags, settings and results, over MindSpore's collectives.
+"""Exchange of flags, settings and results between ranks, outside the training graph, by MindSpore's collectives.
 
 One cell per kind of collective and process: a new cell would be compiled anew in every call. Lengths are rounded up to
 powers of two, so that few shapes are ever compiled.

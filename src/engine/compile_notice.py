@@ -1,4 +1,4 @@
-"""Says that a graph is being compiled, for how long already, and how long it took the last time on this machine."""
+"""Logs that a graph is being compiled, for how long, and how long it took the last time on this machine."""
 from __future__ import annotations
 
 import json
@@ -16,12 +16,12 @@ SPEAK_EVERY = 30.0  # seconds
 
 
 class CompileNotice:
-    """Context around calls of a graph, of which the first one compiles it; `done` is to be called after that one.
+    """Context around calls of a graph, the first of which compiles it; call `done` after that one.
 
     Args:
         what: the graph, for messages.
         key: what its compile time depends on most; times are remembered by it.
-        remembers: whether this process writes the time down for the next run; one of all ranks does.
+        remembers: whether this process stores the time for the next run; only one of the ranks does.
     """
 
     def __init__(self, what: str, key: str, *, remembers: bool = True):
@@ -46,7 +46,7 @@ class CompileNotice:
         self._thread.join()
 
     def done(self) -> None:
-        """The first call has returned: say how long it took and remember it. Later calls do nothing."""
+        """Log and remember how long the first call took, now that it has returned. Later calls do nothing."""
         if self._over.is_set():
             return
         self._over.set()
@@ -62,12 +62,12 @@ class CompileNotice:
 
 
 def times_file() -> Path:
-    """Where the times are kept, in the user's cache folder."""
+    """The file with the times, in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mindseg" / "compile_seconds.json"
 
 
 def _read_times() -> dict[str, float]:
-    """The remembered times; none where the file is absent or damaged: they are a hint only."""
+    """The remembered times; none if the file is absent or damaged, as they are only a hint."""
     try:
         times = json.loads(times_file().read_text(encoding="utf-8"))
         return {str(key): float(seconds) for key, seconds in times.items()}

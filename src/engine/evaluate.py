@@ -1,4 +1,4 @@
-"""Evaluation of a split: every record once, in order, memory flat."""
+"""Evaluation of a split: every record once, in order, in constant memory."""
 from __future__ import annotations
 
 import logging

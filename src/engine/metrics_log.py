@@ -1,4 +1,4 @@
-"""The numbers of a run, as JSON lines in `metrics.jsonl` and in TensorBoard's format beside it."""
+"""Log of a run's numbers: JSON lines in `metrics.jsonl`, and TensorBoard's format beside it."""
 from __future__ import annotations
 
 import json
@@ -17,7 +17,7 @@ from src.contract import InputError
 from src.engine.position import Position
 from src.files import write_file
 
-FLUSH = 30.0  # seconds after which what TensorBoard shows is on disk
+FLUSH = 30.0  # seconds between two flushes of TensorBoard's file
 
 
 class MetricsLog:

@@ -1,1 +1,1 @@
-"""From a network to files that run elsewhere: MindIR, AIR, ONNX, and the input recipe as data beside them."""
+"""Export: MindIR, AIR and ONNX files that run elsewhere, with their preprocessing as data beside them."""

@@ -1,7 +1,7 @@
-"""An exported file with the preprocess.json beside it: whether the two belong together, and what reads it.
+"""Read an exported file with the preprocess.json beside it, and check that the two belong together.
 
-Other programs read the recipe's own keys in preprocess.json, here the task follows from `conventions`. So that one file
-cannot give two results, both have to say the same: what the task itself would write is compared with what is there.
+Other programs read the keys of preprocess.json itself, whereas here the task is built from `conventions`. Both must
+agree, so that one file cannot give two results: what the task would write is compared with what is there.
 """
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from src.contract import InputError, Task
 from src.engine.settings import BEFORE_THE_KEYS
 from src.exporting import preprocess_spec
 
-# What is done after the exported graph, and can therefore still be chosen.
+# Settings that act after the exported graph and can therefore still be changed.
 CHANGEABLE = ("workers", "mask_thr_binary", "mask_paste_pad")
 _KEYS = {"model": str, "class_names": list, "conventions": dict, "inputs": list, "outputs": list,
          "decode": dict, "resize": dict, "pad": dict, "normalise": dict, "postprocess": dict}
@@ -48,7 +48,7 @@ def _is_tensor(entry: Any) -> bool:
 
 
 def refuse_fixed(model: Path, settings: Iterable[str]) -> None:
-    """Raise InputError for a setting that an exported file has built in: all but those of `CHANGEABLE`."""
+    """Raise InputError for a setting that is built into an exported file, that is, for all but `CHANGEABLE`."""
     fixed = sorted(set(settings) - set(CHANGEABLE))
     if fixed:
         raise InputError(f"{fixed[0]} has no effect on {model}: an exported file has its settings built in. Give it to "

@@ -1,4 +1,4 @@
-"""Export from beginning to end: write files aside, run them against the checkpoint, and only then give them names."""
+"""Export: write files to a temporary folder, compare them with the checkpoint, then move them into place."""
 from __future__ import annotations
 
 import logging
@@ -55,7 +55,7 @@ def export(task: Task, network: Any, spec: dict[str, Any], files: dict[str, Path
 
 @contextmanager
 def made(folder: Path) -> Iterator[None]:
-    """Make a folder and its parents; where the block fails, those that were made are removed again, unless in use."""
+    """Make a folder and its parents; if the block fails, those that were made are removed again, unless in use."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -68,7 +68,7 @@ def made(folder: Path) -> Iterator[None]:
 
 
 def _tell_what_is_lost(spec: dict[str, Any], expected: list[tuple[np.ndarray, ...]]) -> None:
-    """Say what the check cannot see, and which results differ by design from those of evaluation."""
+    """Log what the check cannot see, and which results differ by design from those of evaluation."""
     names = [entry["name"] for entry in spec["outputs"]]
     if names == ["labels"]:
         log.info("--output=labels: label maps of the input's size are enlarged to the image's by nearest neighbour, so "
@@ -80,7 +80,7 @@ def _tell_what_is_lost(spec: dict[str, Any], expected: list[tuple[np.ndarray, ..
 
 
 def _pictures(sample_images: str) -> list[np.ndarray]:
-    """Images to compare results on, (H, W, 3) uint8 RGB."""
+    """The images for the comparison, (H, W, 3) uint8 RGB."""
     if not sample_images:
         return [scene.image for _, scene in draw_split("val", seed=1, count=SAMPLES)]
     pictures = []
@@ -93,7 +93,7 @@ def _pictures(sample_images: str) -> list[np.ndarray]:
 
 
 def _batches(task: Task, pictures: list[np.ndarray], size: int) -> list[tuple[np.ndarray, ...]]:
-    """The model's inputs for all pictures; the last one fills up the last batch."""
+    """The model's inputs for all pictures; the last picture is repeated to fill the last batch."""
     pictures = pictures + pictures[-1:] * (-len(pictures) % size)
     inputs = [task.export.inputs(picture) for picture in pictures]
     return [tuple(np.stack(column) for column in zip(*inputs[i:i + size])) for i in range(0, len(inputs), size)]
@@ -121,7 +121,7 @@ def _write(task: Task, network: Any, spec: dict[str, Any], files: dict[str, Path
 
 def _check(path: Path, target: Path, spec: dict[str, Any], batches: list[tuple[np.ndarray, ...]],
            expected: list[tuple[np.ndarray, ...]]) -> None:
-    """Run one file in every runtime for it that is installed, and compare."""
+    """Run one file in every installed runtime for its format, and compare the results."""
     runtimes = runners.runtimes_for(path)
     if not runtimes:
         log.warning("%s: not checked, nothing here runs it", target.name)

@@ -1,4 +1,4 @@
-"""Batch normalisation with running statistics is a factor and a shift by channel: fold both into the convolution."""
+"""Fold batch normalisation, a factor and a shift per channel at inference, into the convolution before it."""
 from __future__ import annotations
 
 import itertools
@@ -11,10 +11,10 @@ NORMS = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
 def fold_batch_norms(network: nn.Cell) -> int:
-    """Fold every batch norm of a network into the convolution that stands before it among its parent's children.
+    """Fold every batch norm of a network into the convolution just before it among its parent's children.
 
-    The convolution gets a bias and the normalisation becomes the identity, so the network in evaluation mode computes
-    the same to rounding, and can no longer be trained. Groups of channels (group norm) depend on the input and stay.
+    The convolution gets a bias and the normalisation becomes the identity. In evaluation mode the network computes the
+    same up to rounding; it can no longer be trained. Group normalisation depends on the input and stays.
 
     Returns:
         Number of normalisations folded.

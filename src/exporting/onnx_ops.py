@@ -1,7 +1,7 @@
 """The table {MindSpore primitive: its translation to ONNX}: one small function each, `(builder, operation)`.
 
-Shapes are static, so what depends on them is computed here and stands in the file as a constant. The last node that a
-function adds makes `op.outputs[0]`, unless it says otherwise.
+Shapes are static, so whatever depends on them is computed here and becomes a constant in the file. The last node that
+a function adds makes `op.outputs[0]`, unless its docstring says otherwise.
 """
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the results of an exported file may be from the checkpoint's, and how far they are."""
+"""Compare the results of an exported file with the checkpoint's, and the limits of their difference."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ MASK_ROUNDING = 1e-4  # a probability this near to the threshold may fall on eit
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest differences over some images; `None` where a task has no such thing.
+    """The largest differences over some images; `None` for what a task does not have.
 
     Attributes:
         labels_equal: smallest share of equal pixels of a label map.

@@ -1,6 +1,6 @@
-"""`preprocess.json`: all that a program needs to run an exported model, as data beside it.
+"""`preprocess.json`: the data file beside an exported model with all that a program needs to run it.
 
-A task's `export.preprocess_spec()` gives what depends on the model, `complete` adds where it comes from. The keys:
+A task's `export.preprocess_spec()` gives what depends on the model, `complete` adds its origin. The keys:
 
     format, version     "mindseg.preprocess", 1
     task                "semantic" or "instance"
@@ -63,7 +63,7 @@ def tensor(name: str, shape: tuple[int, ...], dtype: str, meaning: str, **more: 
 
 def complete(preprocess: Mapping[str, Any], *, model: str, family: str, checkpoint: Path,
              conventions: Mapping[str, Any]) -> dict[str, Any]:
-    """A task's `export.preprocess_spec()` with where the model comes from; `files` is still empty."""
+    """A task's `export.preprocess_spec()` with the model's origin; `files` is still empty."""
     return {"format": FORMAT, "version": VERSION, "model": model, "family": family,
             "checkpoint": {"file": checkpoint.name, "sha256": sha256(checkpoint)}, **preprocess,
             "conventions": dict(conventions), "files": {}}
@@ -91,7 +91,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def merge(spec: Mapping[str, Any], folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
-    """`spec` with `files`, and with those that the folder's preprocess.json already names.
+    """`spec` with `files` and with the files that the folder's preprocess.json already names.
 
     Raises:
         InputError: the folder belongs to another checkpoint, or holds other files exported with other settings.
@@ -110,7 +110,7 @@ def merge(spec: Mapping[str, Any], folder: Path, files: Mapping[str, str]) -> di
 
 
 def write(spec: Mapping[str, Any], path: Path) -> None:
-    """Write the file, whole or not at all."""
+    """Write the file atomically."""
     with replacing(path) as unfinished:
         unfinished.write_text(json.dumps(spec, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         unfinished.chmod(0o644)

@@ -1,4 +1,4 @@
-"""What an export is asked for, and what can be refused of it before MindSpore is imported. Writes nothing."""
+"""The files that an export will write, and checks that need no MindSpore. Nothing is written here."""
 from __future__ import annotations
 
 import importlib.util
@@ -21,7 +21,7 @@ def targets(file_name: str, checkpoint: Path, kinds: Sequence[str]) -> dict[str,
 
 
 def refuse_impossible(files: dict[str, Path], device_target: str, sample_images: str) -> None:
-    """Raise InputError where a format cannot be written here, a file is in the way, or there is no image to check on.
+    """Raise InputError if a format cannot be written here, a file is in the way, or there is no image to check on.
 
     Args:
         files: `targets`. A file may be replaced only by another export of the same checkpoint, whose preprocess.json
@@ -44,7 +44,7 @@ def refuse_impossible(files: dict[str, Path], device_target: str, sample_images:
 
 
 def sample_files(sample_images: str) -> list[Path]:
-    """The image files that --sample_images means: one, or all in a folder.
+    """The image files of --sample_images: one file, or all in a folder.
 
     Raises:
         InputError: there is none.

@@ -13,7 +13,7 @@ def parse(argv: Sequence[str], *, description: str) -> argparse.Namespace:
     """The flags of predict.py.
 
     Raises:
-        InputError: there is no such model file, or nothing to predict.
+        InputError: the model file does not exist, or there is nothing to predict.
     """
     parser = Parser(description=description)
     parser.add_argument("images", nargs="*", help="image files, folders of them (searched through) and videos")
@@ -22,7 +22,7 @@ def parse(argv: Sequence[str], *, description: str) -> argparse.Namespace:
     add_flag(parser, "output_dir", "runs/predict", "folder for overlays and results (docs/results.md)")
     add_flag(parser, "dataset_path", "", "folder that names in the results, and the paths of --image_list, start from")
     add_flag(parser, "image_list", "", "file with the path of an image, and perhaps its COCO id, in each line")
-    add_flag(parser, "ann_file", "", "COCO annotations that say the ids of images and classes for detections.json")
+    add_flag(parser, "ann_file", "", "COCO annotations with the ids of images and classes for detections.json")
     add_flag(parser, "device_target", "CPU", "device of a checkpoint", choices=("Ascend", "CPU"))
     add_flag(parser, "amp_level", "auto", "precision of a checkpoint: O0 float32, O2 float16 except in normalisation "
              "layers, O3 float16; auto: O0 on a CPU, on Ascend what it was trained with",

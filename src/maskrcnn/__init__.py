@@ -15,8 +15,8 @@ Vocabulary
                 from the model zoo count pixels instead, w = x2 - x1 + 1, `box_offset` = 1)
     deltas      (dx, dy, dw, dh) that move a box onto another: shift in units of its size, log of the size ratio,
                 both divided by `stds`
-    gt_ignore   crowd regions: what lies in them is neither positive nor negative
-    gt_masks    (B, G, M, M) uint8: the mask in its own box's frame, 0..255 = share of the cell that it covers
+    gt_ignore   crowd regions: boxes inside them are neither positive nor negative
+    gt_masks    (B, G, M, M) uint8: the mask in its own box's frame, 0..255 = fraction of the cell that it covers
     gt_has_mask (B, G) bool: false where an instance has a box but no mask; the mask loss leaves it out
 """
 
@@ -24,5 +24,5 @@ COLUMNS = ("image", "image_size", "gt_boxes", "gt_labels", "gt_valid", "gt_ignor
            "sample_id", "epoch")
 LOSS_NAMES = ("total_loss", "rpn_loss", "rcnn_loss", "rpn_cls_loss", "rpn_reg_loss", "rcnn_cls_loss", "rcnn_reg_loss",
               "rcnn_mask_loss")
-UNDECIDED = "undecided_boxes"  # a further scalar where suppression is by plain operators: see `nms.plain_nms`
+UNDECIDED = "undecided_boxes"  # a further scalar if NMS uses plain operators: see `nms.plain_nms`
 DETECTIONS = ("boxes_input", "labels", "scores", "valid", "masks")

@@ -1,4 +1,4 @@
-"""Anchors of the feature pyramid, in numpy: they are constants of the graph (Lin et al. 2017, section 4.1)."""
+"""Anchors of the feature pyramid, in NumPy, because they are constants of the graph (Lin et al. 2017, section 4.1)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ def base_anchors(stride: float, *, scales: Sequence[float], ratios: Sequence[flo
         scales: sides of the square anchors, in strides.
         ratios: heights divided by widths, at equal area.
         centre: "pixel" centres them on (stride - 1) / 2, "origin" on 0.
-        box_offset: 1 where a width counts pixels.
+        box_offset: 1 if widths count pixels (x2 - x1 + 1), else 0.
 
     Returns:
         (len(ratios) * len(scales), 4) float32 xyxy, ratio by ratio, rounded half to even.
@@ -32,7 +32,7 @@ def base_anchors(stride: float, *, scales: Sequence[float], ratios: Sequence[flo
 def grid_anchors(base: np.ndarray, feature_size: tuple[int, int], image_size: tuple[int, int]) -> np.ndarray:
     """Shift `base` (n, 4) over the cells of a level: (h * w * n, 4) float32, order (row, column, anchor).
 
-    The step is image size // feature size: the level's stride, or less where its last cell overhangs the image
+    The step is image size // feature size: the level's stride, or less if its last cell extends beyond the image
     (torchvision's AnchorGenerator).
     """
     (height, width), (rows, columns) = image_size, feature_size

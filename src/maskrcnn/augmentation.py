@@ -1,7 +1,7 @@
 """The training augmentation: from the bytes of a record to the columns of a training batch.
 
-Frames: `image` is the original image; `region` is what of the input is image (and its expansion), from the top left
-corner on; the rest of the canvas is padding. `image_size` is the region's (height, width). No MindSpore here.
+Frames: `image` is the original image; `region` is the part of the input that holds the image and its expansion, at the
+top left; the rest of the canvas is padding. `image_size` is the region's (height, width). No MindSpore here.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MIN_SIDE = 1.0  # input pixels: boxes with a shorter side are degenerate
 
 
 class Placement(NamedTuple):
-    """Where an image goes: its resized (H, W), its offset in the region, the region's (H, W), mirrored or not."""
+    """Placement of an image: its resized (H, W), its offset in the region, the region's (H, W), mirrored or not."""
 
     size: tuple[int, int]
     top: int
@@ -42,7 +42,7 @@ class Placement(NamedTuple):
 
 
 class Dropped:
-    """Counts instances that could not be used, by reason; says so at the first, the tenth, ... Safe in threads."""
+    """Counts unusable instances by reason and logs the 1st, the 10th, the 100th, ... Thread-safe."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -59,7 +59,7 @@ class Dropped:
             log.warning("%d instances so far %s", total, reason)
 
     def found_boxes_alone(self) -> None:
-        """Say once that data has boxes without masks, as all text files have."""
+        """Log once that the data has boxes without masks, as text files always do."""
         with self._lock:
             first = not self.boxes_alone
             self.boxes_alone = True
@@ -80,14 +80,14 @@ class TrainAugmentation:
     mirroring. Instances are padded to `max_instances` slots: boxes, labels and masks are 0 where `gt_valid` is False.
 
     Attributes:
-        preprocess: of the input; every image goes on the canvas of a landscape one.
+        preprocess: of the input; every image is placed on the canvas of a landscape image.
         num_classes: K that the targets must have.
-        max_instances: G; images with more keep their largest, objects before crowds.
+        max_instances: G; images with more keep the largest, objects before crowds.
         mask_side: M of the mask crops.
-        flip_ratio, photo_ratio: share of the images that are mirrored, distorted.
-        expand_ratio: every second of this share of the images is expanded (the published rule).
-        expand_limit: largest side of an expanded region in image sides.
-        dropped: what was left out.
+        flip_ratio, photo_ratio: probabilities that an image is mirrored, and that its colours are distorted.
+        expand_ratio: images are expanded with probability expand_ratio / 2 (the published rule).
+        expand_limit: largest side of an expanded region, as a multiple of the image's side.
+        dropped: counts of the instances that were left out.
     """
 
     preprocess: Preprocess
@@ -124,7 +124,7 @@ class TrainAugmentation:
                              f"--num_classes={classes}, or name the classes to take with --coco_classes")
 
     def placement(self, size: tuple[int, int], rng: np.random.Generator) -> Placement:
-        """Draw the geometry for an image of `size` (H, W)."""
+        """Draw a random placement for an image of `size` (H, W)."""
         ratio = rng.uniform(1, self.expand_limit) if rng.random() < self.expand_ratio / 2 else 1.0
         expanded = (int(size[0] * ratio), int(size[1] * ratio))
         offset = rng.uniform(0, 1, 2) * (expanded[0] - size[0], expanded[1] - size[1])
@@ -135,7 +135,7 @@ class TrainAugmentation:
         return Placement((resized[0], resized[1]), top, left, region, bool(rng.random() < self.flip_ratio))
 
     def _fitted(self, size: tuple[int, int]) -> tuple[int, int]:
-        """As at inference, but portrait images go on the landscape canvas: batches have one shape."""
+        """The placement of inference, but with portrait images on the landscape canvas: batches have one shape."""
         height, width = self.preprocess.fitted(size)
         canvas = self.preprocess.canvas((1, 1))
         factor = min(canvas[0] / height, canvas[1] / width, 1.0)
@@ -177,10 +177,10 @@ def _padded(values: np.ndarray, slots: int) -> np.ndarray:
 
 
 def distorted(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Photometric distortion of (H, W, 3) uint8 RGB (Liu et al. 2016, SSD): each step on every second image.
+    """Photometric distortion of (H, W, 3) uint8 RGB (Liu et al. 2016, SSD): each step with probability 1/2.
 
-    Brightness shifted by up to 32, contrast and saturation times 0.5 to 1.5, hue turned by up to 18 degrees, channels
-    exchanged; contrast before the colours or after them.
+    Brightness is shifted by up to 32, contrast and saturation are scaled by 0.5 to 1.5, the hue is rotated by up to 18
+    degrees, and channels are permuted; contrast changes either before or after saturation and hue.
     """
     shift = rng.uniform(-32, 32) if rng.random() < 0.5 else 0.0
     contrast = rng.uniform(0.5, 1.5) if rng.random() < 0.5 else 1.0

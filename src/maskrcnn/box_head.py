@@ -42,7 +42,7 @@ class RoISampler(nn.Cell):
 
     Args:
         negative_iou, positive_iou, best_iou: see `matching.match`; best_iou None = only by IoU.
-        max_positive: positives an image; samples: RoIs an image (R).
+        max_positive: positives per image, at most; samples: RoIs per image (R).
         box_offset: see the package's vocabulary. plain: see `boxes.iou`.
     """
 
@@ -56,8 +56,8 @@ class RoISampler(nn.Cell):
     def construct(self, proposals, valid, gt_boxes, gt_valid, gt_ignore, priority):
         """Return boxes (B, R, 4), index of their ground truth (B, R) int32, is_positive and is_chosen (B, R) bool.
 
-        Positives come first. Ground truth boxes join the proposals, so that there is a positive from the first step;
-        they come last, so that the number of slots does not change which noise a proposal meets.
+        Positives come first. Ground truth boxes are added to the proposals, so that there are positives from the first
+        step; they come last, so that the noise of a proposal does not depend on the number of slots.
 
         Args:
             proposals, valid: (B, P, 4), (B, P) bool.

@@ -1,4 +1,4 @@
-"""Box arithmetic in the graph: overlaps, deltas, clipping, suppression. Boxes are (..., 4) float32 xyxy."""
+"""Box arithmetic in the graph: overlaps, deltas and clipping. Boxes are (..., 4) float32 xyxy."""
 from __future__ import annotations
 
 import math
@@ -14,7 +14,7 @@ MAX_LOG_RATIO = math.log(1000.0 / 16.0)
 
 
 class BoxCell(nn.Cell):
-    """A cell that stays in float32 when mixed precision casts the network: float16 has steps of a pixel above 1024."""
+    """A cell that stays in float32 under mixed precision: above 1024, float16 has steps of a pixel."""
 
     def add_flags(self, **flags):
         if "fp16" in flags or "bf16" in flags:
@@ -36,7 +36,7 @@ def area(boxes, box_offset: int = 0):
 def shared_area(boxes, others, box_offset: int = 0):
     """Area of the intersections within each image: (B, N, 4) and (B, M, 4) -> (B, N, M) float32.
 
-    Coordinates are spread over the table first: maxima and minima that broadcast take a hundred times as long on a CPU.
+    Coordinates are expanded to (B, N, M) first: broadcasting maxima and minima take a hundred times as long on a CPU.
     """
     n, m = boxes.shape[1], others.shape[1]
     x1, y1, x2, y2 = split(boxes.expand_dims(2))
@@ -52,7 +52,7 @@ def shared_area(boxes, others, box_offset: int = 0):
 def pairwise_iou(boxes, others, box_offset: int = 0):
     """IoU within each image by plain operators: (B, N, 4) and (B, M, 4) -> (B, N, M) float32; 0 where both are empty.
 
-    The sums are those of `NMSWithMask` on a CPU, so that thresholds cut alike to the last bit.
+    The order of operations is that of `NMSWithMask` on a CPU, so both give the same bits at thresholds.
     """
     shared = shared_area(boxes, others, box_offset)
     areas = area(boxes, box_offset).expand_dims(2) + area(others, box_offset).expand_dims(1)
@@ -60,15 +60,15 @@ def pairwise_iou(boxes, others, box_offset: int = 0):
 
 
 def _pixel_counting(boxes, box_offset: int):
-    """Shrink half-open boxes so that a primitive that adds 1 to every width finds the width they have."""
+    """Shrink half-open boxes by 1 for a primitive that adds 1 to every width."""
     return boxes if box_offset else boxes - constant((0, 0, 1, 1))
 
 
 def iou(boxes, gt_boxes, *, box_offset: int = 0, plain: bool = False):
     """Intersection over union: (N, 4) and (B, G, 4) -> (B, G, N) float32.
 
-    `plain`: by plain operators. The `IOU` primitive, which counts pixels (+1 widths), takes 1/20 of the time on a CPU;
-    on Ascend it is deprecated.
+    `plain`: use plain operators. The `IOU` primitive, whose widths count pixels (+1), takes 1/20 of the time on a CPU
+    but is deprecated on Ascend.
     """
     b, g = gt_boxes.shape[:2]
     if plain:
@@ -93,7 +93,7 @@ def _diagonal(blocks, count: int):
 
 
 def intersection_over_area(boxes, regions, *, box_offset: int = 0, plain: bool = False):
-    """Largest share of each box's area that lies in one of the regions: (N, 4) and (B, G, 4) -> (B, N)."""
+    """Largest fraction of each box's area that lies in one of the regions: (N, 4) and (B, G, 4) -> (B, N)."""
     b, g = regions.shape[:2]
     if plain:
         return share_by_image(ops.tile(boxes.expand_dims(0), (b, 1, 1)), regions, box_offset=box_offset, plain=True)

@@ -1,4 +1,4 @@
-"""Builds network and losses from named options. Those in which published weights differ form one `Conventions`."""
+"""Build the network and its losses from named options; `Conventions` are those in which published weights differ."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from src.maskrcnn.rpn import RPNHead, RPNLoss
 
 @dataclass(frozen=True)
 class Conventions:
-    """Arithmetic that the weights were trained with; the names are those of `weights/families.py`."""
+    """The arithmetic that weights were trained with; the names are those of `weights/families.py`."""
 
     stem_pool: str = "pad"
     bn_eps: float = 1e-5
@@ -38,7 +38,7 @@ class Conventions:
 
     @classmethod
     def of_family(cls, options: Mapping[str, Any], **changes: Any) -> Conventions:
-        """Take from a weights family's options those of the network and leave those of its input."""
+        """Pick the network's options from a weights family's conventions, without those of its input."""
         names = {field.name for field in fields(cls)}
         taken = {name: value for name, value in options.items() if name in names}
         if "anchor_scale" in options:
@@ -85,7 +85,7 @@ class Proposals:
     """Arguments of `ProposalGenerator`; the defaults are those of inference.
 
     Attributes:
-        min_size: shortest side of a proposal, pixels; None for that of the conventions.
+        min_size: shortest side of a proposal, in pixels; None for that of the conventions.
     """
 
     before_nms: int = 1000
@@ -96,7 +96,7 @@ class Proposals:
 
 @dataclass(frozen=True)
 class Detections:
-    """Arguments of `DetectionPostprocess`; the shortest side of a detection is one of the conventions."""
+    """Arguments of `DetectionPostprocess`, except the shortest side of a detection, which is a convention."""
 
     max_detections: int = 100
     candidates: int = 2000
@@ -106,11 +106,12 @@ class Detections:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which anchors or RoIs are positive, and how many of them train: arguments of `RPNLoss` and `RoISampler`.
+    """Which anchors or RoIs are positive, and how many are sampled: arguments of `RPNLoss` and `RoISampler`.
 
     Attributes:
         negative_iou, positive_iou, best_iou: see `matching.match`.
-        max_positive, samples: positive ones of an image at most; positive and negative ones of an image.
+        max_positive: positives per image, at most.
+        samples: positives and negatives per image.
     """
 
     negative_iou: float
@@ -135,7 +136,7 @@ def build_network(conventions: Conventions, *, num_classes: int, depth: int = 50
         num_classes: K, background included; at least 2.
         depth: of the ResNet.
         norm: normalisation of the ResNet, see `conv_norm.norm_factory`.
-        conventions, widths, proposals, detections: see there.
+        conventions, widths, proposals, detections: see their classes.
         plain: see `engine.precision.plain_box_ops`.
     """
     if num_classes < 2:
@@ -162,11 +163,11 @@ def build_losses(network: MaskRCNN, conventions: Conventions, *, proposals: Prop
 
     Args:
         conventions: those that the network was built with.
-        proposals: those that training samples RoIs from.
-        anchors, rois: what the RPN and the heads are trained on.
+        proposals: settings of the proposals that RoIs are sampled from.
+        anchors, rois: sampling for the RPN and for the heads.
         weights, mask_rois, seed, noise: see `MaskRCNNLosses`.
-        box_beta: where the box head's smooth L1 loss turns from quadratic to linear.
-        plain: as the network was built.
+        box_beta: point at which the box head's smooth L1 loss turns from quadratic to linear.
+        plain: the value that the network was built with.
     """
     offset, form = conventions.box_offset, {"box_offset": conventions.box_offset, "plain": plain}
     return MaskRCNNLosses(network, proposals=conventions.proposal_generator(proposals, plain),

@@ -1,6 +1,6 @@
 """Configuration of Mask R-CNN. Names and defaults are those of the published table of parameters.
 
-Some keys of that table are no options: see `published.py`. The paths in it are no defaults here. Pure: no MindSpore.
+Some keys of that table are not options: see `published.py`. Its paths are not defaults here. No MindSpore.
 """
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mask R-CNN as it is exported: the graph from image tensor to detections with masks, its input recipe as data."""
+"""Export of Mask R-CNN: the graph from image tensor to detections with masks, and its preprocessing as data."""
 from __future__ import annotations
 
 import dataclasses
@@ -18,7 +18,7 @@ from src.maskrcnn.splits import category_ids
 
 
 class Detector(nn.Cell):
-    """The inference network with scores and masks of type `dtype`; boxes stay float32: float16 steps by pixels."""
+    """The inference network with scores and masks of type `dtype`; boxes stay float32, as float16 is too coarse."""
 
     def __init__(self, network: MaskRCNN, dtype: ms.Type = ms.float32):
         super().__init__(auto_prefix=False)
@@ -31,7 +31,7 @@ class Detector(nn.Cell):
 
 
 class Export:
-    """See `contract.Export`. An exported model has one canvas, a landscape one: portrait images are scaled to fit it.
+    """See `contract.Export`. An exported model has one landscape canvas; portrait images are scaled to fit it.
 
     Args:
         predictor: `(detect, preprocess, batch_size) -> predictor`, the task's.
@@ -60,7 +60,7 @@ class Export:
             "task": "instance", "class_names": list(c.names), "category_ids": category_ids(c),
             "inputs": [tensor("image", (batch, 3, *preprocess.canvas((1, 1))), "float32",
                               "normalised image, top left on the canvas", layout="NCHW"),
-                       tensor("image_size", (batch, 2), "float32", "height and width of what of the input is image")],
+                       tensor("image_size", (batch, 2), "float32", "height and width of the image on it")],
             "outputs": [
                 tensor("boxes", (batch, detections, 4), "float32",
                        "x1, y1, x2, y2 in pixels of the input, half-open; best score first"),

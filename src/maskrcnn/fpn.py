@@ -15,7 +15,7 @@ UPSAMPLING = ("nearest", "asymmetric")
 def add_upsampled(fine, coarse):
     """fine (B, C, 2h, 2w) + coarse (B, C, h, w), each coarse cell repeated over its four fine ones."""
     b, c, h, w = coarse.shape
-    # Not a broadcast sum, for which a CPU makes tables of indices four times the result's size.
+    # Not a broadcast sum: on a CPU that builds index tables of four times the result's size.
     wide = ops.stack((coarse, coarse), -1).reshape(b, c, h, 1, 2 * w)
     return fine + ops.cat((wide, wide), 3).reshape(b, c, 2 * h, 2 * w)
 
@@ -36,11 +36,11 @@ class FPN(nn.Cell):
         self.nearest = upsample == "nearest"
         self.lateral = nn.CellList([conv2d(c, channels, 1, bias=True, init="xavier") for c in in_channels])
         self.output = nn.CellList([conv2d(channels, channels, 3, bias=True, init="xavier") for _ in in_channels])
-        # Not a slice with steps, whose gradient MindSpore 2.10 does not compute on a CPU outside a graph.
+        # Not a strided slice: MindSpore 2.10 has no gradient for it on a CPU outside a graph.
         self.every_second = nn.MaxPool2d(kernel_size=1, stride=2, pad_mode="valid")
 
     def construct(self, features):
-        """(C2, C3, C4, C5) -> (P2, P3, P4, P5, P6); every size is half the one before, P6's is rounded up."""
+        """(C2, C3, C4, C5) -> (P2, P3, P4, P5, P6); each level has half the size of the one before, P6 rounded up."""
         top = self.lateral[3](features[3])
         p5 = self.output[3](top)
         outputs = (p5, self.every_second(p5))

@@ -1,4 +1,4 @@
-"""Instances from records: batches of equal canvases through the inference network, in the records' order."""
+"""Instances from records: the inference network runs on batches of one canvas size, results keep the records' order."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,9 +17,9 @@ class Predictor:
 
     Args:
         detect: image (B, 3, H, W) float32 and image_size (B, 2) float32 -> the five arrays of `maskrcnn.DETECTIONS`;
-            always called with B = batch_size, so that each canvas is compiled once.
+            always called with B = batch_size, so that each canvas size is compiled once.
         preprocess: of the input.
-        batch_size: B; zeros fill up what is missing of a batch.
+        batch_size: B; a short batch is filled up with zeros.
         workers: threads that decode and resize.
         paste: options of `paste.to_instances`: paste_pad, threshold, with_masks.
     """
@@ -35,12 +35,12 @@ class Predictor:
                 yield from self._batch([(image_id, *one) for image_id, one in zip(image_ids, inputs)])
 
     def _input(self, record: Record) -> tuple:
-        """The input (3, H, W), the image's (height, width) in it and the original's."""
+        """The input (3, H, W), the (height, width) of the image in it, and that of the original image."""
         image = decode_record(record, self.preprocess.decoding)
         return *self.preprocess.prepare(image), image.shape[:2]
 
     def _batch(self, images: list[tuple]) -> list[Instances]:
-        """Instances of images that may be on different canvases."""
+        """Instances of images whose canvases may differ."""
         results: list = [None] * len(images)
         for canvas in dict.fromkeys(pixels.shape for _, pixels, _, _ in images):
             chosen = [k for k, image in enumerate(images) if image[1].shape == canvas]

@@ -7,7 +7,7 @@ from src.layers.constants import constant
 
 
 def weighted_mean(values, weights):
-    """Sum of values * weights / sum of weights, over everything; 0 where all weights are 0."""
+    """Sum of values * weights / sum of weights, over all elements; 0 if all weights are 0."""
     return (values * weights).sum() / ops.maximum(weights.sum(), 1.0)
 
 
@@ -19,7 +19,7 @@ def binary_cross_entropy(logits, targets):
 def smooth_l1(difference, beta: float):
     """Elementwise 0.5 x^2 / beta below beta, |x| - beta / 2 above (Girshick 2015, equation 3)."""
     size = ops.abs(difference)
-    # With a tensor: a comparison with a number has no path to Ascend's graph engine.
+    # Compared with a tensor: comparisons with a number are not built for Ascend's graph engine.
     return ops.where(size < constant(beta), (0.5 / beta) * difference * difference, size - 0.5 * beta)
 
 
@@ -32,7 +32,7 @@ def objectness_loss(logits, is_positive, is_chosen):
 def delta_loss(deltas, targets, is_positive, is_chosen, *, beta: float):
     """Smooth L1 of the positives, summed over the four deltas, divided by the number of chosen boxes.
 
-    Dividing by all chosen boxes keeps the weight of a positive the same whatever their number (Ren et al. 2015).
+    Dividing by all chosen boxes makes the weight of a positive independent of their number (Ren et al. 2015).
     """
     values = smooth_l1(deltas - targets, beta).sum(-1) * is_positive.astype(deltas.dtype)
     return values.sum() / ops.maximum(is_chosen.astype(deltas.dtype).sum(), 1.0)

@@ -1,4 +1,4 @@
-"""Masks as the training batch carries them: in their own box's frame, at a fixed size, as shares of covered area."""
+"""Mask crops of a training batch: in the frame of the mask's own box, at a fixed size, as fractions of covered area."""
 from __future__ import annotations
 
 import numpy as np
@@ -7,8 +7,8 @@ import numpy as np
 def crop_mask(mask: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
     """Resample a mask to its box by area.
 
-    A crop says nothing of the image's scale: it stays right when the image is resized with its box, and is mirrored
-    with it. Objects larger than the crop keep their edges to a fraction of a cell, because cells hold shares.
+    A crop does not depend on the image's scale: it stays valid when image and box are resized, and is mirrored with
+    them. Objects larger than the crop keep their edges to a fraction of a cell, because cells hold fractions.
 
     Args:
         mask: (H, W) of 0 and 1, any dtype.
@@ -16,7 +16,7 @@ def crop_mask(mask: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
         side: M.
 
     Returns:
-        (M, M) uint8, 0..255 = share of the cell that the mask covers.
+        (M, M) uint8, 0..255 = fraction of the cell that the mask covers.
     """
     x1, y1, x2, y2 = (float(v) for v in box)
     top, left = max(int(np.floor(y1)), 0), max(int(np.floor(x1)), 0)
@@ -27,7 +27,7 @@ def crop_mask(mask: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
 
 
 def _overlap(low: float, high: float, cells: int, pixels: int) -> np.ndarray:
-    """Share of each of `cells` equal parts of low..high that each pixel fills: (cells, pixels) float32."""
+    """Fraction of each of `cells` equal parts of low..high that each pixel fills: (cells, pixels) float32."""
     edges = np.linspace(low, high, cells + 1)
     before = np.clip(edges[:, None] - np.arange(pixels), 0, 1)
     return ((before[1:] - before[:-1]) * (cells / (high - low))).astype(np.float32)

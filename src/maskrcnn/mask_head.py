@@ -1,4 +1,4 @@
-"""Mask head: one S x S mask of a RoI's own class, and the targets that it trains on."""
+"""Mask head: one S x S mask for a RoI's class, and its training targets."""
 from __future__ import annotations
 
 from itertools import pairwise
@@ -17,7 +17,7 @@ class Deconv2x2(nn.Cell):
     """Transposed 2x2 convolution of stride 2 whose output pixels stay grouped by source pixel.
 
     Patches do not overlap, so it is one matrix product: (N, C, h, w) -> (N, h * w * 4, C_out), rows in the order (row,
-    column, row in the 2x2 patch, column in it). `ungroup` puts them in place. On a CPU it takes a quarter of the
+    column, row in the 2x2 patch, column in it). `ungroup` restores the image order. On a CPU it takes a quarter of the
     transposed convolution's time.
     """
 
@@ -30,12 +30,12 @@ class Deconv2x2(nn.Cell):
     def construct(self, x):
         n, channels, h, w = x.shape
         x = x.transpose(0, 2, 3, 1).reshape(n * h * w, channels)
-        # The bias is one more row of the weight: added by itself, a CPU makes tables of indices four times the result's
-        # size, and takes ten times as long for its gradient.
+        # The bias is one more row of the weight: on a CPU a separate sum builds index tables of four times the result's
+        # size, and its gradient takes ten times as long.
         x = ops.cat((x, full((n * h * w, 1), 1, x.dtype)), 1)
         weight = self.weight.transpose(0, 2, 3, 1).reshape(channels, -1)  # (C, 4 * C_out)
         bias = ops.cat((self.bias,) * 4).expand_dims(0)
-        weight = ops.cat((weight.astype(x.dtype), bias.astype(x.dtype)), 0)  # Ascend joins tensors of one type alone
+        weight = ops.cat((weight.astype(x.dtype), bias.astype(x.dtype)), 0)  # Ascend concatenates equal types only
         return ops.matmul(x, weight).reshape(n, h * w * 4, -1)
 
 
@@ -45,10 +45,10 @@ def ungroup(x, h: int, w: int):
 
 
 class MaskHead(nn.Cell):
-    """Four 3x3 convolutions, upsampling by two, one predictor a class: (N, C, s, s), (N,) labels -> (N, 2s, 2s) logits.
+    """Four 3x3 convolutions, upsampling by two, a predictor per class: (N, C, s, s), (N,) labels -> (N, 2s, 2s) logits.
 
-    Only the row of the predictor that belongs to the RoI's label is applied: the other classes' masks are used neither
-    by the loss nor at inference (He et al. 2017, section 3, decouples them).
+    Only the predictor row of the RoI's label is applied: neither the loss nor inference uses the masks of other classes
+    (He et al. 2017, section 3, decouples them).
     """
 
     def __init__(self, in_channels: int, num_classes: int, *, channels: int = 256, depth: int = 4):
@@ -73,13 +73,13 @@ def mask_targets(crops, gt_boxes, boxes, size: int):
     """Masks of ground truths as seen through RoIs.
 
     Args:
-        crops: (N, M, M) share of each cell that the object covers, 0..1, in the frame of its own box.
+        crops: (N, M, M) fraction of each cell that the object covers, 0..1, in the frame of its own box.
         gt_boxes: (N, 4) those boxes. boxes: (N, 4) the RoIs.
         size: side of the targets (S).
 
     Returns:
-        (N, S, S) float32, 1 where the object covers at least half of the cell, else 0. The share is exact for the crop
-        given: each target cell's overlap with the crop's cells is a product of a vertical and a horizontal one.
+        (N, S, S) float32, 1 where the object covers at least half of the cell, else 0. The fraction is exact for the
+        given crop: the overlap of two cells is the product of a vertical and a horizontal overlap.
     """
     side = crops.shape[-1]
     x1, y1, x2, y2 = split(boxes)
@@ -91,14 +91,14 @@ def mask_targets(crops, gt_boxes, boxes, size: int):
 
 
 def overlap_weights(low, high, gt_low, gt_high, *, side: int, size: int):
-    """Along one axis, the share of each of a RoI's `size` cells that each of the crop's `side` cells fills.
+    """Along one axis, the fraction of each of a RoI's `size` cells that each of the crop's `side` cells fills.
 
     (N,) edges -> (N, size, side). Target cells outside the ground truth's box have rows that sum to less than 1.
     """
     scale = (side / ops.maximum(gt_high - gt_low, 1e-3))[:, None]
     steps = linspace(0, 1, size + 1)
     edges = (low[:, None] + (high - low)[:, None] * steps - gt_low[:, None]) * scale  # in crop cells
-    # How much of crop cell j lies before an edge; the difference of two edges is what lies between them.
+    # How much of crop cell j lies before an edge; the difference between two edges is the part between them.
     before = ops.clamp(edges[..., None] - linspace(0, side - 1, side), 0.0, 1.0)
     length = ops.maximum((high - low)[:, None] * scale / size, 1e-6)
     return (before[:, 1:] - before[:, :-1]) / length[..., None]

@@ -1,4 +1,4 @@
-"""Which anchor or proposal answers for which ground truth (Ren et al. 2015, section 3.1.2)."""
+"""Assign anchors and proposals to ground truths (Ren et al. 2015, section 3.1.2)."""
 from __future__ import annotations
 
 import mindspore as ms
@@ -6,12 +6,12 @@ from mindspore import ops
 
 from src.layers.constants import constant
 
-# Share of a box that must lie in a crowd region for the box to be left out.
+# Fraction of a box that must lie in a crowd region for the box to be ignored.
 CROWD_SHARE = 0.5
 
 
 def usable_boxes(gt_boxes, usable):
-    """Replace the boxes of unusable slots by an empty box far from every image, whose IoU with anything is 0.
+    """Replace the boxes of unusable slots with an empty box far outside the image, whose IoU with anything is 0.
 
     (B, G, 4) and (B, G) bool -> (B, G, 4).
     """
@@ -25,9 +25,9 @@ def match(iou, *, negative_iou: float, positive_iou: float, best_iou: float | No
     Args:
         iou: (B, G, N), 0 in the rows of unusable ground truths.
         negative_iou: boxes below it are negative.
-        positive_iou: boxes from it on are positive; those between are neither.
-        best_iou: the boxes that overlap a ground truth best are positive too if their IoU is above 0 and at least
-            this. They keep the ground truth they overlap most. None = off.
+        positive_iou: boxes at or above it are positive; those in between are neither.
+        best_iou: the boxes with the highest IoU for a ground truth are positive too, if that is above 0 and at least
+            this. They keep the ground truth that they overlap most. None = off.
 
     Returns:
         index (B, N) int32 of the best ground truth, positive (B, N) bool, negative (B, N) bool.
@@ -37,7 +37,7 @@ def match(iou, *, negative_iou: float, positive_iou: float, best_iou: float | No
     if best_iou is not None:
         peak = iou.max(axis=2)
         peak = ops.where(ops.logical_and(peak >= best_iou, peak > 0), peak, 2.0)  # no IoU reaches 2
-        # BiasAdd, because a broadcast difference makes tables of indices four times its size on a CPU.
+        # BiasAdd, because on a CPU a broadcast difference builds index tables of four times its size.
         above = ops.bias_add(iou.reshape(1, -1, iou.shape[2]), -peak.reshape(-1)).reshape(iou.shape)
         at_peak = above.max(axis=1) >= 0
         positive = ops.logical_or(positive, at_peak)

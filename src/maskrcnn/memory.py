@@ -1,4 +1,4 @@
-"""How much memory a training step needs, estimated before anything is compiled."""
+"""Estimate the memory of a training step before anything is compiled."""
 from __future__ import annotations
 
 from src.layers.resnet import BLOCKS, WIDTHS, out_channels
@@ -6,7 +6,7 @@ from src.maskrcnn.config import MaskRCNNConfig
 from src.maskrcnn.published import feature_shapes
 
 FLOAT = 4
-# Arrays of a layer's size that are there at the peak, fitted to `benchmarks/maskrcnn_memory.py` on a CPU.
+# Arrays of a layer's size that exist at the peak, fitted to `benchmarks/maskrcnn_memory.py` on a CPU.
 KEPT = {"frozen": 2, "batch": 2, "sync": 3.5, "group": 3.5}  # of the trained backbone, by normalisation
 # Of the pyramid: laterals, sums, levels, RPN and their gradients; unfolded inputs of FPN's and RPN's 3x3 convolutions,
 # which take most; RoIAlign's table.
@@ -18,7 +18,7 @@ NEIGHBOURS = 4  # cells that a bin reads along each axis
 
 
 def activation_bytes(config: MaskRCNNConfig) -> int:
-    """Bytes that one training step needs beside the weights."""
+    """Bytes that one training step needs in addition to the weights."""
     kept, channels = KEPT[config.norm], config.fpn_out_channels
     cells = config.input_size[0] * config.input_size[1] / 4
     values = kept * 64 * cells * (config.freeze_at < 1)

@@ -1,4 +1,4 @@
-"""Mask R-CNN put together: the inference network, and the cell that computes its training losses."""
+"""Mask R-CNN: the inference network and the cell that computes its training losses."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ STRIDES = (4, 8, 16, 32, 64)
 
 
 class Anchors(nn.Cell):
-    """The anchors of an input and its pyramid: a constant of the graph. Arguments: see `anchors.base_anchors`.
+    """The anchors of an input and its pyramid, a constant of the graph. Arguments: see `anchors.base_anchors`.
 
-    `strides` is what `scales` multiply, one a level; smaller ones than the levels' own suit small objects.
+    `scales` are multiplied by `strides`, one per level; strides smaller than the levels' own suit small objects.
     """
 
     def __init__(self, *, scales: Sequence[float] = (8,), ratios: Sequence[float] = (0.5, 1.0, 2.0),
@@ -61,7 +61,7 @@ class MaskRCNN(nn.Cell):
     Args:
         backbone: image -> (C2, C3, C4, C5). fpn: those -> (P2, ..., P6). rpn: `RPNHead`. anchors: `Anchors`.
         box_head, mask_head: with `box_align` and `mask_align` before them.
-        proposals, detections: what is kept at inference; training brings its own proposals.
+        proposals, detections: the cells of inference; training has its own proposals.
     """
 
     def __init__(self, *, backbone: nn.Cell, fpn: nn.Cell, rpn: nn.Cell, anchors: Anchors, box: Sequence[nn.Cell],
@@ -75,7 +75,7 @@ class MaskRCNN(nn.Cell):
     def construct(self, image, image_size):
         """Return boxes_input (B, D, 4), labels (B, D) int32, scores (B, D), valid (B, D) bool, masks (B, D, S, S).
 
-        Detections come best score first; slots that are not valid hold zeros. Masks are probabilities.
+        Detections are sorted by score, best first; slots that are not valid hold zeros. Masks are probabilities.
 
         Args:
             image: (B, 3, H, W), H and W multiples of 32. image_size: (B, 2) height and width of the valid part.
@@ -96,7 +96,7 @@ class MaskRCNN(nn.Cell):
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Factors of the losses in the sums that `MaskRCNNLosses` forms of them."""
+    """Weights of the losses in the sums of `MaskRCNNLosses`."""
 
     rpn: float = 1.0
     rpn_cls: float = 1.0
@@ -109,15 +109,15 @@ class LossWeights:
 class MaskRCNNLosses(nn.Cell):
     """Training cell: batch columns -> the losses named in `maskrcnn.LOSS_NAMES`, float32 scalars, total first.
 
-    Where suppression is by plain operators, the number of boxes that it left undecided follows (`maskrcnn.UNDECIDED`).
+    If NMS uses plain operators, the number of boxes that it left undecided follows (`maskrcnn.UNDECIDED`).
 
-    It shares its parameters with `network`. Sampling depends on (seed, epoch, sample id) alone, so that a resumed run
-    and any number of ranks draw the same anchors and RoIs for an image.
+    It shares its parameters with `network`. Sampling depends only on (seed, epoch, sample id), so a resumed run and any
+    number of ranks draw the same anchors and RoIs for an image.
 
     Args:
         network: `MaskRCNN`.
         proposals: `ProposalGenerator` for training. rpn_loss: `RPNLoss`. sampler: `RoISampler`. box_loss: `BoxLoss`.
-        mask_rois: positives an image that the mask head trains on; chosen at random where there are more.
+        mask_rois: positives per image that train the mask head; chosen at random if there are more.
         weights: of the losses in their sums. The parts are returned unweighted.
         seed: of the sampling. noise: version of its hash, see `layers.random`.
     """
@@ -180,7 +180,7 @@ class MaskRCNNLosses(nn.Cell):
 
 
 def freeze(backbone: nn.Cell, stages: int) -> None:
-    """Keep the stem and the first stages of a ResNet as loaded: 0 nothing, 1 the stem, 2 stem and layer1, ... 5 all."""
+    """Freeze the stem and the first stages of a ResNet: 0 nothing, 1 the stem, 2 stem and layer1, ... 5 all."""
     if not 0 <= stages <= 5:
         raise ValueError(f"freeze_at={stages}: expected 0 (nothing) to 5 (the whole backbone)")
     frozen = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.")[:stages + 1 if stages else 0]

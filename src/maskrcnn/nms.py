@@ -1,4 +1,4 @@
-"""Greedy non-maximum suppression in a graph of static shapes: as a primitive, and by plain operators."""
+"""Greedy non-maximum suppression in a graph of static shapes: by a primitive, or by plain operators."""
 from __future__ import annotations
 
 import math
@@ -11,12 +11,12 @@ from src.layers.constants import arange, constant, full, linspace
 from src.maskrcnn.boxes import pairwise_iou
 
 ROUNDS = 3  # of `settle` and `follow_chains`
-PASSES = 11  # of a `settle`
-DIGIT = 64  # positions travel through a product of float16 as two digits, which are exact
-DOUBLINGS = 12  # of pointers: chains of 4096 boxes, more than `MAX_BOXES`
+PASSES = 11  # of each `settle`
+DIGIT = 64  # base of the two digits that carry a position exactly through a float16 product
+DOUBLINGS = 12  # of pointers: enough for chains of 4096 boxes, more than `MAX_BOXES`
 
 
-# The primitive takes at most this many boxes on Ascend; the table of the plain form has its square.
+# The primitive takes at most this many boxes on Ascend; the plain form builds a table of N x N.
 MAX_BOXES = 2864
 
 
@@ -26,9 +26,9 @@ def nms(boxes, threshold: float, *, plain: bool = False, labels=None, span: floa
     Args:
         boxes: (B, N, 4) float32, best first; N at most `MAX_BOXES`.
         threshold: boxes that overlap a kept one by more than this IoU are dropped.
-        plain: by plain operators, for Ascend; else by the primitive, which on a CPU takes a fifth of the time.
+        plain: use plain operators, for Ascend; otherwise the primitive, which takes a fifth of the time on a CPU.
         labels: (B, N) int32 below `num_labels`; boxes of different labels do not suppress each other. None = one label.
-        span: side in pixels of a square that holds every box; the primitive needs it where there are labels.
+        span: side in pixels of a square that contains every box; the primitive needs it if there are labels.
 
     Returns:
         keep (B, N) bool, and (B,) int32, how many boxes `plain_nms` left undecided; those are not kept.
@@ -54,8 +54,8 @@ def class_offset(labels, num_classes: int, span: float):
 def primitive_nms(boxes, threshold: float):
     """`NMSWithMask` image by image: boxes (B, N, 4), best first -> (B, N) bool, true where kept.
 
-    Ranks stand in for scores, because the CPU's kernel sorts by them. The primitive takes one set of boxes; sets of
-    several images in one call would cost the square of their number.
+    Ranks replace scores, because the CPU's kernel sorts by score. The primitive takes one set of boxes; the cost of one
+    call for several images would grow with the square of their number.
     """
     b, n = boxes.shape[:2]
     ranks = linspace(n, 1, n).reshape((n, 1))
@@ -67,10 +67,10 @@ def primitive_nms(boxes, threshold: float):
 
 
 def plain_nms(boxes, threshold: float, labels=None):
-    """The same by plain operators: (B, N) bool, true where surely kept, and (B,) int32, how many boxes stay undecided.
+    """NMS by plain operators: (B, N) bool, true for boxes surely kept, and (B,) int32, how many are left undecided.
 
-    A box is kept where no kept box before it overlaps it: keep = unbeaten(keep), which has one solution. Two bounds
-    close in on it: a box that nothing of the upper bound overlaps is kept, one that something of the lower bound
+    A box is kept if no kept box before it overlaps it: keep = unbeaten(keep), which has one solution. Two bounds
+    converge to it: a box that nothing in the upper bound overlaps is kept, one that something in the lower bound
     overlaps is not. Each pass decides one link of every chain of overlaps. In random order chains have O(log^2 N) links
     (Blelloch et al. 2012, "Greedy sequential maximal independent set and matching are parallel on average"); but equal
     scores, as in an empty part of an image, come in rows, each box overlapping the next. Such a chain, where a single

@@ -1,6 +1,6 @@
 """From the network's detections to instances in the original image: boxes scaled back, masks pasted into RLE.
 
-A full-size mask exists for one instance at a time, and only inside its box. No MindSpore here.
+Only one full-size mask exists at a time, and only inside its box. No MindSpore here.
 """
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 from src.data import image_ops
 from src.data.decode import AS_STORED, Decoding
 
-STRIDE = 32  # of the coarsest feature map that has to fit: sides of the canvas are multiples of it
+STRIDE = 32  # stride of the coarsest feature map from the backbone; sides of the canvas are multiples of it
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Preprocess:
         mean, std: in `colour_order`, on the 0..255 scale.
         colour_order: of the input's channels, "RGB" or "BGR".
         keep_ratio: False stretches the image over the canvas.
-        rule: "canvas" scales the image until its long and short side reach the canvas's, and what still overhangs, a
-            portrait image on a landscape canvas, down until it fits; "short_side" scales it until its short side is
-            `size[0]` or its long side `size[1]` (torchvision).
+        rule: "canvas" scales the image so that its long and short sides fit those of the canvas, and then, if it still
+            does not fit (a portrait image on a landscape canvas), scales it down until it does; "short_side" scales it
+            until its short side is `size[0]` or its long side is `size[1]` (torchvision).
         rounding: of the scaled sides, "round" (half up) or "floor".
         decoding: of image files.
         pad_before_normalise: padding is black instead of 0 after normalisation.

@@ -1,4 +1,4 @@
-"""From the RPN's predictions to proposals, from the box head's to detections: rank, decode, clip, suppress, rank."""
+"""Proposals from the RPN's predictions and detections from the box head's: rank, decode, clip, NMS, rank."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from src.layers.sampling import batched_gather
 from src.maskrcnn.boxes import BoxCell, clip_to_image, decode, large_enough
 from src.maskrcnn.nms import MAX_BOXES, nms
 
-# Ranks a dropped box behind every score and every logit. Where TopK computes in float16 its least number is -65504;
-# this one is exact in it, and what is above half of it is taken for kept.
+# Ranks a dropped box below every score and logit. If TopK computes in float16, the smallest number is -65504; this one
+# is exact there, and values above half of it count as kept.
 DROPPED = -49152.0
 
 
 class ProposalGenerator(BoxCell):
-    """Best anchors of each level -> boxes -> suppression in the level -> best of the image (Lin et al. 2017, 4.1).
+    """Best anchors of each level -> boxes -> NMS within the level -> best of the image (Lin et al. 2017, 4.1).
 
     Args:
-        before_nms: boxes a level and image that enter suppression, at most 2864.
-        after_nms: proposals an image at most.
-        nms_iou: see `boxes.nms`.
-        min_size: boxes with a shorter side (pixels) are dropped before suppression.
+        before_nms: boxes per level and image that enter NMS, at most 2864.
+        after_nms: proposals per image, at most.
+        nms_iou: threshold of `nms.nms`.
+        min_size: boxes with a shorter side (pixels) are dropped before NMS.
         stds, delta_clip, box_offset: see `boxes.decode`. plain: see `nms.nms`.
     """
 
@@ -74,7 +74,7 @@ class ProposalGenerator(BoxCell):
         return keep, full((boxes[0].shape[0],), 0, ms.int32)
 
     def suppress_at_once(self, boxes, usable):
-        """All levels as one batch, padded with empty boxes to the longest: the graph has suppression only once."""
+        """All levels as one batch, padded with empty boxes to the longest, so that NMS is in the graph only once."""
         b, longest, every, keep = boxes[0].shape[0], 0, (), ()
         for level in boxes:
             longest = max(longest, level.shape[1])
@@ -90,19 +90,19 @@ class ProposalGenerator(BoxCell):
 
 
 def emptied(boxes, usable):
-    """Boxes (B, N, 4), those that are not usable (B, N) made empty: they overlap nothing, so they suppress nothing."""
+    """Boxes (B, N, 4) with those that are not usable (B, N) made empty: they overlap nothing and suppress nothing."""
     return boxes * usable[..., None].astype(ms.float32)
 
 
 class DetectionPostprocess(BoxCell):
     """Class scores and deltas of the proposals -> the best detections of each image.
 
-    All classes are suppressed in one call, where boxes of different classes do not meet.
+    One call of NMS handles all classes; boxes of different classes do not suppress each other.
 
     Args:
-        max_detections: detections an image (D). candidates: (box, class) pairs that enter suppression, best scores
-            first, at most 2864; more would be needed only where fewer than D of these survive.
-        score_threshold: pairs that do not exceed it are dropped.
+        max_detections: detections per image (D). candidates: (box, class) pairs that enter NMS, best scores first, at
+            most 2864; more would be needed only if fewer than D of these survive.
+        score_threshold: pairs whose score does not exceed it are dropped.
         nms_iou, min_size, stds, delta_clip, box_offset, plain: as in `ProposalGenerator`.
     """
 
@@ -128,7 +128,7 @@ class DetectionPostprocess(BoxCell):
         b, p, k = logits.shape
         scores = ops.softmax(logits, -1)[..., 1:].reshape(b, p * (k - 1))
         row, label = repeated(0, p, k - 1), tiled(1, k, p)
-        # Scores are gathered after TopK, not taken from it: it may have rounded them to float16.
+        # Scores are gathered instead of taken from TopK, which may have rounded them to float16.
         usable = ops.logical_and(take_columns(valid, row), scores > self.score_threshold)
         best, index = ops.topk(ops.where(usable, scores, DROPPED), min(self.candidates, p * (k - 1)))
         scores = batched_gather(scores, index)

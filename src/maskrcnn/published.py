@@ -1,4 +1,4 @@
-"""Keys of the published table of parameters that are no options: what they follow from, or why they have no effect."""
+"""Keys of the published table of parameters that are not options: their formulas, or why they have no effect."""
 from __future__ import annotations
 
 from typing import Any

@@ -1,8 +1,8 @@
 """RoIAlign over the levels of a pyramid (He et al. 2017, section 3; Lin et al. 2017, equation 1).
 
-All levels lie in one table with a row of channels for every cell, so that each RoI is aligned once, on its own level,
-by one gather and two small products. On a CPU that takes a fifth of the time of MindSpore's `ROIAlign` primitive,
-forward and backward, which would also have to run for every RoI on every level.
+All levels are in one table with a row of channels for every cell, so that each RoI is aligned once, on its own level,
+by one gather and two small products. On a CPU, forward and backward take a fifth of the time of MindSpore's `ROIAlign`
+primitive, which would also have to run for every RoI on every level.
 """
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mindspore import Tensor, ops
 from src.layers.constants import constant, linspace, repeated
 from src.maskrcnn.boxes import BoxCell, split
 
-# A RoI of this side (pixels) belongs to P2's upper end: P4 serves 224, as in ImageNet training.
+# RoIs of twice this side (pixels) are the first on P3; P4 begins at 224, as in ImageNet training.
 FINEST_SCALE = 56.0
 SAMPLES = 2  # a bin and axis
 LOG_2 = math.log(2.0)
@@ -57,7 +57,7 @@ def sample_axis(start, extent, size: int, limit):
 
     Returns:
         cell (N, size * 4) int32 and weight (N, size, 4) float32: for each bin its samples' lower and upper neighbours.
-        Samples further than one cell outside weigh 0; the others are moved to the border.
+        Samples more than one cell outside have weight 0; the others are moved to the border.
     """
     half = 0.5 / (size * SAMPLES)
     steps = linspace(half, 1 - half, size * SAMPLES)
@@ -74,7 +74,7 @@ def sample_axis(start, extent, size: int, limit):
 
 
 class RoIAlign(BoxCell):
-    """Pools RoIs of several sizes and levels to size x size bins; positions are not shifted by half a cell.
+    """Pools RoIs of any size and level to size x size bins; positions are not shifted by half a cell.
 
     Args:
         size: bins a side.

@@ -51,7 +51,7 @@ class RPNLoss(nn.Cell):
 
     Args:
         negative_iou, positive_iou, best_iou: see `matching.match`.
-        max_positive: positives an image; samples: anchors an image.
+        max_positive: positives per image, at most; samples: anchors per image.
         stds: of the deltas. beta: of the smooth L1 loss. box_offset: see the package's vocabulary. plain: see
             `boxes.iou`.
     """
@@ -89,7 +89,7 @@ class RPNLoss(nn.Cell):
 
 
 def box_targets(boxes, gt_boxes, is_positive, *, stds: Sequence[float], box_offset: int = 0):
-    """Deltas from boxes to their ground truth, (B, R, 4); 0 where not positive, whatever stands in those slots."""
+    """Deltas from boxes to their ground truth, (B, R, 4); 0 for boxes that are not positive."""
     unit = ops.zeros_like(boxes) + constant((0, 0, 1, 1))
     chosen = is_positive[..., None]
     return encode(ops.where(chosen, boxes, unit), ops.where(chosen, gt_boxes, unit), stds=stds, box_offset=box_offset)

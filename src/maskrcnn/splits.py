@@ -1,4 +1,4 @@
-"""Which files a configuration's "train" and "val" splits come from. No MindSpore, unless records are read."""
+"""Open the "train" and "val" splits that a configuration names. No MindSpore, unless MindRecords are read."""
 from __future__ import annotations
 
 import logging
@@ -24,8 +24,8 @@ _NOTHING = ("there is nothing to learn: {images} images have 0 objects of the cl
 def open_split(c: Any, split: str) -> Dataset:
     """The records of "train" or "val" of a `MaskRCNNConfig` whose classes are known (see `categories`).
 
-    In this order: records (data_file, val_data_file), a text file (dataset=other), an annotation file (ann_file, for
-    "val" alone), the splits of coco_root.
+    The first of these that is set: MindRecords (data_file, val_data_file), a text file (dataset=other), an annotation
+    file (ann_file, only for "val"), the splits of coco_root.
 
     Raises:
         InputError: nothing is given, or what is given is unusable.
@@ -55,7 +55,7 @@ def open_split(c: Any, split: str) -> Dataset:
 
 
 def check_split(c: Any, split: str) -> None:
-    """Raise the InputError of `open_split` where files are missing, without reading annotations."""
+    """Raise the InputError of `open_split` for missing files, without reading annotations."""
     records = _records(c, split)
     if records:
         from src.data.records.mindrecord import RecordDataset
@@ -80,7 +80,7 @@ def _say_unlisted(dataset: CocoDataset) -> None:
 
 
 def categories(c: Any, split: str) -> tuple[Category, ...]:
-    """The classes that a split's files hold, background excepted.
+    """The classes of a split's files, without the background.
 
     Raises:
         InputError: text files, which hold none, or unreadable ones.
@@ -100,8 +100,8 @@ def categories(c: Any, split: str) -> tuple[Category, ...]:
 def category_ids(c: Any) -> list[int]:
     """The category id of each class of a `completed` configuration, 0 for the background.
 
-    Those that the weights were trained with where they say so, else from coco_root's annotations where it is given,
-    else COCO's where the classes are COCO's, else the class indices.
+    The first that is known of: those that the weights were trained with, those in coco_root's annotations, COCO's if
+    the classes are COCO's, and the class indices.
     """
     if len(c.category_ids) == c.num_classes:
         return list(c.category_ids)
@@ -117,7 +117,7 @@ def category_ids(c: Any) -> list[int]:
 
 
 def names_data(c: Any) -> bool:
-    """Whether a configuration says where its data is."""
+    """Whether a configuration names its data."""
     return any((c.coco_root, c.ann_file, c.data_file, c.val_data_file, c.anno_path, c.val_anno_path))
 
 
@@ -140,6 +140,6 @@ def _annotations(c: Any, split: str) -> tuple[Path, Path]:
         return Path(c.ann_file), Path(c.image_dir) if c.image_dir else image_folder_of(c.ann_file)
     if not c.coco_root:
         other = "--ann_file=JSON" if split == "val" else "--mindrecord_dir=RECORDS"
-        raise InputError(f"{split} data: none is given; give --coco_root=DIR (a folder in COCO's layout), {other}, or "
+        raise InputError(f"{split} data is missing; give --coco_root=DIR (a folder in COCO's layout), {other}, or "
                          "--dataset=other with --anno_path and --image_dir")
     return coco_layout(c.coco_root, c.train_data_type if split == "train" else c.val_data_type, c.instance_set)

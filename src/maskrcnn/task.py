@@ -1,4 +1,4 @@
-"""Mask R-CNN as the entry scripts see it (`contract.Task`). Configuration stops here: blocks get plain arguments."""
+"""The `contract.Task` of Mask R-CNN. The configuration stops here: building blocks get plain arguments."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ from src.metrics.tables import coco_table
 
 
 class MaskRCNNTask:
-    """Takes a `completed` configuration, in which classes, normalisation and frozen parts are decided."""
+    """Takes a `completed` configuration, which has fixed classes, normalisation and frozen parts."""
 
     columns = COLUMNS
     metric = "ap"

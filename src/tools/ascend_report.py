@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What a model needs of an Ascend chip, without the chip: each operator, its types, and where it runs.
+"""Report where each operator of a model runs on an Ascend chip, without the chip.
 
     python src/tools/ascend_report.py --model=mask_rcnn_r50 --soc=910B [training flags]
     python src/tools/ascend_report.py --model=deeplab_v3_s16 --soc=310P --graph=export
 
 Compiles the graph for the settings' sizes on this machine's CPU and compares it with the vendor's tables in
-src/exporting/ascend_operators.yaml. Exit status 1 where a call runs nowhere, on the AI CPU, or in fewer digits than the
-graph asks for, and that is not a known and accepted exception. No device is needed.
+src/exporting/ascend_operators.yaml. Exit status 1 if a call runs nowhere, on the AI CPU, or with less precision than
+the graph asks for, unless it is a known and accepted exception. No device is needed.
 """
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Turn an exported model into an Ascend 310's own format (.om): print the exact atc command, and run it where atc is.
+"""Convert an exported model to an Ascend 310's own format (.om): print the exact atc command, and run it if possible.
 
     python src/tools/atc.py runs/export/model.onnx --soc_version=Ascend310P3 [--aipp] [--out_dir=DIR]
     python src/tools/atc.py --check runs/export/model.onnx --soc_version=Ascend310P3
 
 The .om and a preprocess.json for it go into a folder of their own, beside the model by default. With --aipp the chip
-normalises: the host then hands over bytes. --check writes nothing: it compares the operators of an ONNX file with the
-vendor's tables for the chip and looks for known traps, and ends with status 1 where it finds one. Not run on Ascend.
+normalises, and the host passes bytes. --check writes nothing: it compares the operators of an ONNX file with the
+vendor's tables for the chip, looks for known problems, and exits with status 1 if it finds one. Not run on Ascend.
 """
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def main() -> int:
         log.info("atc is not installed here (it is part of CANN); run this line there and keep %s beside the .om",
                  preprocess_spec.FILE_NAME)
     elif status := subprocess.run(command).returncode:
-        raise InputError(f"atc ended with status {status}; its own message stands above")
+        raise InputError(f"atc ended with status {status}; its own message is above")
     preprocess_spec.write(om_spec(spec, f"{model.stem}.om", aipp is not None), out / preprocess_spec.FILE_NAME)
     return 0
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Convert images with instances, in COCO's layout or in a text file, to MindRecord files; check all of them first."""
+"""Check images with instances, listed in COCO's layout or in a text file, and convert them to MindRecord files."""
 from __future__ import annotations
 
 import argparse
@@ -80,8 +80,8 @@ def open_dataset(args: argparse.Namespace) -> CocoDataset | TxtDataset:
     if args.anno_path:
         raise InputError("--anno_path belongs to --dataset=other; set that, or give --coco_root or --ann_file")
     if bool(args.coco_root) == bool(args.ann_file):
-        what = "both are given" if args.ann_file else "neither is given"
-        raise InputError(f"--coco_root or --ann_file: {what}; give the data set's folder, or an annotation file")
+        what = "are both given" if args.ann_file else "are missing"
+        raise InputError(f"--coco_root and --ann_file {what}; give either the data set's folder or an annotation file")
     if args.coco_root:
         ann_file, image_dir = coco_layout(args.coco_root, args.data_type, args.instance_set)
     else:

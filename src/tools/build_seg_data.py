@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Convert a list of images and labels to MindRecord files; check every one of them first."""
+"""Check a list of images and labels and convert it to MindRecord files."""
 from __future__ import annotations
 
 import argparse

@@ -1,12 +1,13 @@
-"""Convert published weights to ours, or ours to torchvision's and the model zoo's names.
+"""Convert published weights to our names, or our weights to the names of torchvision or the model zoo.
 
     python src/tools/convert_checkpoint.py deeplab_v3_s16-300_41.ckpt --to converted.ckpt
     python src/tools/convert_checkpoint.py resnet50.pth --to resnet50.ckpt --family=torchvision_resnet
     python src/tools/convert_checkpoint.py mask_rcnn_best.ckpt --to out.safetensors --family=torchvision
 
 Reads .ckpt, .pth, .safetensors and .npz, writes .ckpt, .safetensors and .npz. The family of SOURCE is recognised from
-names and shapes. `--family` with a full family name insists on one; with a publisher alone (torchvision, zoo) it asks
-for the way back. Every name is reported; one that is left over or missing is an error unless it is named as expected.
+names and shapes. `--family` requires a certain family of SOURCE, or, with a publisher's name (torchvision, zoo), writes
+OUT under that publisher's names. Every name is reported; a name that is left over or missing is an error unless it is
+declared as expected.
 """
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Write the rank table of one or several servers: `python get_multicards_json.py 10.111.2.3 [--device_num="[0,8)"]`.
 
-The addresses of the devices' own network ports are looked up, never invented: from `--device_ip`, else from the
-server's hccn.conf (`address_0=192.168.100.101`), else from `hccn_tool`. Both of the latter know the devices of the
-machine they are on: for several servers give one --hccn_conf SERVER=FILE each, or run this on every server and join
-the tables with merge_rank_tables.py. For ranks on CPUs (--device_target=CPU) a device has its server's address.
+The addresses of the devices' network ports come from `--device_ip`, else from the server's hccn.conf
+(`address_0=192.168.100.101`), else from `hccn_tool`; they are never invented. The last two know only the devices of
+their own machine: for several servers give --hccn_conf SERVER=FILE for each, or run this on every server and join the
+tables with merge_rank_tables.py. For ranks on CPUs (--device_target=CPU) a device has its server's address.
 """
 from __future__ import annotations
 

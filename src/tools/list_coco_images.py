@@ -1,7 +1,7 @@
 """Write the list of a COCO file's images for offline inference: `list_coco_images.py --ann_file=JSON --out=FILE`.
 
-Each line has a file name and its COCO id. A name that has blanks or starts with a double quote stands in double quotes,
-where double quotes and backslashes have a backslash before them.
+Each line has a file name and its COCO id. A name that contains blanks or starts with a double quote is put in double
+quotes, with a backslash before each double quote and backslash in it.
 """
 from __future__ import annotations
 

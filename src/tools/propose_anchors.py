@@ -1,8 +1,8 @@
 """Propose anchors from the box sizes of a data set: `propose_anchors.py --ann_file=JSON --img_height=H --img_width=W`.
 
-Boxes are measured in pixels of the network's input, after the resize of evaluation. Proposed are one and two scales a
-level with three ratios, each with the IoU that boxes can reach with their best anchor; 0.7 is where training calls an
-anchor positive, below 0.3 a box has no anchor at all.
+Boxes are measured in pixels of the network's input, after the resize of evaluation. It proposes one and two scales per
+level with three ratios, and prints the IoU that boxes can reach with their best anchor: training takes an anchor as
+positive from 0.7 on, and below 0.3 a box has no anchor at all.
 """
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _boxes(entries: Sequence[Any], image_sizes: Mapping[int, tuple[int, int]],
 def propose(sizes: np.ndarray, *, scales_per_level: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(anchor_scales, anchor_ratios as height / width) that overlap (N, 2) box sizes best in the mean.
 
-    Anchors double from level to level as the strides do, so one factor places them all. It is at least `LEAST` strides:
+    Anchors double from level to level, as the strides do, so one factor sets them all. It is at least `LEAST` strides:
     smaller anchors would leave gaps between neighbouring cells.
     """
     ratio = sizes[:, 1] / sizes[:, 0]
@@ -98,7 +98,7 @@ def propose(sizes: np.ndarray, *, scales_per_level: int) -> tuple[tuple[float, .
 
 
 def best_overlaps(sizes: np.ndarray, scales: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
-    """(N,) IoU of each box with the best of the anchors when both have one centre: the most that a place can reach."""
+    """(N,) IoU of each box with its best anchor when both have the same centre: the maximum over all positions."""
     anchors = np.concatenate([base_anchors(stride, scales=scales, ratios=ratios, centre="origin", box_offset=0)
                               for stride in STRIDES])
     shapes = anchors[:, 2:] - anchors[:, :2]
@@ -107,7 +107,7 @@ def best_overlaps(sizes: np.ndarray, scales: Sequence[float], ratios: Sequence[f
 
 
 def describe(sizes: np.ndarray, scales: Sequence[float], ratios: Sequence[float]) -> str:
-    """Which share of the boxes the anchors can reach."""
+    """How well the anchors can match the boxes, as one line."""
     best = best_overlaps(sizes, scales, ratios)
     scales, ratios = (",".join(f"{v:g}" for v in values) for values in (scales, ratios))
     return (f"--anchor_scales={scales} --anchor_ratios={ratios}: mean best IoU {best.mean():.3f}, "

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Show a trained model: numbers, predictions beside the truth, learning curve and one HTML page, into a folder.
+"""Report on a trained model: write numbers, predictions beside the truth, learning curve and an HTML page to a folder.
 
     python src/tools/report.py --run_dir=DIR --checkpoint=FILE --data_root=DIR --data_lst=FILE [flags of eval.py]
 """
@@ -24,10 +24,10 @@ SIDE = 230  # pixels of a picture's long side
 
 
 class Examined:
-    """A network's numbers on a split, and the metric of every single image. An evaluator while it is filled.
+    """A network's numbers on a split, and the metric of every single image. It is passed to `evaluate` as evaluator.
 
     Attributes:
-        scores: of each image in the split's order, None where the metric says nothing of it.
+        scores: metric of each image in the split's order, None if it is not defined for the image.
     """
 
     def __init__(self, task, dataset, predictor):
@@ -43,17 +43,17 @@ class Examined:
         self.scores.append(numbers[self.task.metric] if numbers.get("instances", 1) else None)
 
     def spread(self, count: int) -> list[int]:
-        """Sample ids from all over the split."""
+        """Sample ids spread evenly over the split."""
         count = min(count, len(self.dataset))
         return [round(k * (len(self.dataset) - 1) / max(count - 1, 1)) for k in range(count)]
 
     def worst(self, count: int) -> list[int]:
-        """Sample ids of the lowest scores, the lowest first."""
+        """Sample ids of the lowest scores, lowest first."""
         scored = [k for k, score in enumerate(self.scores) if score is not None]
         return sorted(scored, key=lambda k: self.scores[k])[:count]
 
     def picture(self, sample_ids: list[int]) -> bytes:
-        """JPEG of some images: each a row of image, truth and prediction. They are predicted anew."""
+        """JPEG with a row of image, truth and prediction for each of some images, which are predicted again."""
         task, records = self.task, list(self.dataset.rows(sample_ids))
         predictions = list(self.predictor(records))
         how = task.preprocess.decoding
@@ -67,15 +67,15 @@ class Examined:
 
 
 def parse_args(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The flags of this tool, and the words that are eval.py's."""
+    """The flags of this tool, and the words for eval.py."""
     parser = Parser(description=__doc__, add_help=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_flag(parser, "run_dir", "", "folder for metrics.json, report.html and the pictures")
-    add_flag(parser, "count", 8, "images shown from all over the split, and as many of the worst",
+    add_flag(parser, "count", 8, "number of images shown from all over the split, and of the worst ones",
              type=number_in(int, 1, 1000))
-    add_flag(parser, "least", "", "exit with status 1 where a number of metrics.json is below a mark: "
+    add_flag(parser, "least", "", "exit with status 1 if a number in metrics.json is below what is required here: "
              "miou=0.6, or bbox.AP50=0.5,segm.AP50=0.5")
     args, rest = parser.parse_known_args(argv)
-    args.least = _marks(args.least)
+    args.least = _requirements(args.least)
     if {"-h", "--help"} & set(rest):
         parser.print_help()
     elif not args.run_dir:
@@ -91,23 +91,23 @@ def main() -> int:
     settings = tasks.with_conventions(settings)
     found = examine(settings)
     write_report(Path(args.run_dir), found, settings, args.count)
-    return 0 if all([reached(found.whole.compute(), name, mark) for name, mark in args.least.items()]) else 1
+    return 0 if all([passes(found.whole.compute(), name, least) for name, least in args.least.items()]) else 1
 
 
-def _marks(text: str) -> dict[str, float]:
+def _requirements(text: str) -> dict[str, float]:
     """'a.b=0.5,c=0.6' -> {'a.b': 0.5, 'c': 0.6}"""
-    marks = {}
+    required = {}
     for part in filter(None, text.split(",")):
-        name, _, mark = part.partition("=")
+        name, _, number = part.partition("=")
         try:
-            marks[name] = float(mark)
+            required[name] = float(number)
         except ValueError:
             raise InputError(f"--least={text}: {part!r} is not NAME=NUMBER, e.g. miou=0.6") from None
-    return marks
+    return required
 
 
-def reached(numbers: dict, name: str, mark: float) -> bool:
-    """Whether a number, "a.b" for one inside another, reaches its mark; prints both.
+def passes(numbers: dict, name: str, least: float) -> bool:
+    """Whether a number ("a.b" for a nested one) is at least `least`; prints both.
 
     Raises:
         InputError: there is no such number.
@@ -117,9 +117,9 @@ def reached(numbers: dict, name: str, mark: float) -> bool:
         if not isinstance(value, dict) or key not in value:
             raise InputError(f"--least={name}: not a number of this evaluation, which has {', '.join(numbers)}")
         value = value[key]
-    enough = value is not None and value >= mark
+    enough = value is not None and value >= least
     shown = "-" if value is None else f"{value:.4f}"
-    print(f"held-out {name}: {shown} (the mark is {mark:.2f}: {'reached' if enough else 'MISSED'})", flush=True)
+    print(f"held-out {name}: {shown} (required {least:.2f}: {'passed' if enough else 'FAILED'})", flush=True)
     return enough
 
 

@@ -1,8 +1,8 @@
-"""Expected step time and efficiency of data parallel training on more cards, from what was measured on one.
+"""Estimate step time and efficiency of data parallel training on many cards from measurements on one.
 
     python src/tools/scaling_estimate.py --step_ms=518 --batch_size=32 --gradient_mb=237 --link_gbps=100
 
-A simulation, not a measurement: `FORMULA` is all there is to it, and is printed with the table.
+This is a simulation, not a measurement: it evaluates `FORMULA`, which is printed with the table.
 """
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ efficiency   = time(1) / time(n)"""
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured on one card and its host.
+    """Measurements on one card and its host.
 
     Attributes:
         step: seconds of one step on one card, without communication.
         spread: standard deviation of `step` in seconds.
-        batch: samples a card and step.
+        batch: samples per card and step.
         gradient: bytes that are reduced in a step.
-        link: bytes a second of a card's network port, one direction.
-        latency: seconds of one message.
-        data_rate: samples a second that one host reads and augments; 0 for no limit.
-        cards_per_host: cards that share it.
-        overlap: share of the communication that runs beside the backward pass, 0 to 1.
+        link: bytes per second of a card's network port, in one direction.
+        latency: seconds per message.
+        data_rate: samples per second that one host reads and augments; 0 for no limit.
+        cards_per_host: cards that share a host.
+        overlap: fraction of the communication that runs during the backward pass, 0 to 1.
     """
 
     step: float
@@ -54,7 +54,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Estimate:
-    """One row: seconds of each part and of a step on `cards` cards, samples a second of all, and what limits."""
+    """One row: seconds of each part and of a step on `cards` cards, total samples per second, and the bottleneck."""
 
     cards: int
     compute: float

@@ -4,8 +4,8 @@
     python src/tools/score_detections.py --ann_file=JSON --results=eval_result.bbox.json,eval_result.segm.json
     python src/tools/score_detections.py --ann_file=JSON --truth     the file's own objects as detections: AP is 1.0
 
-A file is scored for boxes, masks or both, as its entries have them. Where they have both, a mask counts as small,
-medium or large by the area of its box: pycocotools' rule.
+A file is scored for boxes, masks or both, depending on its entries. If they have both, the area of the box decides
+whether a mask counts as small, medium or large, as in pycocotools.
 """
 from __future__ import annotations
 

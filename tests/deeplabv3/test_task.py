@@ -164,11 +164,11 @@ def test_splits_come_from_a_list_or_from_records(tmp_path):
 
 
 def test_no_data_and_twofold_data_are_named(tmp_path):
-    with pytest.raises(InputError, match="train data: neither is given; give --data_file .* or --data_root"):
+    with pytest.raises(InputError, match="train data.* missing.*--data_file.*--data_root"):
         tiny_task().dataset("train")
-    with pytest.raises(InputError, match="val data: both are given"):
+    with pytest.raises(InputError, match="val data.*records.*list.*--data_lst"):
         tiny_task(data_file="a", data_lst="b").dataset("val")
-    with pytest.raises(InputError, match="--eval_interval=2: evaluation during training needs data of its own"):
+    with pytest.raises(InputError, match="--eval_interval=2: .*--val_data_lst"):
         tiny_task(data_lst="b", eval_interval=2).dataset("val")
 
 

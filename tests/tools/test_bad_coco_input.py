@@ -124,7 +124,7 @@ CASES = {
     "image folder missing": (nothing, ["--image_dir=nowhere"], ["nowhere: No such file", "file names of"]),
     "text file with the coco layout": (nothing, ["--anno_path=txt/list.txt"],
                                        ["--anno_path belongs to --dataset=other"]),
-    "no data": (nothing, ["--coco_root="], ["neither is given", "--ann_file"]),
+    "no data": (nothing, ["--coco_root="], ["are missing", "--coco_root", "--ann_file"]),
     "no target": (nothing, ["--dst_path="], ["--dst_path is missing"]),
     "line with a box of four numbers": (line("2.jpg 1,2,3,4"), TXT, [LINE, "'1,2,3,4' is no box", "x1,y1,x2,y2,class"]),
     "line with an unknown class": (line("2.jpg 1,2,3,4,3"), TXT, [LINE, "class 3 is none of 1..2", "--num_classes"]),
