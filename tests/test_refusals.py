@@ -64,4 +64,4 @@ def test_a_checkpoint_says_its_model_without_mindspore(tmp_path):
     write_tensors(tmp_path / "own.ckpt", {name: np.zeros(shape, np.float32) for name, shape in shapes.items()},
                   {"metadata": json.dumps(said)})
     assert AIR in refused(tmp_path, "export.py", "--ckpt_file=own.ckpt", "--file_name=new/a", "--file_format=AIR")
-    assert "val data is missing; give --coco_root" in refused(tmp_path, "eval.py", "--ckpt_path=own.ckpt")  # Mask R-CNN's message
+    assert "val data is missing; give --coco_root" in refused(tmp_path, "eval.py", "--ckpt_path=own.ckpt")

@@ -65,7 +65,7 @@ def _elsewhere(root: Path, data_type: str) -> Path | None:
     names = [data_type, *(name for name in _OTHER_NAMES.get(kind, ()) if name != data_type)]
     paths = [root / form.replace("{}", name) for name in names for form in _FORMS]
     found = next((path for path in paths if path.is_file()), None)
-    if found or kind != "train" and _has_split(root):
+    if found or (kind != "train" and _has_split(root)):
         return found
     whole = next((root / name for name in _WHOLE if (root / name).is_file()), None)
     if whole and kind == "val":
