@@ -48,7 +48,7 @@ def test_classes_come_from_the_data_or_are_chosen(data):
     chosen = task(coco_root=str(data), coco_classes=("background", "star"))
     assert chosen.dataset("train").class_names == ("background", "star")
     assert chosen.config.num_classes == 2
-    with pytest.raises(InputError, match="num_classes=9, but the data has 6 classes with background .background, disc"):
+    with pytest.raises(InputError, match="num_classes=9.* 6 classes.*background, disc"):
         config(coco_root=str(data), num_classes=9)
     with pytest.raises(InputError, match="train data.* missing.*--coco_root=DIR"):
         config()
