@@ -132,7 +132,7 @@ def _refuse_other_samples(data: bytes) -> None:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return  # OpenCV reads more kinds than Pillow, or says what is wrong
     form, bits = tags.get(_SAMPLE_FORMAT, (1,)), tags.get(_BITS, (8,))
-    if mode == "F" or 3 in form or max(bits) > 16 or mode == "I" and max(bits) > 16:
+    if mode == "F" or 3 in form or max(bits) > 16 or (mode == "I" and max(bits) > 16):
         raise InputError(f"has samples of {'floats' if mode == 'F' or 3 in form else 'integers'} of {max(bits)} bits; "
                          "scale them to 0..255 (or 0..65535) yourself, so that it is known what is black and white, "
                          "and save them with 8 or 16 bits")
