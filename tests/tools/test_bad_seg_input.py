@@ -96,7 +96,7 @@ CASES = {
     "ignore value not set": (nothing, ["--ignore_label=99"], ["list.txt:1: ", "255", "--ignore_label"]),
     "image and label exchanged": (line("labels/1.png images/1.jpg"), [], [LINE, "label is a JPEG", MAKE_LABELS]),
     "line with one column": (line("images/1.jpg"), [], [LINE, "one column", "`image label`"]),
-    "line with three columns": (line("images/1.jpg labels/1.png 1"), [], [LINE, "3 columns", "cannot contain blanks"]),
+    "line with three columns": (line("images/1.jpg labels/1.png 1"), [], [LINE, "3 columns", "in double quotes"]),
     "line with commas": (line("images/1.jpg,labels/1.png"), [], [LINE, "one column", "separated by a blank"]),
     "image listed twice": (line("images/0.jpg labels/1.png"), [], [LINE, "listed twice (first in line 1)", "remove"]),
     "path with the root in it twice": (line("data/images/1.jpg data/labels/1.png"), [],

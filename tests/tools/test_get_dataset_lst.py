@@ -12,6 +12,7 @@ from scipy import io
 
 from src.contract import InputError
 from src.data.semantic import voc_layout
+from src.data.semantic.voc import ListDataset
 from tests.tiny_seg import image, jpeg, png
 
 TOOLS = Path("src/tools").resolve()
@@ -111,7 +112,7 @@ def test_labels_in_voc_colours(tmp_path):
     (tmp_path / "rgb.png").write_bytes(png(voc_layout.voc_colours()[label]))
     assert voc_layout.read_voc_label(tmp_path / "rgb.png").tolist() == label.tolist()
     (tmp_path / "foreign.png").write_bytes(png(np.full((2, 2, 3), (1, 2, 3), np.uint8)))
-    with pytest.raises(InputError, match="foreign.png: an RGB label with colour .1, 2, 3.*SegmentationClassGray"):
+    with pytest.raises(InputError, match="foreign.png: colour .1, 2, 3. is not in VOC.*labelmap.txt.*ClassGray"):
         voc_layout.read_voc_label(tmp_path / "foreign.png")
 
 
@@ -160,11 +161,71 @@ def test_a_mat_with_something_else_in_it(tmp_path, label, words):
         voc_layout.read_sbd_label(tmp_path / "x.mat")
 
 
-def test_a_folder_with_a_blank_is_refused_where_a_list_would_hold_it(tmp_path):
-    write_voc(tmp_path / "my data", b"a\n", b"b\n")
-    with pytest.raises(InputError, match="has a blank, which separates the columns of a list.*--out_dir"):
-        voc_layout.make_lists(tmp_path / "my data", tmp_path / "out 10")
-    assert voc_layout.make_lists(tmp_path / "my data")
+def test_names_with_blanks_are_quoted_and_read_back(tmp_path):
+    root = write_voc(tmp_path / "my data", b"IMG (1)\nb\n", b"c 1\nd -1\n", names=["IMG (1)", "b", "c", "d"])
+    lists = voc_layout.make_lists(root, tmp_path / "out 10")
+    assert list(lists.values()) == [2, 2]
+    text = (tmp_path / "out 10/voc_train_lst.txt").read_text()
+    assert text.startswith('"JPEGImages/IMG (1).jpg" "')
+    dataset = ListDataset(root, tmp_path / "out 10/voc_train_lst.txt")
+    assert [row.file_name for row in dataset.rows([0, 1])] == ["JPEGImages/IMG (1).jpg", "JPEGImages/b.jpg"]
+
+
+COLOURED = np.array([[0, 1, 2, 2], [1, 1, 0, 255]], np.uint8)
+COLOURS = np.array([[0, 0, 0], [0, 128, 0], [128, 0, 0]] + [[224, 224, 192]] * 253, np.uint8)  # VOC's, in another order
+LABELMAP = "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:0,128,0::\ndog:128,0,0::\n"
+
+
+def write_cvat(root: Path, split: str, palette: bool) -> Path:
+    write_voc(root, b"", b"", names="ab")
+    (root / "ImageSets/Segmentation/val.txt").unlink()
+    (root / "ImageSets/Segmentation/train.txt").unlink()
+    (root / f"ImageSets/Segmentation/{split}.txt").write_text("a\nb\n")
+    (root / "labelmap.txt").write_text(LABELMAP)
+    for name in "ab":
+        picture = Image.fromarray(COLOURS[COLOURED])
+        (picture.quantize(8) if palette else picture).save(root / f"SegmentationClass/{name}.png")
+    return root
+
+
+@pytest.mark.parametrize("split", ["default", "train"])
+@pytest.mark.parametrize("palette", [False, True])
+def test_the_colours_of_labelmap_txt_decide(tmp_path, caplog, split, palette):
+    root = write_cvat(tmp_path, split, palette)
+    with caplog.at_level("INFO"):
+        assert list(voc_layout.make_lists(root).values()) == [2]
+    assert "--class_names=background,cat,dog" in caplog.text
+    assert cv2.imread(str(root / "SegmentationClassGray/b.png"), 0).tolist() == COLOURED.tolist()
+
+
+def test_gray_labels_that_contradict_labelmap_txt_are_named(tmp_path):
+    root = write_cvat(tmp_path, "train", palette=False)
+    voc_layout.make_lists(root)
+    voc_layout.make_lists(root)
+    (root / "labelmap.txt").write_text(LABELMAP.replace("cat", "cow").replace("128,0,0", "9,9,9").replace(
+        "0,128,0", "128,0,0").replace("9,9,9", "0,128,0"))
+    with pytest.raises(InputError, match="SegmentationClassGray/a.png: has other class indices than .*labelmap.txt"):
+        voc_layout.make_lists(root)
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("background:0,0,0::\ncat 0 128 0\n", "labelmap.txt:2: 'cat 0 128 0': a line is name:r,g,b"),
+    ("background:0,0,0::\ncat:0,0,0::\n", "labelmap.txt:2: .* is there twice"),
+    ("background:0,0,0::\ncat:0,300,0::\n", "numbers 0..255"), ("", "0 classes"),
+    ("background:0,0,0::\ncat:0,128,0::\n", r"a.png: colour \(128, 0, 0\) is not in .*labelmap.txt; add it")])
+def test_what_is_wrong_with_labelmap_txt(tmp_path, text, words):
+    root = write_cvat(tmp_path, "train", palette=False)
+    (root / "labelmap.txt").write_text(text)
+    with pytest.raises(InputError, match=f"(?s){words}"):
+        voc_layout.make_lists(root)
+
+
+def test_advice_does_not_lead_back_to_the_tool_that_gives_it(tmp_path):
+    write_voc(tmp_path, b"a\n", b"b\n")
+    (tmp_path / "SegmentationClass/a.png").write_bytes(jpeg(image(1, 4, 5)))
+    with pytest.raises(InputError, match="a.png: is a JPEG file") as error:
+        voc_layout.make_lists(tmp_path)
+    assert "get_dataset_lst" not in str(error.value)
 
 
 @pytest.mark.parametrize(("cwd", "program"), [(TOOLS, "get_dataset_lst.py"), ("/", str(TOOLS / "get_dataset_lst.py"))])

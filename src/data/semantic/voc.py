@@ -6,6 +6,7 @@ MindRecord (`src/data/records/mindrecord.py`) with the same records at the same 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from src.contract import InputError, Record
 from src.data import decode
 from src.data.checks import describe_bad
 
+_COLUMN = re.compile(r'"((?:[^"]|"")*)"(?=\s|$)|(\S+)')
+
 
 @dataclass(frozen=True)
 class Line:
@@ -29,10 +32,14 @@ class Line:
     label: str
 
 
-def read_list(data_lst: str | Path) -> tuple[list[Line], list[str]]:
+def read_list(data_lst: str | Path, exists: Callable[[str], bool] = lambda name: False) -> tuple[list[Line], list[str]]:
     """Read a list file: (its lines, what is wrong with the others as "file:line: message").
 
-    Any line ends, a missing last one, blank lines and a byte order mark are fine.
+    Columns are separated by a tab or by blanks; a path with blanks stands in double quotes, or as it is where the files
+    tell where it ends. Any line ends, a missing last one, blank lines and a byte order mark are fine.
+
+    Args:
+        exists: whether a path of the list is a file.
 
     Raises:
         InputError: the file is missing, is no text, or has no line at all.
@@ -47,7 +54,8 @@ def read_list(data_lst: str | Path) -> tuple[list[Line], list[str]]:
         raise InputError(f"{data_lst}: not a text file (byte {error.start}); a list has lines `image label`") from error
     lines, problems = [], []
     seen: dict[str, int] = {}
-    for number, words in enumerate(map(str.split, text.splitlines()), 1):
+    for number, line in enumerate(text.splitlines(), 1):
+        words = _columns(line.strip(), exists)
         if not words:
             continue
         problem = _line_problem(words, seen, number)
@@ -61,11 +69,29 @@ def read_list(data_lst: str | Path) -> tuple[list[Line], list[str]]:
     return lines, problems
 
 
+def quoted(path: str) -> str:
+    """A path as a column of a list."""
+    return '"' + path.replace('"', '""') + '"' if " " in path or "\t" in path or path.startswith('"') else path
+
+
+def _columns(line: str, exists: Callable[[str], bool]) -> list[str]:
+    """The columns of a line without blanks at its ends."""
+    words = [(inside or plain).replace('""', '"') if inside else plain for inside, plain in _COLUMN.findall(line)]
+    if "\t" in line and '"' not in line:
+        words = [word.strip() for word in line.split("\t") if word.strip()]
+    if len(words) <= 2:
+        return words
+    splits = [(line[:blank.start()], line[blank.end():]) for blank in re.finditer(r"\s+", line)]
+    found = [split for split in splits if exists(split[0]) and exists(split[1])]
+    return list(found[0]) if len(found) == 1 else words
+
+
 def _line_problem(words: list[str], seen: Mapping[str, int], number: int) -> str | None:
     if len(words) == 1:
         return f"one column {words[0]!r}; a line is `image label`, separated by a blank"
     if len(words) > 2:
-        return f"{len(words)} columns; a line is `image label`, and paths cannot contain blanks"
+        return (f"{len(words)} columns; a line is `image label`: put paths with blanks in double quotes, or separate "
+                "the two by a tab")
     first = seen.get(os.path.normpath(words[0]))
     return f"image {words[0]!r} is listed twice (first in line {first}); remove one of the lines" if first else None
 
@@ -92,7 +118,7 @@ class ListDataset:
         self.name, self.data_root = str(data_lst), str(data_root)
         if not os.path.isdir(data_root):
             raise InputError(f"--data_root={data_root}: no such folder; give the one that the list's paths start from")
-        lines, self.bad = read_list(data_lst)
+        lines, self.bad = read_list(data_lst, lambda name: os.path.isfile(self._path(name)))
         self._lines: list[Line] = []
         for line in lines:
             problem = self._missing(line)

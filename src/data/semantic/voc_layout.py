@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ import numpy as np
 from src.contract import InputError
 from src.data import decode
 from src.data.checks import describe_bad, ordered_map
+from src.data.semantic.colour_table import FILE_NAME, ColourTable, read_labelmap
+from src.data.semantic.voc import quoted
 from src.files import write_file
 
 log = logging.getLogger(__name__)
@@ -26,6 +29,8 @@ log = logging.getLogger(__name__)
 TRAIN, VAL, AUG = "voc_train_lst.txt", "voc_val_lst.txt", "vocaug_train_lst.txt"
 _SPLITS = Path("ImageSets/Segmentation")
 _VOC_PLACES = ("VOCdevkit/VOC2012", "VOC2012", ".")
+_FLAG = re.compile(r"\s+-?[01]$")
+_BY_HAND = "convert it to a gray PNG of class indices, with the program that made it"
 _SBD_PLACE = "benchmark_RELEASE/dataset"
 
 Pair = tuple[Path, Path]
@@ -35,13 +40,15 @@ Pair = tuple[Path, Path]
 class Folders:
     """Where a dataset's images, its labels as published, and its gray labels are.
 
-    `gray` came with the data and is used as it is; what is missing there is written to `made`.
+    `gray` came with the data and is used as it is; what is missing there is written to `made`. `colours` is the data's
+    own table of colours, VOC's counts without it.
     """
 
     images: Path
     labels: Path
     gray: Path
     made: Path
+    colours: ColourTable | None = None
 
 
 def make_lists(data_root: str | Path, out_dir: str | Path = "", workers: int = 2) -> dict[Path, int]:
@@ -59,10 +66,16 @@ def make_lists(data_root: str | Path, out_dir: str | Path = "", workers: int = 2
     out = Path(os.path.abspath(out_dir)) if out_dir else root
     voc = _find_voc(root)
     val = read_names(voc / _SPLITS / "val.txt") if (voc / _SPLITS / "val.txt").is_file() else []
-    train = without(read_names(voc / _SPLITS / "train.txt"), val, voc / _SPLITS / "train.txt")
+    split = _train_split(voc)
+    train = without(read_names(split), val, split)
+    table = voc / FILE_NAME
+    colours = read_labelmap(table) if table.is_file() else None
+    if colours:
+        log.info("%s: its colours are the classes, in this order: --class_names=%s", table,
+                 ",".join(colours.class_names))
     made = out / voc.relative_to(root)
     folders = Folders(voc / "JPEGImages", voc / "SegmentationClass", voc / "SegmentationClassGray",
-                      made / "SegmentationClassGray")
+                      made / "SegmentationClassGray", colours)
     lists = {TRAIN: pairs(train, folders, workers), VAL: pairs(val, folders, workers)}
     sbd = root / _SBD_PLACE
     if (sbd / "cls").is_dir():
@@ -79,10 +92,16 @@ def make_lists(data_root: str | Path, out_dir: str | Path = "", workers: int = 2
 
 def _find_voc(root: Path) -> Path:
     for place in _VOC_PLACES:
-        if (root / place / _SPLITS / "train.txt").is_file() and (root / place / "JPEGImages").is_dir():
+        if _train_split(root / place).is_file() and (root / place / "JPEGImages").is_dir():
             return root / place
     raise InputError(f"data_root {root}: none of {', '.join(_VOC_PLACES)} in it has JPEGImages/ and "
                      f"{_SPLITS}/train.txt; give the folder that holds VOCdevkit, or one in VOC's layout")
+
+
+def _train_split(voc: Path) -> Path:
+    """The list of training images: train.txt, or default.txt of CVAT, which makes one split."""
+    train, default = voc / _SPLITS / "train.txt", voc / _SPLITS / "default.txt"
+    return default if default.is_file() and not train.is_file() else train
 
 
 def read_names(path: Path) -> list[str]:
@@ -91,7 +110,7 @@ def read_names(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not readable as a list of image names ({error}); restore the file") from error
-    names = [line.split()[0] for line in lines if line.strip()]
+    names = [_FLAG.sub("", line.strip()) for line in lines if line.strip()]  # VOC has lists with 1 or -1 after names
     unique = list(dict.fromkeys(names))
     if len(unique) < len(names):
         log.warning("%s: %d repeated names are used once", path, len(names) - len(unique))
@@ -140,13 +159,25 @@ def pairs(names: Sequence[str], folders: Folders, workers: int) -> list[Pair]:
 
 
 def _gray_label(name: str, folders: Folders) -> Path:
-    for folder in (folders.gray, folders.made):
-        if (folder / f"{name}.png").is_file():
-            return folder / f"{name}.png"
+    present = next((path for folder in (folders.gray, folders.made)
+                    if (path := folder / f"{name}.png").is_file()), None)
+    if present and not folders.colours:
+        return present
     dataset = next((p for end in (".png", ".mat") if (p := folders.labels / f"{name}{end}").is_file()), None)
+    if dataset is None and present:
+        return present
     if dataset is None:
         raise InputError(f"{folders.labels / name}.*: no such label; restore it, or remove it from the split")
-    label = read_sbd_label(dataset) if dataset.suffix == ".mat" else read_voc_label(dataset)
+    if folders.colours:
+        label = folders.colours.indices(dataset)
+    else:
+        label = read_sbd_label(dataset) if dataset.suffix == ".mat" else read_voc_label(dataset)
+    if present:
+        if not np.array_equal(decode.decode_label(present.read_bytes()), label):
+            raise InputError(f"{present}: has other class indices than {folders.colours.place} gives to the colours of "
+                             f"{dataset}; remove {present.parent} to have it made anew, or {FILE_NAME} if "
+                             "that is wrong")
+        return present
     target = folders.made / f"{name}.png"
     target.parent.mkdir(parents=True, exist_ok=True)
     write_file(target, cv2.imencode(".png", label)[1].tobytes())
@@ -159,21 +190,26 @@ def read_voc_label(path: Path) -> np.ndarray:
     Raises:
         InputError: undecodable, or colours that are not VOC's.
     """
-    data = path.read_bytes()
     try:
-        if data[25:26] != b"\x02":  # the colour type RGB of a PNG
-            return decode.decode_label(data)
-        pixels = decode.decode_image(data).astype(np.int32)
+        data = path.read_bytes()
+        if not data.startswith(b"\x89PNG") or data[25] != 2:  # the colour type RGB
+            return decode.decode_label(data, advice=_BY_HAND)
+        if _is_gray(decode.decode_image(data)):
+            return decode.decode_label(data, advice=_BY_HAND)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    codes, inverse = np.unique(pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2], return_inverse=True)
-    index = {int(r) << 16 | int(g) << 8 | int(b): i for i, (r, g, b) in enumerate(voc_colours())}
-    foreign = [code for code in codes.tolist() if code not in index]
-    if foreign:
-        colour = tuple(foreign[0].to_bytes(3, "big"))
-        raise InputError(f"{path}: an RGB label with colour {colour}, which is not one of VOC's; convert such labels "
-                         "to gray PNGs of class indices yourself and put them into SegmentationClassGray/")
-    return np.array([index[code] for code in codes.tolist()], np.uint8)[inverse].reshape(pixels.shape[:2])
+    colours = {tuple(colour): index for index, colour in enumerate(voc_colours().tolist())}
+    try:
+        return ColourTable("VOC's colours", colours).indices(path)
+    except InputError as error:
+        raise InputError(f"{error}. Other colours are taken from a {FILE_NAME} beside SegmentationClass/ (lines "
+                         "name:r,g,b), or convert such labels to gray PNGs of class indices yourself and put them into "
+                         "SegmentationClassGray/") from error
+
+
+def _is_gray(pixels: np.ndarray) -> bool:
+    """Whether the channels are equal and hold indices: VOC has such colours as well, (128, 128, 128) and above."""
+    return bool((pixels[..., :1] == pixels).all() and set(np.unique(pixels)) - {0, 64, 128, 192})
 
 
 def read_sbd_label(path: Path) -> np.ndarray:
@@ -210,11 +246,7 @@ def voc_colours() -> np.ndarray:
 def _write_list(path: Path, rows: Sequence[Pair], root: Path) -> Path:
     """Write a list in one step; another one of that name is kept beside it."""
     shown = [[str(p.relative_to(root) if p.is_relative_to(root) else p) for p in row] for row in rows]
-    blank = next((p for row in shown for p in row if " " in p), None)
-    if blank:
-        raise InputError(f"{blank!r} has a blank, which separates the columns of a list; rename it, or choose another "
-                         "--out_dir")
-    text = "".join(" ".join(row) + "\n" for row in shown)
+    text = "".join(" ".join(map(quoted, row)) + "\n" for row in shown)
     if path.is_file() and path.read_text(encoding="utf-8", errors="replace") != text:
         number = next(n for n in range(1, 1000000) if not path.with_name(f"{path.name}.{n}").exists())
         log.warning("%s: another list of that name is kept as %s.%d", path, path.name, number)

@@ -167,3 +167,17 @@ def test_scoring_offline_results_refuses_masks_of_0_and_255_too(tmp_path):
     numbers = score_list(str(tmp_path / "results"), str(tmp_path), str(tmp_path / "list.txt"), label_map="255:1",
                          **flags)
     assert numbers["iou"] == {"class_0": 0.75, "class_1": 0.0}
+
+
+@pytest.mark.parametrize("line", [
+    "images/IMG (0).jpg labels/IMG (0).png", '"images/IMG (0).jpg" "labels/IMG (0).png"',
+    "images/IMG (0).jpg\tlabels/IMG (0).png", '"images/IMG (0).jpg"   labels/0.png', 'images/a"b.jpg labels/0.png'])
+def test_names_with_blanks_and_quotes_in_lists(tmp_path, line):
+    write(tmp_path, [OBJECT])
+    for copy in ("images/IMG (0).jpg", 'images/a"b.jpg', "labels/IMG (0).png"):
+        source = "images/0.jpg" if copy.startswith("images") else "labels/0.png"
+        (tmp_path / copy).write_bytes((tmp_path / source).read_bytes())
+    (tmp_path / "list.txt").write_text(line + "\n")
+    row = next(iter(ListDataset(tmp_path, tmp_path / "list.txt").rows([0])))
+    assert row.file_name == ('images/a"b.jpg' if "a" in line.split("/")[1][:2] else "images/IMG (0).jpg")
+    assert decode_label(row.target).tolist() == OBJECT.tolist()
