@@ -9,6 +9,7 @@ from src.doctor.finding import FAILURE, OK, Finding
 from src.doctor.host import Host
 from src.launch.control_channel import listen
 from src.launch.hosts import count_cards, read_hccn_conf, resolve
+from src.launch.plan import plural
 from src.launch.rank_table import RankTable, Server
 
 REWRITE = "write it anew: src/tools/get_multicards_json.py on every host, then merge_rank_tables.py"
@@ -28,7 +29,7 @@ def rank_table(host: Host, table: RankTable, server: Server, *, device_target: s
         wrong += [f"device {d.device_id} is {d.device_ip} there and {addresses[d.device_id]} in {HCCN_CONF}"
                   for d in server.devices if d.device_ip and addresses.get(d.device_id, d.device_ip) != d.device_ip]
     text = (f"{len(server.devices)} of {table.world_size} ranks on this host ({server.server_id}), "
-            f"{len(table.servers)} hosts")
+            f"{plural(len(table.servers), 'host')} in all")
     yield Finding("rank table", FAILURE, f"{text}; {'; '.join(wrong)}",
                   REWRITE) if wrong else Finding("rank table", OK, text)
 

@@ -15,7 +15,8 @@ if __name__ == "__main__":  # works from any folder, as a file too
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from src.doctor import software
-from src.doctor.finding import FAILURE, WARNING, status
+from src.doctor.finding import FAILURE, WARNING, Finding, status
+from src.doctor.report import to_json
 
 try:
     from src import tasks
@@ -23,14 +24,15 @@ try:
     from src.contract import InputError
     from src.doctor import checks
     from src.doctor.host import Host
-    from src.doctor.report import to_json
     from src.launch.launcher import DEFAULT_PORT
+    from src.launch.plan import plural
     from src.launch.rank_table import RankTable, Server, read, this_server
 except ImportError as missing:  # of a package that is not installed: say so, instead of a traceback
     if __name__ != "__main__":
         raise
-    for line in (*software.python("Ascend"), *software.packages(), f"nothing else was checked: {missing}"):
-        print(line)
+    told = [*software.python("Ascend"), *software.packages(),
+            Finding("other checks", WARNING, f"not run: {missing}", "install the packages first")]
+    print(to_json(told, os.environ) if "--json" in sys.argv else "\n".join(map(str, told)))
     raise SystemExit(1) from None
 
 TRAIN_FLAGS = "flags of train.py, such as --model, --data_file, --batch_size and --workers, measure its data"
@@ -108,9 +110,9 @@ def main() -> int:
     if as_json:
         print(to_json(findings, host.env))
     else:
-        warned, failed = sum(f.level == WARNING for f in findings), status(findings)
-        print(f"{len(findings)} checks, {warned} warnings"
-              + (f", {sum(f.level == FAILURE for f in findings)} failures" if failed else ", no failure"))
+        counts = {what: sum(f.level == level for f in findings) for what, level in
+                  (("warning", WARNING), ("failure", FAILURE))}
+        print(", ".join(plural(count, what) for what, count in ({"check": len(findings)} | counts).items()))
     return status(findings)
 
 

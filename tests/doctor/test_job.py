@@ -17,7 +17,7 @@ HERE = Server("127.0.0.1", tuple(Device(i, i, f"192.168.100.{101 + i}") for i in
 def test_table_that_fits(make_host, only):
     host = make_host({"/etc/hccn.conf": recorded.HCCN_CONF}, cards=8)
     found = only(job.rank_table(host, RankTable((HERE,)), HERE, device_target="Ascend"))
-    assert (found.level, found.text) == (OK, "8 of 8 ranks on this host (127.0.0.1), 1 hosts")
+    assert (found.level, found.text) == (OK, "8 of 8 ranks on this host (127.0.0.1), 1 host in all")
 
 
 def test_table_of_another_machine(make_host, only):

@@ -54,7 +54,10 @@ def test_python_without_packages(tmp_path):
     status, output, errors = run(folder=tmp_path, program=(sys.executable, "-I", "-S"))
     assert (status, errors) == (1, "")
     assert "failure  packages: mindspore is missing; numpy is missing" in output
-    assert "nothing else was checked: No module named" in output
+    assert "warning  other checks: not run: No module named" in output
+    status, output, errors = run("--json", folder=tmp_path, program=(sys.executable, "-I", "-S"))
+    assert (status, errors) == (1, "")
+    assert [f["check"] for f in json.loads(output)["findings"]] == ["Python", "packages", "other checks"]
 
 
 @pytest.mark.parametrize(("word", "message"), [
