@@ -80,14 +80,17 @@ def ours(args: argparse.Namespace):
 
 def columns_of_scene() -> list[np.ndarray]:
     """The columns of a training batch: see `src/maskrcnn/__init__.py`."""
-    from src.maskrcnn.mask_crops import crop_mask
+    from pycocotools import mask as coco_mask
+
+    from src.data.instance.target import mask_crop
 
     images, boxes, labels, masks = scene()
     gt_boxes, gt_labels = np.zeros((BATCH, SLOTS, 4), np.float32), np.zeros((BATCH, SLOTS), np.int32)
     valid, crops = np.zeros((BATCH, SLOTS), bool), np.zeros((BATCH, SLOTS, CROP, CROP), np.uint8)
     gt_boxes[:, :OBJECTS], gt_labels[:, :OBJECTS], valid[:, :OBJECTS] = boxes, labels, True
     for image, slot in np.ndindex(BATCH, OBJECTS):
-        crops[image, slot] = crop_mask(masks[image, slot], boxes[image, slot], CROP)
+        rle = coco_mask.encode(np.asfortranarray(masks[image, slot], np.uint8))["counts"].decode()
+        crops[image, slot] = mask_crop({"counts": rle}, (HEIGHT, WIDTH), boxes[image, slot], CROP)
     images = (images - np.float32(MEAN).reshape(3, 1, 1)) / np.float32(STD).reshape(3, 1, 1)
     size = np.tile(np.float32([HEIGHT, WIDTH]), (BATCH, 1))
     return [images, size, gt_boxes, gt_labels, valid, np.zeros_like(valid), crops, valid,

@@ -87,7 +87,8 @@ void Results::expect_own_folder(const Options& options) const {
   const fs::path path = folder_ / "run.json";
   if (fs::exists(path)) {
     if (read_json(path, kElsewhere) == own) return;
-    throw Failure(place + "results of another model or recipe, or of an earlier version (run.json); " + kElsewhere);
+    throw Failure(place + "results of another model or preprocessing, or of an earlier version (run.json); " +
+                  kElsewhere);
   }
   for (const auto* name : {"index.json", "detections.json", "labels", "detections", "overlays", "fingerprints.txt"}) {
     if (fs::exists(folder_ / name)) {

@@ -153,7 +153,7 @@ class StepRecorder(Callback):
 
 
 class RestartClock(Callback):
-    """The last callback: takes the time of checkpoints and evaluation out of the step times and the data wait."""
+    """The last callback: excludes the time of checkpoints and evaluation from the step times and the data wait."""
 
     def __init__(self, recorder: StepRecorder):
         super().__init__()
@@ -168,10 +168,10 @@ class RestartClock(Callback):
 
 
 class StopOnNonFinite(Callback):
-    """Stop when the loss or, under a fixed loss scale, a gradient is not finite; leave a file that repeats the step.
+    """Stop when the loss or, under a fixed loss scale, a gradient is not finite; write a file to repeat the step from.
 
-    A dynamic loss scale skips steps with overflowing gradients as part of its work. It cannot help against a loss that
-    is not finite, or when it has shrunk to 1 and gradients still overflow: then the run stops too.
+    A dynamic loss scale normally skips steps with overflowing gradients. It cannot help if the loss is not finite, or
+    if gradients still overflow after it has shrunk to 1: then the run stops too.
 
     Args:
         recorder, step_cell: of the run.
@@ -219,7 +219,7 @@ class StopOnNonFinite(Callback):
 class Checkpoints(Callback):
     """Save every `save_steps` steps, at the end, and when a rank is asked to stop (SIGTERM, Ctrl-C).
 
-    A checkpoint that is due amid an accumulation waits for its update: until then the ranks hold different gradients.
+    A checkpoint that is due during an accumulation waits for its update: until then the ranks hold different gradients.
     Rank 0 writes; all ranks take part, so that they stop at the same step.
     """
 
@@ -241,7 +241,7 @@ class Checkpoints(Callback):
 
     @contextmanager
     def heeding_signals(self) -> Iterator[None]:
-        """While this context lasts, SIGTERM and SIGINT end the run with a checkpoint after the running step."""
+        """Within this context, SIGTERM and SIGINT end the run with a checkpoint after the current step."""
         handlers = {n: signal.signal(n, self._terminate) for n in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
@@ -250,7 +250,7 @@ class Checkpoints(Callback):
                 signal.signal(number, handler)
 
     def _terminate(self, number: int, _) -> None:
-        """Stop after the running step; a second signal ends the process as signals do."""
+        """Stop after the current step; a second signal ends the process at once."""
         self.signal = number
         signal.signal(number, signal.SIG_DFL)
 
@@ -301,7 +301,7 @@ class Evaluation(Callback):
             self._run()
 
     def catch_up(self) -> None:
-        """Make up for the evaluation that a run was killed in, when it goes on from the checkpoint of that step."""
+        """Repeat an evaluation in which a run was killed, when it resumes from the checkpoint of that step."""
         if not self._due():
             return
         step = self.checkpoints.position.step

@@ -116,7 +116,7 @@ def _batches(task: Task, settings: Settings, machine: runtime.Runtime, dataset: 
 
 
 def load_pretrained(task: Task, settings: Settings, network: nn.Cell) -> None:
-    """Start from `pretrained`: a backbone, or all of the network but classifier layers of another number of classes."""
+    """Start from `pretrained`: a backbone, or the network without classifiers of other classes."""
     report = weights.load_weights(network, settings.pretrained, classifier=task.classifier,
                                   replace_classifier=settings.filter_weight or "mismatched",
                                   expect_missing=task.may_be_missing, expect_unexpected=task.may_be_missing,
@@ -162,7 +162,7 @@ def update_rates(settings: Settings, per_epoch: int, world_size: int) -> np.ndar
 
 
 def batch_statistics(network: nn.Cell) -> list[ms.Parameter]:
-    """The running statistics that training updates: those of batch normalisation layers that are not frozen."""
+    """The running statistics that training updates, that is, those of batch norms that are not frozen."""
     return [statistic for cell in network.cells_and_names() if isinstance(cell[1], nn.BatchNorm2d)
             and cell[1].use_batch_statistics is not False
             for statistic in (cell[1].moving_mean, cell[1].moving_variance)]
@@ -190,7 +190,7 @@ def evaluate_split(task: Task, network: nn.Cell, dataset: Dataset, machine: runt
 
 
 def replay(task: Task, settings: Settings, machine: runtime.Runtime) -> dict[str, float]:
-    """Repeat the step that a non-finite loss stopped at: {loss or result name: value}."""
+    """Repeat the step at which a loss was not finite; return {loss or result name: value}."""
     path = Path(settings.replay)
     values, metadata = checkpoint.load(path)
     if "replay" not in metadata:
@@ -240,7 +240,7 @@ def _check_free(folder: checkpoint.CheckpointFolder, settings: Settings) -> None
 
 @dataclass
 class _Run:
-    """The parts of a run in progress, and what the callbacks need to know of them."""
+    """The parts of a run in progress, and the values that the callbacks need."""
 
     task: Task
     settings: Settings

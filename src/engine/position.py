@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 class Position:
     """Progress of a run. `step` counts finished batches from the start of the whole run, including its earlier parts.
 
-    Where a device runs chunks of steps without the host, the position moves by a chunk at a time, and what falls due at
-    a step inside a chunk is done at the end of the chunk (`crossed`).
+    If a device runs chunks of steps without the host, the position advances by whole chunks, and whatever is due at a
+    step inside a chunk happens at the end of the chunk (`crossed`).
 
     Attributes:
         steps_per_epoch, total_steps: batches.
@@ -79,10 +79,10 @@ class Position:
 
 
 def sink_chunks(steps: int, sink_size: int, accumulate_steps: int = 1) -> list[tuple[int, int]]:
-    """How a device takes `steps` steps without the host in between: [(number of chunks, steps of each), ...].
+    """Split `steps` into chunks that a device runs without the host: [(number of chunks, steps of each), ...].
 
-    All chunks have `sink_size` steps but the last one, which has what is left. Chunks are whole accumulations where
-    `sink_size` has room for one, because checkpoints are written between updates only.
+    All chunks have `sink_size` steps except the last, which has the rest. If `sink_size` has room for an accumulation,
+    chunks are whole accumulations, because checkpoints are only written between updates.
     """
     size = min(sink_size - sink_size % accumulate_steps or sink_size, steps)
     return [(n, length) for n, length in ((steps // size, size), (1, steps % size)) if n and length]

@@ -1,4 +1,4 @@
-"""What a device computes with: the one place that decides where float16 and where plain operators are used."""
+"""Precision and operators of a device: the one place that decides where float16 and plain operators are used."""
 from __future__ import annotations
 
 import logging
@@ -40,9 +40,9 @@ def inference_level(amp_level: str, device_target: str, trained_level: Any = Non
 
 
 def plain_box_ops(box_ops: str, device_target: str) -> bool:
-    """Whether boxes are compared by plain operators, not by the primitives `NMSWithMask` and `IOU`.
+    """Whether boxes are compared by plain operators instead of the primitives `NMSWithMask` and `IOU`.
 
-    On Ascend the first wants boxes of eight columns, in float16 on 910 and 310P, and the second is deprecated.
+    On Ascend the first needs boxes of eight columns, in float16 on 910 and 310P, and the second is deprecated.
 
     Args:
         box_ops: "plain", "primitive", or "auto" for what suits the device.

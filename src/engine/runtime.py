@@ -1,4 +1,4 @@
-"""Device, rank, seed and environment. No other module asks what machine this is."""
+"""Device, rank, seed and environment. No other module asks which machine it runs on."""
 from __future__ import annotations
 
 import logging
@@ -26,7 +26,7 @@ INSTRUCTION_SETS = ("avx512f", "avx2", "avx", "sse4_1", "sve2", "sve", "asimd") 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where this process runs. `rank` of `world_size` processes; one process is rank 0 of 1."""
+    """The device and rank of this process: `rank` of `world_size` processes; a single process is rank 0 of 1."""
 
     device_target: str
     rank: int = 0
@@ -47,7 +47,7 @@ class Runtime:
         return flag if self.world_size == 1 else bool(collectives.all_sum(np.array([flag]))[0])
 
     def gather(self, thing: Any) -> list:
-        """What every rank passes (picklable), in the order of the ranks, on every rank."""
+        """The values (picklable) of all ranks, in the order of the ranks, on every rank."""
         return self._gather(thing, keep=True)
 
     def gather_on_first(self, thing: Any) -> list:
@@ -75,7 +75,7 @@ class Runtime:
         return outcome
 
     def agree(self, values: Mapping[str, Any]) -> None:
-        """Raise InputError unless all ranks pass the same; the message has what differs."""
+        """Raise InputError unless all ranks pass the same values; the message names the differences."""
         ranks = self.gather(dict(values))
         differing = [f"{name}={ranks[0].get(name)!r} on rank 0, {name}={other.get(name)!r} on rank {rank}"
                      for name in values for rank, other in enumerate(ranks) if other.get(name) != ranks[0].get(name)]
@@ -93,7 +93,7 @@ def start(device_target: str, *, device_id: int = 0, is_distributed: bool = Fals
         jit_level: "O0", "O1", "O2" or "auto" (`jit_level_of` the chip).
 
     Raises:
-        InputError: this machine or this MindSpore has no such device, or nobody set up the ranks.
+        InputError: this machine or this MindSpore has no such device, or no launcher set up the ranks.
     """
     ms.set_context(mode=ms.GRAPH_MODE)
     if is_distributed and (line := join_cluster(os.environ, device_target)):
@@ -195,7 +195,7 @@ def _join(device_target: str) -> Runtime:
 
 
 def machine_of_rank(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
-    """What the bits of a run depend on besides its settings: version, instruction set, number of cores."""
+    """What a run's exact results depend on besides its settings: version, instruction set, number of cores."""
     try:
         flags = set(re.search(r"^(?:flags|Features)\s*: (.*)", cpuinfo.read_text(), re.M)[1].split())
     except (OSError, TypeError):  # TypeError: there is no such line
@@ -207,7 +207,7 @@ def machine_of_rank(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
 
 
 def check_memory(needed: int, device_target: str, advice: str) -> None:
-    """Refuse a setting whose training step cannot fit into this machine's memory, before anything is compiled.
+    """Refuse settings whose training step does not fit into this machine's memory, before anything is compiled.
 
     Args:
         needed: estimated bytes of one step.

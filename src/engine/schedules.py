@@ -1,4 +1,4 @@
-"""Learning rate schedules as arrays, one value an optimizer update, by the formulas of the model zoo and the papers."""
+"""Learning rate schedules as arrays, one value per update, by the formulas of the model zoo and the papers."""
 from __future__ import annotations
 
 import numpy as np

@@ -12,7 +12,7 @@ def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
 
-# What runs and weights did before these keys were there.
+# Behaviour of runs and weights that are older than these keys.
 BEFORE_THE_KEYS = {"exif": "raw", "bit_depth": 16}
 
 
@@ -152,14 +152,14 @@ class Settings(Config):
         return self.save_steps
 
     def check_data(self, split: str) -> None:
-        """Look whether the data of "train" or "val" is there, without MindSpore and without reading all of it.
+        """Check that the data of "train" or "val" exists, without MindSpore and without reading all of it.
 
         Raises:
             InputError: nothing is given, or files are missing.
         """
 
     def completed(self) -> Settings:
-        """This configuration with everything decided that its data and weights decide."""
+        """This configuration with the keys filled in that follow from its data and weights."""
         return self
 
     @pydantic.model_validator(mode="after")

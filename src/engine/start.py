@@ -1,4 +1,4 @@
-"""The starting point of a run: its beginning, the newest checkpoint in its folder, or another run's last epoch."""
+"""The starting point of a run: step 0, the newest checkpoint in its folder, or another run's last epoch."""
 from __future__ import annotations
 
 import logging
@@ -62,7 +62,7 @@ def _check_noise(settings: Settings, before: dict, path: Path) -> None:
 
 
 def _check_settings(settings: Settings, before: dict, path: Path) -> None:
-    """Refuse to continue with settings that would make it another run, and name the flags that continue this one."""
+    """Refuse to resume with settings that would change the run, and name the flags that continue it."""
     now = settings.model_dump(mode="json")
     before = BEFORE_THE_KEYS | before
     changed = [k for k in before if k in now and now[k] != before[k] and k not in settings.resumable_keys()]

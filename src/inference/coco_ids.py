@@ -52,9 +52,9 @@ class CocoIds:
         return max(fitting)[1] if fitting else None
 
     def categories(self, class_names: Sequence[str], own: Sequence[int]) -> list[int]:
-        """Category id by class index: the annotations' for a class that they have by name, else the model's own.
+        """Category id by class index: the annotations' id of the class of that name, else the model's own.
 
-        An own id that the annotations have given to another class is replaced by a number that nobody uses.
+        If the annotations give the model's own id to another class, an unused number replaces it.
         """
         taken = {*self._categories.values()}
         free = max({*taken, *own}, default=0) + 1

@@ -1,4 +1,4 @@
-"""Images and videos that a command line names, and what their results are called."""
+"""Images and videos that a command line names, and the names of their results."""
 from __future__ import annotations
 
 import os
@@ -24,9 +24,9 @@ class Input:
     """An image or a video.
 
     Attributes:
-        file_name: what the results call it: its path from the data set's folder, from the folder that was searched, or
-            its name alone.
-        path: where it is.
+        file_name: its name in the results: the path from the data set's folder or from the folder that was searched, or
+            only its file name.
+        path: of the file.
         name: NAME of its result files (`src.results.files.result_names`).
         image_id: COCO's id, where a list says it.
     """
@@ -39,7 +39,7 @@ class Input:
 
 @dataclass
 class Inputs:
-    """What a command line names. `bad` are inputs that cannot be read, each with the reason."""
+    """The inputs that a command line names. `bad` are those that cannot be read, each with the reason."""
 
     images: list[Input] = field(default_factory=list)
     videos: list[Input] = field(default_factory=list)
@@ -81,7 +81,7 @@ def read_list(path: str) -> list[tuple[str, int | None]]:
     """(file name, COCO image id or None) of each line of a list of images.
 
     The first word is the image's path, in double quotes where it has blanks; a whole number behind it is its id.
-    The rest of a line, a label's path for example, is not looked at.
+    The rest of a line, for example a label's path, is ignored.
 
     Raises:
         InputError: no such file, no text, no image, or an open quote.
@@ -121,13 +121,13 @@ def _named(word: str, dataset_path: str) -> list[Input]:
 
 
 def _from_dataset(file: Path, dataset_path: str) -> str:
-    """The path of a file from the data set's folder, empty where it lies elsewhere or there is none."""
+    """The path of a file from the data set's folder; empty if it is elsewhere or there is no such folder."""
     name = os.path.relpath(file, dataset_path) if dataset_path else ".."
     return "" if name.split("/")[0] == ".." else name
 
 
 def _is_input(path: Path) -> bool:
-    """Whether something in a folder is taken: a picture or video by its suffix or content, no folder, pipe, device."""
+    """Whether a folder's entry is an input: a picture or video by suffix or content, not a folder, pipe or device."""
     suffix = path.suffix.lower()
     if suffix not in IMAGES + VIDEOS + UNREADABLE:
         return path.is_file() and not suffix and _looks_like_image(path)
@@ -145,7 +145,7 @@ def _looks_like_image(path: Path) -> bool:
 
 
 def _with_names(found: Sequence[Input]) -> list[Input]:
-    """Inputs with names of their result files; those that share a file_name are called by their whole path."""
+    """Inputs with the names of their result files; inputs that share a file_name are named by their whole path."""
     uses = Counter(one.file_name for one in found)
     file_names = [one.file_name if uses[one.file_name] == 1 else os.path.normpath(one.path) for one in found]
     names = result_names(file_names)
@@ -154,7 +154,7 @@ def _with_names(found: Sequence[Input]) -> list[Input]:
 
 
 def _apart_from_frames(name: str, one: Input, names: Sequence[str]) -> str:
-    """A video's NAME, changed where an image is called as one of its frames would be."""
+    """A video's NAME, changed if an image has the name of one of its frames."""
     while one.path.suffix.lower() in VIDEOS and any(re.fullmatch(re.escape(name) + r"_\d{6,}", n) for n in names):
         name += "_frames"
     return name

@@ -33,10 +33,10 @@ Image = str | Path | np.ndarray
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one image.
+    """The prediction for one image.
 
     Attributes:
-        image: (H, W, 3) uint8 RGB, as it was given or read.
+        image: (H, W, 3) uint8 RGB, as given or read.
         found: a label map or instances, in this image's frame.
     """
 
@@ -49,7 +49,7 @@ class Model:
 
     Attributes:
         class_names: index 0 first; for instances 0 is the background.
-        preprocess: how the input is made and where the weights come from, as `src/exporting/preprocess_spec.py` says.
+        preprocess: how the input is made, and the origin of the weights; see `src/exporting/preprocess_spec.py`.
     """
 
     def __init__(self, class_names: tuple[str, ...], predictor: Any, preprocess: Mapping[str, Any]):
@@ -70,10 +70,10 @@ class Model:
         return list(self.preprocess.get("category_ids") or range(len(self.class_names)))
 
     def predict(self, images: Image | Iterable[Image]) -> Iterator[Prediction]:
-        """Predict images in their order, some at a time: file names, or (H, W, 3) uint8 RGB arrays; or a single one.
+        """Predict one image or several, in order: file names or (H, W, 3) uint8 RGB arrays.
 
         Raises:
-            InputError: a file is not an image, or an array is of another type or shape. Nothing is left out.
+            InputError: a file is not an image, or an array has another type or shape. No image is left out.
         """
         if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
@@ -156,7 +156,7 @@ def _exported(path: Path, device_target: str, batch_size: int, settings: dict[st
     spec = exported_model.read(path)
     shape = tuple(spec["inputs"][0]["shape"])
     if batch_size not in (1, shape[0]):
-        raise InputError(f"batch_size={batch_size}: {path} takes {shape[0]} images at a time; export it again with "
+        raise InputError(f"batch_size={batch_size}: {path} takes batches of {shape[0]}; export it again with "
                          f"--export_batch_size={batch_size}, or leave batch_size out")
     if device_target != DEVICE:
         raise InputError(f"device_target={device_target}: {path} runs on a CPU here; load the checkpoint, or run the "

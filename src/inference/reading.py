@@ -1,4 +1,4 @@
-"""Kinds of picture files, and image files that the project's own decoder does not take: HEIC, AVIF, GIF."""
+"""Kinds of picture files, and readers for those that the project's decoder does not read: HEIC, AVIF, GIF."""
 from __future__ import annotations
 
 import io
@@ -13,7 +13,7 @@ from src.contract import InputError
 IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".heic", ".heif",
           ".hif", ".avif", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
-# Pictures all the same: a folder's are named instead of passed over.
+# Pictures of other kinds: in a folder they are reported instead of passed over.
 UNREADABLE = (".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2",
               ".srw", ".jxl", ".psd", ".psb", ".xcf", ".svg", ".eps", ".ai", ".exr", ".hdr", ".tga", ".ico", ".icns",
               ".wmf", ".emf", ".dcm")

@@ -1,1 +1,1 @@
-"""What predictions become on disk, and how such files are scored."""
+"""Predictions on disk: the format of results, its writer, and the scoring of such files."""

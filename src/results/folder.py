@@ -1,11 +1,11 @@
-"""Writing a folder of results: who may, and the one writer of predict.py. The format is in `src/results/files.py`.
+"""Folders of results: who may write into one, and the writer of predict.py. For the format see `src/results/files.py`.
 
-A folder holds the results of one model file with one input recipe. `run.json`, written before any result, says which:
+A folder holds the results of one model file with one preprocessing. `run.json`, written before any result, says which:
 
     {"format": "mindseg.run", "version": 3, "model_file": CHECKSUM, "preprocess": preprocess.json without "files"}
 
-CHECKSUM is the CRC-32 of the model file and its size, "89abcdef-1234". A folder without results is free. One with
-results is open to whom its run.json equals, whether predict.py or ascend310_infer wrote it, and closed to all others.
+CHECKSUM is the CRC-32 of the model file and its size, "89abcdef-1234". A folder without results may be used by anyone;
+one with results only by a run with an equal run.json, whether predict.py or ascend310_infer wrote it.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _RESULTS = (files.INDEX, files.COCO_RESULTS, "labels", "detections", "overlays",
 
 
 def checksum(path: Path) -> str:
-    """CRC-32 and size of a file: tells model files apart by chance, not against forgery."""
+    """CRC-32 and size of a file: enough to tell model files apart, but no protection against forgery."""
     crc, size = 0, 0
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -46,16 +46,16 @@ def claim(folder: Path, model_file: Path, preprocess: Mapping[str, Any]) -> None
         preprocess: how the model's input is made, as `src/exporting/preprocess_spec.py` describes it.
 
     Raises:
-        InputError: it holds results of another model file, recipe or version, or nothing says of which.
+        InputError: it holds results of another model file, preprocessing or version, or of an unknown one.
     """
-    recipe = {key: value for key, value in preprocess.items() if key != "files"}  # another export adds one to them
+    stable = {key: value for key, value in preprocess.items() if key != "files"}  # another export adds a file
     own = {"format": "mindseg.run", "version": 3, "model_file": checksum(model_file),
-           "preprocess": json.loads(json.dumps(recipe))}
+           "preprocess": json.loads(json.dumps(stable))}
     found = next((name for name in (RUN, *_RESULTS) if (folder / name).exists()), None)
     if found == RUN:
         if read_json(folder / RUN) != own:
-            raise InputError(f"--output_dir={folder}: holds results of another model or recipe, or of an earlier "
-                             f"version ({RUN}); give another folder, or move that one away")
+            raise InputError(f"--output_dir={folder}: holds results of another model or preprocessing, or of an "
+                             f"earlier version ({RUN}); give another folder, or move that one away")
     elif found:
         raise InputError(f"--output_dir={folder}: holds {found}, and no {RUN} says of which model; give another "
                          "folder, or move that one away")
@@ -64,7 +64,7 @@ def claim(folder: Path, model_file: Path, preprocess: Mapping[str, Any]) -> None
 
 
 class PredictionFolder:
-    """Predicts with a model and writes into a folder that `claim` gave it.
+    """Predicts with a model and writes into a folder that was claimed by `claim`.
 
     Args:
         path: the folder.

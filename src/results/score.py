@@ -82,7 +82,7 @@ def score_coco(result_path: str, ann_file: str, img_path: str, *, max_detections
 
 
 def _semantic(result_path: str, data_root: str, num_classes: int, crop_size: int) -> tuple[tuple[str, ...], Callable]:
-    """Class names, and record -> label map or None."""
+    """The class names, and a function from a record to its label map or None."""
     if is_result_folder(result_path):
         results = _index(result_path, data_root, "semantic")
         return results.class_names, lambda r: results.label_map(r.file_name, r.image_id)
@@ -95,7 +95,7 @@ def _semantic(result_path: str, data_root: str, num_classes: int, crop_size: int
 
 def _instance(result_path: str, ann_file: str, img_path: str,
               on_bad: OnBad) -> tuple[CocoDataset, Callable, Counter[str]]:
-    """The truth, record -> instances or None, and how many detections the latter leaves out, by class."""
+    """The truth, a function from a record to instances or None, and the number of detections left out, by class."""
     if is_result_folder(result_path):
         results = _index(result_path, img_path, "instance")
         dataset = _coco(ann_file, img_path, on_bad)
@@ -107,7 +107,7 @@ def _instance(result_path: str, ann_file: str, img_path: str,
 
 
 def _labels_of_truth(results: ResultFiles, dataset: CocoDataset, ann_file: str) -> dict[int, int]:
-    """Class index of the truth by class index of the model, matched by name; says which names only one side has."""
+    """Class index of the truth by class index of the model, matched by name; logs names that only one side has."""
     truth = {category.name: category.label for category in categories_of(dataset)}
     labels = {k: truth[name] for k, name in enumerate(results.class_names) if k and name in truth}
     if not labels:
@@ -131,7 +131,7 @@ def _coco(ann_file: str, img_path: str, on_bad: OnBad) -> CocoDataset:
 
 
 def _usable(dataset: ListDataset | CocoDataset) -> ListDataset | CocoDataset:
-    """The dataset; says what `on_bad="skip"` left out of it."""
+    """The dataset; logs what `on_bad="skip"` left out of it."""
     if dataset.bad:
         log.warning("left out, %s", describe_bad(dataset.bad, "entries"))
     return dataset

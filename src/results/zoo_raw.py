@@ -1,4 +1,4 @@
-"""Raw tensors that the model zoo's two packages leave in `result_Files`, as predictions.
+"""Read the raw tensors that the model zoo's two packages write to `result_Files` as predictions.
 
     DeepLabV3    NAME_0.bin   float32 (K, S, S) class probabilities of the network's canvas
     Mask R-CNN   NAME_0.bin   float16 or float32 (N, 5): x1, y1, x2, y2 (last pixel counted, original image), score

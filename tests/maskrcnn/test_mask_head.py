@@ -5,8 +5,9 @@ import mindspore.nn as nn
 import numpy as np
 import pytest
 from mindspore import Tensor, ops
+from pycocotools import mask as coco_mask
 
-from src.maskrcnn.mask_crops import crop_mask
+from src.data.instance.target import mask_crop
 from src.maskrcnn.mask_head import Deconv2x2, MaskHead, mask_targets, ungroup
 
 
@@ -19,8 +20,8 @@ def overlap(edges, count):
 def share(mask, box, side):
     """(side, side): share of each cell of a grid over `box` that a full-size mask covers, by integration."""
     rows, columns = np.linspace(box[1], box[3], side + 1), np.linspace(box[0], box[2], side + 1)
-    intersection_over_area = overlap(rows, mask.shape[0]) @ mask.astype(float) @ overlap(columns, mask.shape[1]).T
-    return intersection_over_area / ((rows[1] - rows[0]) * (columns[1] - columns[0]))
+    area = overlap(rows, mask.shape[0]) @ mask.astype(float) @ overlap(columns, mask.shape[1]).T
+    return area / ((rows[1] - rows[0]) * (columns[1] - columns[0]))
 
 
 def targets(crop, gt_box, box, size=28):
@@ -73,7 +74,8 @@ def test_targets_from_crops_equal_targets_from_the_full_mask(name):
     mask = SHAPES[name]
     ys, xs = np.nonzero(mask)
     gt_box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], float)
-    crop = crop_mask(mask, gt_box, 112) / 255
+    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))["counts"].decode()
+    crop = mask_crop({"counts": rle}, mask.shape, gt_box, 112) / 255
     width, height = gt_box[2:] - gt_box[:2]
     rng = np.random.default_rng(2)
     inter = union = 0

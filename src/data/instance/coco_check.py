@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
@@ -143,7 +143,7 @@ def _chosen(names: Sequence[str], ids: Mapping[str, int], path: str | Path,
     return tuple(Category(label, ids[name], name) for label, name in enumerate(names) if label and name in ids)
 
 
-def image_entries(entries: Sequence[Any]) -> Iterator[tuple[str, int | None, Any, str | None]]:
+def image_entries(entries: Iterable[Any]) -> Iterator[tuple[str, int | None, Any, str | None]]:
     """(name for messages, id or None where it is none, entry, what is wrong with it or None) of `images`."""
     seen: set[int] = set()
     for position, entry in enumerate(entries):
