@@ -74,7 +74,7 @@ def iou(boxes, gt_boxes, *, box_offset: int = 0, plain: bool = False):
     if plain:
         return pairwise_iou(gt_boxes, ops.tile(boxes.expand_dims(0), (b, 1, 1)), box_offset)
     flat = _pixel_counting(gt_boxes.reshape(b * g, 4), box_offset)
-    return ops.iou(_pixel_counting(boxes, box_offset), flat).reshape(b, g, boxes.shape[0])
+    return ops.IOU()(_pixel_counting(boxes, box_offset), flat).reshape(b, g, boxes.shape[0])
 
 
 def iou_by_image(boxes, gt_boxes, *, box_offset: int = 0, plain: bool = False):
@@ -98,7 +98,7 @@ def intersection_over_area(boxes, regions, *, box_offset: int = 0, plain: bool =
     if plain:
         return share_by_image(ops.tile(boxes.expand_dims(0), (b, 1, 1)), regions, box_offset=box_offset, plain=True)
     flat = _pixel_counting(regions.reshape(b * g, 4), box_offset)
-    share = ops.iou(flat, _pixel_counting(boxes, box_offset), mode="iof")  # (N, B * G)
+    share = ops.IOU(mode="iof")(flat, _pixel_counting(boxes, box_offset))  # (N, B * G)
     return share.reshape(-1, b, g).max(axis=2).transpose(1, 0)
 
 
