@@ -232,7 +232,8 @@ DATA = {"data_file", "data_root", "data_lst", "val_data_file", "val_data_lst"}
 COCO_DATA = {"data_file", "val_data_file", "coco_root", "ann_file", "image_dir", "anno_path", "val_anno_path"}
 DECLARED = {
     "deeplab_v3_s16": {
-        "resumable": RESUMABLE | DATA | {"eval_crop_size", "allow_single_class", "scales", "flip", "class_names"},
+        "resumable": RESUMABLE | DATA | {"eval_crop_size", "allow_single_class", "max_pixels", "scales", "flip",
+                                         "class_names"},
         "per host": PER_HOST | DATA,
         "always": {"backbone", "bn_eps", "aspp_rates", "dilation", "stem_pool", "head_conv3x3", "auxiliary",
                    "resize_align_corners", "colour_order", "image_mean", "image_std"},
@@ -242,7 +243,7 @@ DECLARED = {
         "resumable": RESUMABLE | COCO_DATA | {
             "train_data_type", "val_data_type", "instance_set", "coco_classes", "category_ids", "save_checkpoint",
             "save_checkpoint_epochs", "test_score_thr", "test_iou_thr", "test_max_per_img", "test_batch_size",
-            "eval_max_detections"},
+            "eval_max_detections", "max_pixels"},
         "per host": PER_HOST | COCO_DATA,
         "always": {
             "backbone", "stem_pool", "bn_eps", "colour_order", "image_mean", "image_std", "pad_before_normalise",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from src.contract import Dataset, InputError, Record
+from src.data import decode
 from src.data.records.manifest import Shard, combined, record_digest
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,7 @@ ProgressCallback = Callable[[str, int, int], None]
 
 MAX_RECORD = 128 << 20  # bytes; half of the largest page of a MindRecord file
 _SHOWN = 20
+_LOOKED_AT = 20  # images whose range of samples is looked at
 
 
 class Inspector:
@@ -135,6 +137,28 @@ def leave_out_bad(dataset: Dataset, check: Check, *, workers: int, known: Sequen
                     describe_bad(bad, "entries"))
     skipped = set(shard.skipped)
     return Subset(dataset, [i for i in range(len(dataset)) if i not in skipped]) if skipped else dataset
+
+
+def warn_of_dark_images(dataset: Dataset, bit_depth: int) -> None:
+    """Warn where 16-bit images use far fewer bits than `bit_depth`: they would come out nearly black.
+
+    Looks at `_LOOKED_AT` images, evenly spread; what cannot be read is left to those who read it.
+    """
+    ranges = []
+    for sample_id in np.unique(np.linspace(0, len(dataset) - 1, min(_LOOKED_AT, len(dataset))).astype(int)).tolist():
+        try:
+            found = decode.sample_range(next(iter(dataset.rows([sample_id]))).image)
+        except InputError:
+            continue
+        if found:
+            ranges.append(found)
+    if not ranges:
+        return
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    bits = max(high.bit_length(), 8)
+    if bits <= bit_depth - 2:
+        log.warning("%s: samples of the 16-bit images are %d..%d in the %d that were looked at, and come out nearly "
+                    "black: give --bit_depth=%d (now %d)", dataset.name, low, high, len(ranges), bits, bit_depth)
 
 
 def size_of(record: Record) -> int:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from src.contract import InputError
 
+Image.MAX_IMAGE_PIXELS = None  # headers are read of images of any size; `Decoding.max_pixels` guards the memory
 _UNTURNED = cv2.IMREAD_IGNORE_ORIENTATION
 _GRAY = cv2.IMREAD_GRAYSCALE | _UNTURNED
 
@@ -36,10 +37,12 @@ class Decoding:
             PNG; OpenCV turns TIFF always and WebP never); "raw" leaves them as they are stored.
         bit_depth: significant bits of 16-bit samples, of which the upper 8 are kept: 12 where a camera or microscope
             stored 0..4095.
+        max_pixels: larger images are refused before they fill the memory; 0: no limit but OpenCV's of 2**30.
     """
 
     exif: str = "raw"
     bit_depth: int = 16
+    max_pixels: int = 0
 
     def flags(self, data: bytes) -> int:
         """Of OpenCV's decoder."""
@@ -58,6 +61,7 @@ def decode_image(data: bytes, how: Decoding = AS_STORED) -> np.ndarray:
         InputError: no bytes, not an image, not complete (a truncated file), or samples that are neither 8 nor 16 bits.
     """
     _refuse_other_samples(data)
+    _refuse_large(data, how.max_pixels)
     if how.bit_depth == 16 or not _may_have_16_bits(data):
         return _imdecode(data, cv2.IMREAD_COLOR_RGB | how.flags(data))
     image = _imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH | how.flags(data))
@@ -72,6 +76,7 @@ def image_size(data: bytes, how: Decoding = AS_STORED) -> tuple[int, int]:
     Checks a record: it reads the file to its end and raises what `decode_image` raises, in half the time.
     """
     _refuse_other_samples(data)
+    _refuse_large(data, how.max_pixels)
     height, width = _imdecode(data, cv2.IMREAD_GRAYSCALE | how.flags(data)).shape
     return height, width
 
@@ -84,7 +89,7 @@ def header_size(data: bytes, how: Decoding = AS_STORED) -> tuple[int, int]:
     """
     try:
         width, height = Image.open(io.BytesIO(data)).size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         raise InputError(_why_not_image(data)) from error
     # Pillow's size of a TIFF is that of the upright picture.
     return (width, height) if not how.flags(data) and orientation(data) > 4 else (height, width)
@@ -129,13 +134,28 @@ def _refuse_other_samples(data: bytes) -> None:
     try:
         with Image.open(io.BytesIO(data)) as file:
             mode, tags = file.mode, getattr(file, "tag_v2", {})
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return  # OpenCV reads more kinds than Pillow, or says what is wrong
-    form, bits = tags.get(_SAMPLE_FORMAT, (1,)), tags.get(_BITS, (8,))
-    if mode == "F" or 3 in form or max(bits) > 16 or (mode == "I" and max(bits) > 16):
-        raise InputError(f"has samples of {'floats' if mode == 'F' or 3 in form else 'integers'} of {max(bits)} bits; "
-                         "scale them to 0..255 (or 0..65535) yourself, so that it is known what is black and white, "
-                         "and save them with 8 or 16 bits")
+    except (OSError, ValueError, SyntaxError):  # OpenCV reads more kinds than Pillow, or says what is wrong
+        image = _imdecode(data, cv2.IMREAD_UNCHANGED | _UNTURNED)
+        is_float, bits = image.dtype.kind == "f", 8 * image.dtype.itemsize
+    else:
+        is_float, bits = mode == "F" or 3 in tags.get(_SAMPLE_FORMAT, ()), max(tags.get(_BITS, (8,)))
+    if is_float or bits > 16:
+        raise InputError(f"has samples of {'floats' if is_float else 'integers'} of {bits} bits; scale them to 0..255 "
+                         "(or 0..65535) yourself, so that it is known what is black and white, and save them with 8 "
+                         "or 16 bits")
+
+
+def _refuse_large(data: bytes, max_pixels: int) -> None:
+    if not max_pixels:
+        return
+    try:
+        width, height = Image.open(io.BytesIO(data)).size
+    except (OSError, ValueError, SyntaxError):
+        return  # the decoder says what is wrong
+    if width * height > max_pixels:
+        raise InputError(f"has {height} x {width} = {width * height} pixels, above --max_pixels={max_pixels}; raise "
+                         "that where the memory allows it (3 bytes a pixel for each worker), or scale the image down "
+                         "or cut it into tiles")
 
 
 def decode_label(data: bytes, *, advice: str = _MAKE_GRAY) -> np.ndarray:

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from src.contract import Dataset, InputError
-from src.data.checks import leave_out_bad
+from src.data.checks import leave_out_bad, warn_of_dark_images
 from src.data.decode import Decoding
 from src.data.records.mindrecord import RecordDataset
 from src.data.semantic.label_counts import count_labels, report
@@ -25,6 +25,7 @@ def open_split(c: Any, split: str) -> Dataset:
         InputError: nothing is given, or what is given is unusable or has nothing to learn.
     """
     dataset = _open(c, *_paths(c, split))
+    warn_of_dark_images(dataset, c.bit_depth)
     counts = count_labels(dataset, num_classes=c.num_classes, ignore_label=c.ignore_label, workers=c.workers)
     report(counts, dataset.name, c.names, c.ignore_label, allow_single_class=c.allow_single_class)
     return dataset
@@ -40,7 +41,7 @@ def _open(c: Any, file: str, lst: str) -> Dataset:
     dataset = MappedLabels(listed, read_label_map(c.label_map)) if c.label_map else listed
     if c.on_bad == "error":
         return dataset
-    check = RecordCheck(c.num_classes, c.ignore_label, how=Decoding(c.exif, c.bit_depth))
+    check = RecordCheck(c.num_classes, c.ignore_label, how=Decoding(c.exif, c.bit_depth, c.max_pixels))
     return leave_out_bad(dataset, check, workers=c.workers, known=listed.bad)
 
 

@@ -55,7 +55,7 @@ class DeepLabV3Task:
         self.config = config
         self.class_names = config.names
         self.preprocess = Preprocess(config.colour_order, config.image_mean, config.image_std,
-                                     Decoding(config.exif, config.bit_depth))
+                                     Decoding(config.exif, config.bit_depth, config.max_pixels))
         self.export = Export(config, self.preprocess)
         self.scores: SoftmaxScores | None = None
 

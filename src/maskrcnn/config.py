@@ -103,6 +103,8 @@ class MaskRCNNConfig(Settings):
     exif: Literal["turn", "raw"] = _input(
         "turn", "photos with an EXIF orientation: turn shows them upright, as labelling tools do; raw leaves the "
                 "pixels as they are stored, as weights without this key want it", travels="to inference")
+    max_pixels: int = _input(2 ** 28, "larger images are refused before they fill the memory, in pixels; 0: no limit",
+                             resumable=True, travels="", ge=0)
     bit_depth: int = _input(16, "significant bits of 16-bit images, of which the upper 8 are used; 12 for samples of "
                                 "0 to 4095", travels="to inference", ge=8, le=16)
     colour_order: Literal["RGB", "BGR"] = _input("RGB", "order of the network's input channels", travels="always")

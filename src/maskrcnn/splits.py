@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from src.contract import Dataset, InputError
-from src.data.checks import leave_out_bad
+from src.data.checks import leave_out_bad, warn_of_dark_images
 from src.data.decode import Decoding
 from src.data.instance.coco import CocoDataset
 from src.data.instance.coco_check import RecordCheck, class_table, read_annotations
@@ -39,7 +39,7 @@ def open_split(c: Any, split: str) -> Dataset:
                 and not stored.manifest.histogram:
             raise InputError(f"{records}: {_NOTHING.format(images=len(stored), crowds='some or no')}")
         return stored
-    how = Decoding(c.exif, c.bit_depth)
+    how = Decoding(c.exif, c.bit_depth, c.max_pixels)
     if c.dataset == "other":
         dataset = TxtDataset(_text_file(c, split), c.image_dir or ".", class_names=c.names, on_bad=c.on_bad, how=how)
     else:
@@ -47,6 +47,7 @@ def open_split(c: Any, split: str) -> Dataset:
         dataset = CocoDataset(ann_file, image_dir, class_names=c.coco_classes, class_map=c.class_map,
                               absent="error" if split == "train" else "allow", on_bad=c.on_bad, how=how)
         _say_unlisted(dataset)
+    warn_of_dark_images(dataset, c.bit_depth)
     if split == "train" and not dataset.objects:
         raise InputError(f"{dataset.name}: {_NOTHING.format(images=len(dataset), crowds=dataset.crowds)}")
     if c.on_bad == "error":

@@ -46,7 +46,7 @@ class MaskRCNNTask:
         self.preprocess = Preprocess((c.img_height, c.img_width), c.image_mean, c.image_std, c.colour_order,
                                   keep_ratio=c.keep_ratio, rule=c.resize_rule, rounding=c.resize_rounding,
                                   pad_before_normalise=c.pad_before_normalise,
-                                  decoding=Decoding(c.exif, c.bit_depth))
+                                  decoding=Decoding(c.exif, c.bit_depth, c.max_pixels))
         self.plain = plain_box_ops(c.box_ops, c.device_target)
         self.loss_names = (*LOSS_NAMES, UNDECIDED) if self.plain else LOSS_NAMES
         self.export = Export(c, self.preprocess, self._predictor)

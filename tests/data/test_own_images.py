@@ -1,12 +1,15 @@
 """Image files as cameras, phones and microscopes write them: orientation, bit depths and kinds of samples."""
 import io
 import json
+import warnings
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from src.contract import InputError
+from src.data.checks import warn_of_dark_images
 from src.data.decode import Decoding, decode_image, exif_hint, header_size, image_size, orientation, sample_range
 from src.data.instance.coco import CocoDataset
 from src.data.instance.coco_check import RecordCheck as InstanceCheck
@@ -18,7 +21,7 @@ from src.deeplabv3.augmentation import TrainAugmentation
 from src.deeplabv3.preprocess import Preprocess
 from tests.data.test_decode import saved
 from tests.tiny_coco import annotation
-from tests.tiny_seg import png
+from tests.tiny_seg import Memory, png, raw_png, record
 
 TURN = Decoding("turn")
 PICTURE = np.zeros((16, 24, 3), np.uint8)  # a red corner, upper left, in a gray picture
@@ -76,12 +79,12 @@ def test_deeplab_trains_on_the_upright_picture_under_an_upright_label(tmp_path, 
     assert red_under_the_label(TURN) > 200
     if tag == 3:  # passes every check of sizes
         assert red_under_the_label(Decoding()) < 120
-    record = next(iter(dataset.rows([0])))
+    row = next(iter(dataset.rows([0])))
     for level in ("full", "size"):
-        assert LabelCheck(2, 255, level, TURN)(record) == ({0: 348, 1: 36} if level == "full" else {})
+        assert LabelCheck(2, 255, level, TURN)(row) == ({0: 348, 1: 36} if level == "full" else {})
         if tag == 6:
             with pytest.raises(InputError, match="image is 16x24 .*, its label 24x16; .*EXIF orientation 6.*exif=turn"):
-                LabelCheck(2, 255, level)(record)
+                LabelCheck(2, 255, level)(row)
 
 
 def one_photo(root, tag: int, size, box) -> CocoDataset:
@@ -94,11 +97,11 @@ def one_photo(root, tag: int, size, box) -> CocoDataset:
 
 
 def test_sizes_and_boxes_of_annotations_that_do_not_fit_name_the_orientation(tmp_path):
-    record = next(iter(one_photo(tmp_path, 6, (24, 16), [2, 2, 8, 8]).rows([0])))
+    row = next(iter(one_photo(tmp_path, 6, (24, 16), [2, 2, 8, 8]).rows([0])))
     for level in ("full", "size"):
-        assert InstanceCheck(level, TURN)(record) == {1: 1}
+        assert InstanceCheck(level, TURN)(row) == {1: 1}
         with pytest.raises(InputError, match="the image is 16x24 .* says 24x16; .*EXIF orientation 6"):
-            InstanceCheck(level)(record)
+            InstanceCheck(level)(row)
     with pytest.raises(InputError, match="lies outside its image of 24x16 .*EXIF orientation 6"):
         one_photo(tmp_path, 6, (16, 24), [4, 15, 8, 8])
 
@@ -134,3 +137,31 @@ def test_samples_above_the_depth_are_white_and_8_bits_stay():
     assert decode_image(png(np.full((2, 2), 5000, np.uint16)), Decoding(bit_depth=12)).min() == 255
     assert decode_image(png(PICTURE), Decoding(bit_depth=12)).tolist() == PICTURE.tolist()
     assert sample_range(png(PICTURE)) is None
+
+
+@pytest.mark.parametrize("kind", ["gray", "colour"])
+def test_float_tiffs_of_any_number_of_channels(kind):
+    array = np.linspace(0, 1, 8 * 12 * 3, dtype=np.float32).reshape(8, 12, 3)
+    data = cv2.imencode(".tiff", array if kind == "colour" else array[..., 0])[1].tobytes()
+    with pytest.raises(InputError, match="has samples of floats of 32 bits"):
+        decode_image(data)
+
+
+@pytest.mark.parametrize(("depth", "top", "warned"), [(16, 4095, 12), (16, 1000, 10), (12, 4095, 0), (16, 40000, 0)])
+def test_images_that_come_out_nearly_black_are_warned_of(caplog, depth, top, warned):
+    rows = [record(n, png(np.full((4, 4), value, np.uint16))) for n, value in enumerate((7, top))]
+    warn_of_dark_images(Memory([*rows, record(9, png(PICTURE)), record(10, b"text")]), depth)
+    expected = f"are 7..{top} in the 2 that were looked at, and come out nearly black: give --bit_depth={warned}"
+    assert (expected in caplog.text) == bool(warned) == bool(caplog.records)
+
+
+def test_an_image_above_pillows_limit_is_sound_and_max_pixels_guards_the_memory():
+    side = 14_000  # Pillow takes 89 million pixels without a warning, and twice that at all
+    data = raw_png([bytes(side // 8)] * side, side, 1, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert header_size(data) == (side, side)
+    for decode in (decode_image, image_size):
+        with pytest.raises(InputError, match="14000 x 14000 = 196000000 pixels, above --max_pixels=1000000"):
+            decode(data, Decoding(max_pixels=10 ** 6))
+    assert image_size(data, Decoding(max_pixels=2 ** 28)) == (side, side)

@@ -149,8 +149,8 @@ class _Reader:
             instances = self._instances(grouped.pop(image_id, ()), size, entry["file_name"])
             images.append(_Image(image_id, entry["file_name"], size, encode_instances(instances)))
         if self.other_categories:
-            log.warning("%s: %d annotations of categories outside coco_classes are left out (ids %s)",
-                        self.dataset.name,
+            log.warning("%s: %d annotations of categories outside coco_classes are left out (ids %s): they do not "
+                        "count, and neither training nor AP knows of them", self.dataset.name,
                         self.other_categories.total(), sorted(self.other_categories))
         repairs = "; ".join(f"{number} {what}" for what, number in self.repairs.items() if number)
         if repairs:

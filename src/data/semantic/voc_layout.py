@@ -192,7 +192,7 @@ def read_voc_label(path: Path) -> np.ndarray:
     """
     try:
         data = path.read_bytes()
-        if not data.startswith(b"\x89PNG") or data[25] != 2:  # the colour type RGB
+        if not data.startswith(b"\x89PNG") or data[25:26] != b"\x02":  # the colour type RGB
             return decode.decode_label(data, advice=_BY_HAND)
         if _is_gray(decode.decode_image(data)):
             return decode.decode_label(data, advice=_BY_HAND)

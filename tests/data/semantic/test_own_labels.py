@@ -115,7 +115,7 @@ def test_what_is_no_map(text, words):
 
 
 def test_a_map_belongs_to_lists(tmp_path):
-    with pytest.raises(InputError, match="--label_map=.*records.*src/tools/build_seg_data"):
+    with pytest.raises(InputError, match="--label_map=255:1: .*src/tools/build_seg_data"):
         opened(tmp_path, data_file="x", data_lst="", label_map="255:1")
 
 
