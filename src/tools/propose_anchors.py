@@ -19,7 +19,14 @@ import numpy as np
 
 from src.command_line import Parser, add_flag, entry_point
 from src.contract import InputError
-from src.data.instance.coco_check import image_entries, is_id, no_such_image, read_annotations, to_instance
+from src.data.instance.coco_check import (
+    image_entries,
+    is_id,
+    is_shrunk_to_nothing,
+    no_such_image,
+    read_annotations,
+    to_instance,
+)
 from src.data.instance.target import Category
 from src.maskrcnn.anchors import base_anchors
 from src.maskrcnn.preprocess import Preprocess
@@ -72,7 +79,11 @@ def _boxes(entries: Sequence[Any], image_sizes: Mapping[int, tuple[int, int]],
         image_id = entry.get("image_id")
         if not is_id(image_id) or image_id not in image_sizes:
             raise InputError(f"{place}: {no_such_image(image_id)}")
+        if is_shrunk_to_nothing(entry):
+            continue
         bare = {"id": position, "bbox": entry.get("bbox"), "iscrowd": entry.get("iscrowd", 0)}
+        if not bare["bbox"]:
+            bare["segmentation"] = entry.get("segmentation")
         try:
             instance = to_instance(bare, image_sizes[image_id], ANY)
         except InputError as error:

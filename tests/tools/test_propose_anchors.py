@@ -32,6 +32,15 @@ def test_boxes_are_measured_in_the_network_input(tmp_path):
         box_sizes(annotation_file(tmp_path, [0, 0, 10, 30], crowd=1), (64, 64))
 
 
+def test_boxes_that_are_missing_are_those_of_the_masks_and_objects_without_extent_do_not_count(tmp_path):
+    path = Path(annotation_file(tmp_path, [0, 0, 10, 30], [0, 0, 10, 30]))
+    content = json.loads(path.read_text())
+    content["annotations"][0] = {"image_id": 1, "category_id": 1, "segmentation": [[5, 5, 25, 5, 25, 15]]}
+    content["annotations"][1] |= {"bbox": [30, 22, 0, -12], "segmentation": [[30, 22, 29, 25]]}
+    path.write_text(json.dumps(content))
+    np.testing.assert_allclose(box_sizes(str(path), (64, 64)), [[6.4, 3.2]])
+
+
 def image(**changes) -> Callable[[dict], object]:
     return lambda content: content["images"][0].update(changes)
 
