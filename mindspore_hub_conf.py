@@ -4,7 +4,7 @@ from __future__ import annotations
 from src import tasks
 from src.config import build
 
-COCO = 81  # classes of a Mask R-CNN that nothing else is said of, background included
+COCO = 81  # classes of a Mask R-CNN by default, background included
 _SAY_CLASSES = {"num_classes", "coco_classes", "checkpoint", "pretrained", "coco_root", "ann_file", "anno_path",
                 "data_file"}
 

@@ -3,8 +3,8 @@
 
     python benchmarks/ascend_graphs.py [--soc=910B --soc=910]
 
-Each line has the verdicts of `src/tools/ascend_report.py` and what of them is no accepted exception. Exit status 1
-where anything but Ascend 910's missing gradient of group normalisation turns up. Half a minute a graph on 2 cores.
+Each line has the verdicts of `src/tools/ascend_report.py` and those that are not accepted exceptions. The exit status
+is 1 if there is any besides Ascend 910's missing gradient of group normalisation. Half a minute per graph on 2 cores.
 """
 from __future__ import annotations
 

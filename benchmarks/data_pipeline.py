@@ -1,4 +1,4 @@
-"""Augmented training samples a second: our pipeline against a torch DataLoader that does the same work.
+"""Augmented training samples per second: our pipeline against a torch DataLoader that does the same work.
 
     python benchmarks/data_pipeline.py --peer_python=PEERS/bin/python --data_root=CAMVID \\
         --data_lst=CAMVID/voc_train_lst.txt
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks import interleave
 
-BATCH, BATCHES, CROP, WORKERS = 16, 48, 513, 2  # more batches a round than either side keeps ready
+BATCH, BATCHES, CROP, WORKERS = 16, 48, 513, 2  # more batches per round than either side prefetches
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 

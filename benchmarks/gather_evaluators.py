@@ -1,10 +1,10 @@
-"""Memory and time of bringing the evaluators of many ranks together, simulated, against one float a byte.
+"""Memory and time of gathering the evaluators of many ranks, simulated, against sending one float per byte.
 
     python benchmarks/gather_evaluators.py
 
 The ranks evaluate 5,000 images with 80 classes and up to 100 masks each, as COCO's val2017. Every rank's part is real
-(pickled, exchanged in the rounds of `src/engine/collectives.py`, unpickled, merged); only the wire between them is a
-copy in memory. "One float a byte" adds up an array (ranks, longest part) of float32 and unpickles everywhere.
+(pickled, exchanged in the rounds of `src/engine/collectives.py`, unpickled, merged); only the network is replaced by a
+copy in memory. "One float per byte" sums a float32 array (ranks, longest part) and unpickles it on every rank.
 """
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def main() -> None:
                  for r in range(ranks)]
         sizes = np.array([len(part) for part in parts])
         for name, way in (("rank 0", rank_0), ("other ranks", other_rank), ("one float a byte", float_a_byte)):
-            with multiprocessing.get_context("fork").Pool(1) as pool:  # a process of its own: its peak is its own
+            with multiprocessing.get_context("fork").Pool(1) as pool:  # in its own process, to measure its own peak
                 received, memory, seconds = pool.apply(measure, (way, parts))
             print(f"{ranks:>5} {sizes.max() / 1e6:>10.2f} {sizes.sum() / 1e6:>7.1f}  {name:<22} "
                   f"{received / 1e6:>11.0f} {memory / 1e6:>9.0f} {seconds:>7.2f}", flush=True)
@@ -97,7 +97,9 @@ class Wire:
     """The exchange as one rank sees it: all other ranks send their own part."""
 
     def __init__(self, parts: list[bytes]):
-        self.parts, self.place, self.received = parts, 0, 0
+        self.parts = parts
+        self.place = 0
+        self.received = 0
 
     def __call__(self, words: np.ndarray) -> np.ndarray:
         if not self.received:

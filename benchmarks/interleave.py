@@ -1,8 +1,8 @@
-"""Two programs timed side by side: rounds A B A B ..., medians, spread and the ratio round by round.
+"""Time two programs in alternating rounds A B A B ...: medians, spread, and the ratio of each round.
 
 Each program is a worker that prepares itself, says `ready`, and then does one unit of work for every line that it
-reads, answering with the seconds that it took. So compilation and warm-up are done once, both programs see the same
-machine, and a slow spell of the machine hits both.
+reads, answering with the seconds that it took. So compilation and warm-up happen once, both programs see the same
+machine, and a slow period of the machine affects both.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 
 def serve(work: Callable[[], object], **facts: float) -> None:
-    """The worker's side: say `ready` with `facts`, then run `work` once for every line on standard input.
+    """The worker: say `ready` with `facts`, then run `work` once for every line on standard input.
 
     A line `kernels FOLDER` runs it under MindSpore's profiler, which writes into the folder.
     """

@@ -1,10 +1,10 @@
-"""Masks pasted into 640 x 480 images and encoded as RLE: masks a second, as the evaluation does it.
+"""Masks per second, pasted into 640 x 480 images and encoded as RLE as the evaluation does it.
 
     python benchmarks/mask_paste.py
 
-Sides of the boxes are spread evenly in the logarithm from 16 to 480 pixels, masks are blurred ellipses, 100 an image.
-"full images" is the usual way beside it: fill a full image for each mask and let pycocotools encode that. One process,
-one thread; on a busy machine, look at the masks in a second of CPU time.
+The sides of the boxes are spread evenly on a logarithmic scale from 16 to 480 pixels; masks are blurred ellipses, 100
+per image. "full images" is the usual method for comparison: fill a full image for each mask and let pycocotools encode
+it. One process, one thread; on a busy machine, compare the masks per second of CPU time.
 """
 from __future__ import annotations
 

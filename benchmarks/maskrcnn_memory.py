@@ -1,9 +1,9 @@
-"""Cold compile and peak memory of Mask R-CNN's training step, beside the estimate that `train.py` refuses settings by.
+"""Cold compile time and peak memory of Mask R-CNN's training step, beside the estimate that `train.py` uses.
 
     python benchmarks/maskrcnn_memory.py
 
-Each case runs in its own process: build, compile, two steps, peak resident size less that before the network was
-built. The first two cases are the published recipe's size, from loaded weights and from scratch.
+Each case runs in its own process: build, compile, two steps, then peak resident size minus the size before the network
+was built. The first two cases have the published recipe's size, from loaded weights and from scratch.
 """
 from __future__ import annotations
 

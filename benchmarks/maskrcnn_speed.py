@@ -151,7 +151,7 @@ def torchvision(args: argparse.Namespace):
 
 
 def liven(network, images) -> None:
-    """Make random weights behave like trained ones: statistics of their own features, scores that differ."""
+    """Make random weights behave like trained ones: statistics of their own features, distinct scores."""
     import torch
 
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]

@@ -1,8 +1,8 @@
-"""Peak memory of real training steps beside the estimate that `train.py` refuses hopeless settings by.
+"""Peak memory of real training steps, beside the estimate by which `train.py` refuses settings that cannot fit.
 
     python benchmarks/memory_estimate.py
 
-Each case runs in its own process: build, two steps, peak resident size less that before the network was built.
+Each case runs in its own process: build, two steps, then peak resident size minus that before building the network.
 """
 from __future__ import annotations
 

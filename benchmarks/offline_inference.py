@@ -1,4 +1,4 @@
-"""Images a second of offline inference: the C++ program beside ONNX Runtime, OpenVINO and MindSpore from Python.
+"""Images per second of offline inference: the C++ program beside ONNX Runtime, OpenVINO and MindSpore from Python.
 
     python benchmarks/offline_inference.py --model=runs/export/model.onnx --images=IMAGES
 
@@ -77,7 +77,7 @@ def image_paths(folder: Path) -> list[Path]:
 
 
 def serve_program(args: argparse.Namespace) -> None:
-    """The C++ program, started anew for every round: it measures itself from the first image on."""
+    """The C++ program, started again for every round; it measures its own speed from the first image on."""
     built = subprocess.run([ROOT / "ascend310_infer/build.sh"], capture_output=True, text=True, check=True)
     program = built.stdout.strip()
     print("ready {}", flush=True)
@@ -90,7 +90,7 @@ def serve_program(args: argparse.Namespace) -> None:
 
 
 def serve_python(args: argparse.Namespace) -> None:
-    """A Python runtime behind our predictors, which decode ahead in threads; results as the C++ program writes them."""
+    """A Python runtime behind our predictors, which decode ahead in threads; results as from the C++ program."""
     import cv2
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Where the time of a step goes on a CPU, by oneDNN primitive and by MindSpore operator.
+"""Profile of a step on a CPU, by oneDNN primitive and by MindSpore operator.
 
     python benchmarks/operator_profile.py --model=deeplab_v3 --output_stride=16 --mode=train
     python benchmarks/operator_profile.py --model=mask_rcnn_r50 --mode=infer

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Images a second of a MindRecord build, beside a plain FileWriter loop without any check or manifest.
+"""Images per second of a MindRecord build, beside a plain FileWriter loop without checks or manifest.
 
     python benchmarks/record_build.py --data_root=../shared/data/camvid
 
-Wall time of `build`, from reading the files to the finished manifest, on a warm page cache, with MindSpore imported
-before. The ways take turns; each line gives the median of all runs and their range, and the ratio to plain FileWriter.
+Wall time of `build`, from reading the files to the finished manifest, with a warm page cache and MindSpore already
+imported. The methods take turns; each line has the median of all runs, their range, and the ratio to plain FileWriter.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from src.data.semantic.voc_layout import make_lists
 
 
 def plain(dataset: ListDataset, dst: Path) -> None:
-    """What the model zoo's tool does: read files, hand 1,000 at a time to FileWriter."""
+    """The method of the model zoo's tool: read files and pass 1,000 at a time to FileWriter."""
     from mindspore.mindrecord import FileWriter
 
     dst.parent.mkdir(parents=True)

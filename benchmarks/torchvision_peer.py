@@ -1,6 +1,6 @@
-"""What the comparisons with torchvision share: their flags, and a worker for each side.
+"""Shared part of the comparisons with torchvision: their flags, and a worker for each side.
 
-The peer's worker runs in an environment of its own (requirements/peers.txt), without our CPU switch. A comparison gives
+The peer's worker runs in its own environment (requirements/peers.txt), without our CPU switch. A comparison provides
 two functions `args -> work` that prepare one unit of work; `work()` may return counts, which are printed.
 """
 from __future__ import annotations
@@ -32,7 +32,7 @@ def flags(description: str) -> argparse.ArgumentParser:
 
 
 def main(parser: argparse.ArgumentParser, title: str, *, ours: Prepare, torchvision: Prepare) -> None:
-    """Run the comparison, or, as its worker, one side. `title` is a format of the flags' values."""
+    """Run the comparison, or one side as its worker. `title` is a format string over the flags' values."""
     args = parser.parse_args()
     if args.worker:
         return _work(args, ours if args.worker == "mindseg" else torchvision)

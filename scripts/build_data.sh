@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
-# The documented path of deeplabv3/build_data.sh: see there, or --help, for what it takes.
+# Documented path of deeplabv3/build_data.sh; --help lists its arguments.
 set -euo pipefail
 
 exec "$(dirname "${BASH_SOURCE[0]}")/deeplabv3/build_data.sh" "$@"

@@ -1,18 +1,18 @@
-# Shell functions that the scripts share; sourced by them, in bash. Nothing happens when it is read.
+# Shell functions shared by the scripts, which source this file in bash. Sourcing it has no other effect.
 # shellcheck shell=bash
 
-# die MESSAGE: say what is wrong and stop with status 2.
+# die MESSAGE: print an error and exit with status 2.
 die() {
     echo "$(basename "${CALLED_AS:-$0}"): error: $*" >&2
     exit 2
 }
 
-# usage: the comment at the head of the script that was called; CALLED_AS is its name where it calls another one.
+# usage: print the comment at the head of the script; CALLED_AS is the name under which the user called it.
 usage() {
     sed -n '3,/^[^#]/{s/^# \{0,1\}//p}' "${CALLED_AS:-$0}"
 }
 
-# usage_error MESSAGE: what is wrong, then how the script is called; status 2.
+# usage_error MESSAGE: print an error and the usage, and exit with status 2.
 usage_error() {
     echo "$(basename "${CALLED_AS:-$0}"): error: $*" >&2
     echo >&2
@@ -20,7 +20,7 @@ usage_error() {
     exit 2
 }
 
-# has_flag NAME... -- WORDS...: whether one of the flags stands in the words, bare or with =VALUE.
+# has_flag NAME... -- WORDS...: whether one of the flags is among the words, bare or with =VALUE.
 has_flag() {
     local names=() word name
     while [[ $1 != -- ]]; do
@@ -54,19 +54,19 @@ project_root() {
     (cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 }
 
-# new_folder PATH: make PATH, or PATH_2, PATH_3, ... where that is taken, and print its name. Never removes anything.
+# new_folder PATH: make PATH, or PATH_2, PATH_3, ... if that is taken, and print its name. Never removes anything.
 new_folder() {
     local path=${1%/} number=1
     mkdir -p "$(dirname "$path")"
     while ! mkdir "$path" 2>/dev/null; do
-        [[ -e $path ]] || die "$path cannot be made; choose another output folder"
+        [[ -e $path ]] || die "$path cannot be created; choose another output folder"
         number=$((number + 1))
         path=${1%/}_$number
     done
     echo "$path"
 }
 
-# logged FILE COMMAND...: run in the foreground, output on the screen and in FILE; the command's status is kept.
+# logged FILE COMMAND...: run in the foreground with output to the screen and FILE; return the command's status.
 logged() {
     local log=$1
     shift
@@ -143,14 +143,14 @@ flags_from_environment() {
     done
 }
 
-# is_rank_table PATH: whether PATH is meant as a rank table, whatever its suffix; a folder holds one by a platform's name.
+# is_rank_table PATH: whether PATH is a rank table, or a folder that holds one under a platform's name.
 is_rank_table() {
     [[ $1 == *.json || -d $1 ]] ||
         { [[ -f $1 ]] && head -c 4096 "$1" | grep -aqE '"(server_list|server_count|group_list|rank_list)"'; }
 }
 
 # train_stage PRESET FOLDER [RANK_TABLE_FILE] FLAGS...: one stage of DeepLabV3's published recipe on several devices, into
-# $train_path, which is FOLDER where it is not set.
+# $train_path, which is FOLDER by default.
 train_stage() {
     local preset=$1 table=()
     export train_path=${train_path:-$2} CALLED_AS=${CALLED_AS:-$0}
@@ -202,7 +202,7 @@ evaluate_into() {
     logged "$folder/eval_log" "$python" "$root/eval.py" --result_path="$folder/metrics.json" "$@"
 }
 
-# newest_checkpoint FOLDER: the checkpoint of the last step that was saved there.
+# newest_checkpoint FOLDER: print the checkpoint of the last step in FOLDER.
 newest_checkpoint() {
     local found
     found=$(find "$1" -maxdepth 1 -name '*-*_*.ckpt' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
@@ -212,11 +212,11 @@ newest_checkpoint() {
 
 # --- installation -----------------------------------------------------------------------------------------------------
 
-# What builds ascend310_infer.
+# Packages for building ascend310_infer.
 # shellcheck disable=SC2034  # for those who source this
 CPP_PACKAGES=(cmake g++ make nlohmann-json3-dev libopencv-dev)
 
-# missing_packages: the system packages (Debian's names) that are not there.
+# missing_packages: print the system packages (Debian's names) that are missing.
 missing_packages() {
     local python pair
     if ! python=$(host_python); then
@@ -286,7 +286,7 @@ ensure_environment() {
     for file in "$@"; do
         arguments+=(-r "$root/$file")
     done
-    echo "installing $* into $environment (nothing to do where they are there)"
+    echo "installing $* into $environment (what is there is kept)"
     "$environment/bin/python" -m pip install --quiet --disable-pip-version-check "${arguments[@]}"
     export PATH="$environment/bin:$PATH" VIRTUAL_ENV="$environment"
 }

@@ -1,7 +1,7 @@
 # What the two run_infer_310.sh share; sourced by them after common.sh, in bash. Nothing happens when it is read.
 # shellcheck shell=bash
 
-# free_name FILE: FILE, or FILE with a number before its suffix where that is taken.
+# free_name FILE: FILE, or FILE with a number before its suffix if that is taken.
 free_name() {
     local path=$1 number=1
     while [[ -e $path ]]; do

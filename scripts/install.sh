@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
-# Install MindSeg's requirements into an environment of its own; what the Dockerfile runs.
+# Install MindSeg's requirements into a virtual environment; the Dockerfile runs this.
 #
 #   install.sh --prefix=DIR [--device=Ascend|CPU] [--cpp] [requirement files, by default requirements.txt]
 #

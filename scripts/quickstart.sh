@@ -6,7 +6,7 @@
 #   (or a model of theirs: deeplab_v3_s16, deeplab_v3_s8, mask_rcnn_r50)
 #
 # Without --model both are trained, one after the other. Environment: RUN_DIR, the output folder (runs/quickstart), with
-# the data and a folder a model: metrics.json, report.html, predictions.jpg, curve.png, and the checkpoint in ckpt/. A
+# the data and a folder per model: metrics.json, report.html, predictions.jpg, curve.png, and the checkpoint in ckpt/. A
 # taken folder gets a number. Exit status 1 if a held-out result is below the required one.
 set -euo pipefail
 

@@ -5,7 +5,7 @@
 #   run_distribute_train.sh deeplabv3|maskrcnn [RANK_TABLE_FILE] [arguments and flags]
 #   run_distribute_train.sh RANK_TABLE_FILE [PRETRAINED_CKPT] [flags]     (Mask R-CNN)
 #
-# The line goes to scripts/MODEL/run_distribute_train.sh, which says what it takes.
+# It calls scripts/MODEL/run_distribute_train.sh, whose --help lists the arguments.
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

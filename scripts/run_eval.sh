@@ -5,7 +5,7 @@
 #   run_eval.sh deeplabv3|maskrcnn [arguments and flags]
 #   run_eval.sh VALIDATION_JSON CHECKPOINT [flags]     (Mask R-CNN)
 #
-# The line goes to scripts/MODEL/run_eval.sh, which says what it takes.
+# It calls scripts/MODEL/run_eval.sh, whose --help lists the arguments.
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -6,7 +6,7 @@
 #   run_infer_310.sh AIR_PATH DATA_PATH ANN_FILE_PATH [DEVICE_ID]                   (Mask R-CNN)
 #   run_infer_310.sh MINDIR_PATH DATA_PATH DATA_ROOT DATA_LIST [DEVICE_ID]          (DeepLabV3)
 #
-# The line goes to scripts/MODEL/run_infer_310.sh, which says what it takes.
+# It calls scripts/MODEL/run_infer_310.sh, whose --help lists the arguments.
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

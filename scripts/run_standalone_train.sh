@@ -5,7 +5,7 @@
 #   run_standalone_train.sh deeplabv3|maskrcnn [arguments and flags]
 #   run_standalone_train.sh [PRETRAINED_CKPT] [flags]     (the model that the data belongs to: COCO_ROOT, DATA_FILE, ...)
 #
-# The line goes to scripts/MODEL/run_standalone_train.sh, which says what it takes.
+# It calls scripts/MODEL/run_standalone_train.sh, whose --help lists the arguments.
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -1,4 +1,4 @@
-"""Command lines: a parser that suggests the nearest flag, flags typed by their defaults, and errors as messages."""
+"""Command lines: a parser that suggests the nearest flag, flags typed by their defaults, errors without traceback."""
 from __future__ import annotations
 
 import argparse
@@ -86,7 +86,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def entry_point(main: Callable[[], int | None]) -> typing.NoReturn:
-    """Run `main` as a program: an error of the user ends it with a message and status 2 instead of a traceback.
+    """Run `main` as a program: an InputError ends it with a message and status 2 instead of a traceback.
 
     The log goes to standard output; with `--print_config`, whose output is YAML alone, to standard error.
     """

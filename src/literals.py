@@ -1,4 +1,4 @@
-"""Values as people write them in flags and YAML files: Python and YAML literals, and fractions. No code is run."""
+"""Parse values as people write them in flags and YAML files: Python and YAML literals, fractions. No code is run."""
 from __future__ import annotations
 
 import ast

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
-# Train DeepLabV3 on one device by the recipe `standalone` (ResNet-101, output stride 16, VOC trainaug).
+# Train DeepLabV3 on one device with the preset `standalone` (ResNet-101, output stride 16, VOC trainaug).
 #
 #   DATA_FILE=MINDRECORD PRETRAINED=CHECKPOINT run_standalone_train.sh [flags of train.py]
 #   run_standalone_train.sh --data_file=MINDRECORD --ckpt_pre_trained=CHECKPOINT [flags of train.py]

@@ -31,7 +31,11 @@ class Inspector:
 
     def __init__(self, dataset: Dataset, order: np.ndarray, *, check: Check | None, workers: int,
                  progress: ProgressCallback):
-        self.dataset, self.order, self.check, self.workers, self.progress = dataset, order, check, workers, progress
+        self.dataset = dataset
+        self.order = order
+        self.check = check
+        self.workers = workers
+        self.progress = progress
 
     def typical_bytes(self) -> float:
         """Mean bytes of a record, from at most 128 of them."""
@@ -103,7 +107,9 @@ class Subset:
     """The records of a dataset at `sample_ids`, in that order (a `src.contract.Dataset`)."""
 
     def __init__(self, dataset: Dataset, sample_ids: Sequence[int]):
-        self.name, self.dataset, self.sample_ids = dataset.name, dataset, list(sample_ids)
+        self.name = dataset.name
+        self.dataset = dataset
+        self.sample_ids = list(sample_ids)
 
     def __len__(self) -> int:
         return len(self.sample_ids)

@@ -16,7 +16,9 @@ class _OrderedRows:
     """Records in training order as (image, target, place, sample_id, epoch) rows, for the rest of the run."""
 
     def __init__(self, dataset: Dataset, start_step: int, **plan: int):
-        self.dataset, self.start_step, self.plan = dataset, start_step, plan
+        self.dataset = dataset
+        self.start_step = start_step
+        self.plan = plan
 
     def __len__(self) -> int:
         plan = self.plan
@@ -63,7 +65,8 @@ class _Augment:
     """Apply the augmentation with the sample's own generator; an error names the record."""
 
     def __init__(self, augmentation: Callable, seed: int):
-        self.augmentation, self.seed = augmentation, seed
+        self.augmentation = augmentation
+        self.seed = seed
 
     def __call__(self, image, target, place, sample_id, epoch):
         rng = order.sample_rng(self.seed, int(epoch), int(sample_id))

@@ -30,9 +30,12 @@ class Predictor:
 
     def __init__(self, probabilities: Callable[[np.ndarray], np.ndarray], *, preprocess: Preprocess, crop_size: int,
                  scales: Sequence[float], flip: bool, batch_size: int, workers: int = 2):
-        self.probabilities, self.preprocess = probabilities, preprocess
+        self.probabilities = probabilities
+        self.preprocess = preprocess
         self.sides = [scaled_side(crop_size, scale) for scale in scales]
-        self.flip, self.batch_size, self.workers = flip, batch_size, workers
+        self.flip = flip
+        self.batch_size = batch_size
+        self.workers = workers
 
     def __call__(self, records: Iterable[Record]) -> Iterator[LabelMap]:
         with ThreadPoolExecutor(self.workers) as pool:

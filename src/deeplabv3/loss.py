@@ -43,8 +43,10 @@ class DeepLabV3Loss(nn.Cell):
 
     def __init__(self, network: nn.Cell, *, ignore_label: int, auxiliary_weight: float = 0.5, gather: bool = True):
         super().__init__(auto_prefix=False)
-        self.network, self.gather = network, gather
-        self.ignore_label, self.auxiliary_weight = ignore_label, auxiliary_weight
+        self.network = network
+        self.gather = gather
+        self.ignore_label = ignore_label
+        self.auxiliary_weight = auxiliary_weight
 
     def construct(self, image, label, sample_id, epoch):
         features = self.network.backbone(image)

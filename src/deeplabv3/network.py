@@ -98,7 +98,8 @@ class DeepLabV3(nn.Cell):
         self.classifier = nn.Conv2d(ASPP_CHANNELS, num_classes, 1, has_bias=True, pad_mode="valid",
                                     weight_init=HeNormal(mode="fan_in", nonlinearity="linear"), bias_init="zeros")
         self.auxiliary = FCNHead(backbone.out_channels[2], num_classes, norm=norm) if auxiliary else None
-        self.dropout, self.resize_rule = dropout or SampleDropout(0.0), resize_rule
+        self.dropout = dropout or SampleDropout(0.0)
+        self.resize_rule = resize_rule
 
     def construct(self, image):
         features = self.backbone(image)[-1]

@@ -24,7 +24,8 @@ class Builder:
     """
 
     def __init__(self, graph: Graph, outputs: Sequence[str]):
-        self.graph, self.outputs = graph, tuple(outputs)
+        self.graph = graph
+        self.outputs = tuple(outputs)
         self.nodes: list[onnx.NodeProto] = []
         self.made_by: dict[str, onnx.NodeProto] = {}
         self.constants: dict[Any, onnx.TensorProto] = {}

@@ -53,7 +53,9 @@ class Model:
     """
 
     def __init__(self, class_names: tuple[str, ...], predictor: Any, preprocess: Mapping[str, Any]):
-        self.class_names, self._predictor, self.preprocess = class_names, predictor, preprocess
+        self.class_names = class_names
+        self._predictor = predictor
+        self.preprocess = preprocess
 
     @property
     def name(self) -> str:

@@ -71,8 +71,10 @@ class Peer:
 
     def __init__(self, connection: socket.socket, name: str):
         connection.settimeout(5)
-        self.connection, self.name = connection, name
-        self.buffer, self.heard = b"", time.monotonic()
+        self.connection = connection
+        self.name = name
+        self.buffer = b""
+        self.heard = time.monotonic()
 
     def send(self, **message: Any) -> None:
         """Send one message; a broken connection is noticed when reading."""
@@ -102,7 +104,10 @@ class ControlChannel:
 
     def __init__(self, table: RankTable, server: Server, *, port: int, digest: str):
         """`port` is that of the master's launcher; only hosts with the same `digest` work together."""
-        self.table, self.server, self.port, self.digest = table, server, port, digest
+        self.table = table
+        self.server = server
+        self.port = port
+        self.digest = digest
         self.is_master = server is table.master
         self.peers: dict[str, Peer] = {}
         self.next_beat = 0.0

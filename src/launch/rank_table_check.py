@@ -62,7 +62,9 @@ class _Check:
     """Walks the document and collects defects. `line` is that of the object being looked at."""
 
     def __init__(self, name: str, need_device_ip: bool, names: bool):
-        self.name, self.need_device_ip, self.names = name, need_device_ip, names
+        self.name = name
+        self.need_device_ip = need_device_ip
+        self.names = names
         self.defects: list[str] = []
         self.line = 1
         self.servers: dict[str, str] = {}

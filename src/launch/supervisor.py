@@ -77,8 +77,11 @@ class Supervisor:
     """One run of a plan. `run` may be called once."""
 
     def __init__(self, plan: Plan, channel: ControlChannel, signals: Signals, *, grace: float, start_timeout: float):
-        self.plan, self.channel, self.signals = plan, channel, signals
-        self.grace, self.start_deadline = grace, time.monotonic() + start_timeout
+        self.plan = plan
+        self.channel = channel
+        self.signals = signals
+        self.grace = grace
+        self.start_deadline = time.monotonic() + start_timeout
         self.start_timeout = start_timeout
         self.running: dict[Process, subprocess.Popen] = {}
         self.outcome: Outcome | None = None

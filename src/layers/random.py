@@ -58,7 +58,9 @@ class SampleDropout(nn.Cell):
 
     def __init__(self, rate: float, *, seed: int = 1, noise: int = NEWEST):
         super().__init__()
-        self.rate, self.seed, self.noise = rate, seed, noise
+        self.rate = rate
+        self.seed = seed
+        self.noise = noise
 
     def construct(self, x, sample_id, epoch):
         if self.rate == 0:

@@ -26,7 +26,8 @@ class SyncBatchNorm(nn.Cell):
 
     def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.9, world_size: int = 0):
         super().__init__()
-        self.eps, self.momentum = eps, momentum
+        self.eps = eps
+        self.momentum = momentum
         self.world_size = world_size or (get_group_size() if GlobalComm.INITED else 1)
         self.gamma = Parameter(ops.ones(channels), name="gamma")
         self.beta = Parameter(ops.zeros(channels), name="beta")

@@ -50,7 +50,8 @@ class RoISampler(nn.Cell):
                  max_positive: int = 128, samples: int = 512, box_offset: int = 0, plain: bool = False):
         super().__init__()
         self.rule = {"negative_iou": negative_iou, "positive_iou": positive_iou, "best_iou": best_iou}
-        self.max_positive, self.samples = max_positive, samples
+        self.max_positive = max_positive
+        self.samples = samples
         self.form = {"box_offset": box_offset, "plain": plain}
 
     def construct(self, proposals, valid, gt_boxes, gt_valid, gt_ignore, priority):
@@ -88,7 +89,9 @@ class BoxLoss(nn.Cell):
 
     def __init__(self, *, stds: Sequence[float] = (0.1, 0.1, 0.2, 0.2), beta: float = 1.0, box_offset: int = 0):
         super().__init__()
-        self.stds, self.beta, self.box_offset = tuple(stds), beta, box_offset
+        self.stds = tuple(stds)
+        self.beta = beta
+        self.box_offset = box_offset
 
     def construct(self, logits, deltas, boxes, gt_boxes, gt_labels, is_positive, is_chosen):
         """Return the class loss and the box loss.

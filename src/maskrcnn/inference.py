@@ -26,8 +26,11 @@ class Predictor:
 
     def __init__(self, detect: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], *, preprocess: Preprocess,
                  batch_size: int, workers: int = 2, **paste):
-        self.detect, self.preprocess, self.batch_size = detect, preprocess, batch_size
-        self.workers, self.paste = workers, paste
+        self.detect = detect
+        self.preprocess = preprocess
+        self.batch_size = batch_size
+        self.workers = workers
+        self.paste = paste
 
     def __call__(self, records: Iterable[Record]) -> Iterator[Instances]:
         with ThreadPoolExecutor(self.workers) as pool:

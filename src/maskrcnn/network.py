@@ -67,10 +67,14 @@ class MaskRCNN(nn.Cell):
     def __init__(self, *, backbone: nn.Cell, fpn: nn.Cell, rpn: nn.Cell, anchors: Anchors, box: Sequence[nn.Cell],
                  mask: Sequence[nn.Cell], proposals: nn.Cell, detections: nn.Cell):
         super().__init__()
-        self.backbone, self.fpn, self.rpn, self.anchors = backbone, fpn, rpn, anchors
+        self.backbone = backbone
+        self.fpn = fpn
+        self.rpn = rpn
+        self.anchors = anchors
         self.box_align, self.box_head = box
         self.mask_align, self.mask_head = mask
-        self.proposals, self.detections = proposals, detections
+        self.proposals = proposals
+        self.detections = detections
 
     def construct(self, image, image_size):
         """Return boxes_input (B, D, 4), labels (B, D) int32, scores (B, D), valid (B, D) bool, masks (B, D, S, S).
@@ -127,8 +131,13 @@ class MaskRCNNLosses(nn.Cell):
                  noise: int = NEWEST):
         super().__init__(auto_prefix=False)
         self.network = network
-        self.proposals, self.rpn_loss, self.sampler, self.box_loss = proposals, rpn_loss, sampler, box_loss
-        self.mask_rois, self.seed, self.noise = min(mask_rois, sampler.max_positive), seed, noise
+        self.proposals = proposals
+        self.rpn_loss = rpn_loss
+        self.sampler = sampler
+        self.box_loss = box_loss
+        self.mask_rois = min(mask_rois, sampler.max_positive)
+        self.seed = seed
+        self.noise = noise
         self.weights = [float(weight) for weight in astuple(weights)]
 
     def construct(self, image, image_size, gt_boxes, gt_labels, gt_valid, gt_ignore, gt_masks, gt_has_mask, sample_id,

@@ -33,7 +33,10 @@ class ProposalGenerator(BoxCell):
         super().__init__()
         if not 0 < before_nms <= MAX_BOXES:
             raise ValueError(f"proposals before NMS={before_nms}: expected 1 to {MAX_BOXES} a level")
-        self.before_nms, self.after_nms, self.nms_iou, self.min_size = before_nms, after_nms, nms_iou, min_size
+        self.before_nms = before_nms
+        self.after_nms = after_nms
+        self.nms_iou = nms_iou
+        self.min_size = min_size
         self.plain = plain
         self.coder = {"stds": tuple(stds), "delta_clip": delta_clip, "box_offset": box_offset}
 
@@ -112,8 +115,12 @@ class DetectionPostprocess(BoxCell):
         super().__init__()
         if not max_detections <= candidates <= MAX_BOXES:
             raise ValueError(f"candidates={candidates}: expected {max_detections} (detections) to {MAX_BOXES}")
-        self.max_detections, self.candidates, self.plain = max_detections, candidates, plain
-        self.score_threshold, self.nms_iou, self.min_size = score_threshold, nms_iou, min_size
+        self.max_detections = max_detections
+        self.candidates = candidates
+        self.plain = plain
+        self.score_threshold = score_threshold
+        self.nms_iou = nms_iou
+        self.min_size = min_size
         self.coder = {"stds": tuple(stds), "delta_clip": delta_clip, "box_offset": box_offset}
 
     def construct(self, logits, deltas, proposals, valid, image_size, span):

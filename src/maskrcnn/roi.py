@@ -85,7 +85,8 @@ class RoIAlign(BoxCell):
     def __init__(self, size: int, *, strides: Sequence[int] = (4, 8, 16, 32), roi_level: str = "eps_outside",
                  finest_scale: float = FINEST_SCALE, box_offset: int = 0):
         super().__init__()
-        self.size, self.strides = size, Tensor(np.array(strides, np.float32))
+        self.size = size
+        self.strides = Tensor(np.array(strides, np.float32))
         self.rule = {"levels": len(strides), "rule": roi_level, "finest_scale": finest_scale, "box_offset": box_offset}
 
     def construct(self, table, boxes, sizes):

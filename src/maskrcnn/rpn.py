@@ -61,8 +61,11 @@ class RPNLoss(nn.Cell):
                  beta: float = 1.0 / 9.0, box_offset: int = 0, plain: bool = False):
         super().__init__()
         self.rule = {"negative_iou": negative_iou, "positive_iou": positive_iou, "best_iou": best_iou}
-        self.max_positive, self.samples = max_positive, samples
-        self.stds, self.beta, self.box_offset = tuple(stds), beta, box_offset
+        self.max_positive = max_positive
+        self.samples = samples
+        self.stds = tuple(stds)
+        self.beta = beta
+        self.box_offset = box_offset
         self.form = {"box_offset": box_offset, "plain": plain}
 
     def construct(self, logits, deltas, anchors, gt_boxes, gt_valid, gt_ignore, priority):

@@ -43,7 +43,8 @@ class CocoMAP:
         if max_detections < 1:
             raise InputError(f"max_detections={max_detections}: at least 1 detection of an image must count; COCO's "
                              "numbers have 100")
-        self.max_detections, self.areas = max_detections, areas
+        self.max_detections = max_detections
+        self.areas = areas
         self.categories: tuple[Category, ...] = ()
         self.targets: dict[int, Target] = {}
         self.detections: dict[int, list[dict[str, Any]]] = {}

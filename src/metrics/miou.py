@@ -29,7 +29,9 @@ class MeanIoU:
 
     def __init__(self, class_names: Sequence[str], decode_truth: Callable[[bytes], np.ndarray],
                  ignore_label: int = 255):
-        self.class_names, self.decode_truth, self.ignore_label = tuple(class_names), decode_truth, ignore_label
+        self.class_names = tuple(class_names)
+        self.decode_truth = decode_truth
+        self.ignore_label = ignore_label
         self.confusion = np.zeros((len(class_names), len(class_names)), np.int64)
         self.image_ids: set[int] = set()
 

@@ -80,7 +80,10 @@ class PredictionFolder:
                  progress: ProgressCallback = lambda phase, done, total: None):
         if path.exists() and not path.is_dir():
             raise InputError(f"--output_dir={path}: a file; name a folder")
-        self.path, self.model, self.score_threshold, self.progress = path, model, score_threshold, progress
+        self.path = path
+        self.model = model
+        self.score_threshold = score_threshold
+        self.progress = progress
         self.image_ids = image_ids or {}
         self.category_ids = list(category_ids or model.category_ids)
         self.images: list[dict[str, Any]] = []

@@ -31,7 +31,9 @@ class Examined:
     """
 
     def __init__(self, task, dataset, predictor):
-        self.task, self.dataset, self.predictor = task, dataset, predictor
+        self.task = task
+        self.dataset = dataset
+        self.predictor = predictor
         self.whole = task.evaluator()
         self.scores: list[float | None] = []
 

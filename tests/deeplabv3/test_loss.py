@@ -76,7 +76,8 @@ class Constant(nn.Cell):
 
     def __init__(self, auxiliary: bool):
         super().__init__()
-        self.backbone, self.auxiliary = Features(), nn.Identity() if auxiliary else None
+        self.backbone = Features()
+        self.auxiliary = nn.Identity() if auxiliary else None
 
     def train_logits(self, c5, image, sample_id, epoch):
         return c5

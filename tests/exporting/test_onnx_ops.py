@@ -28,10 +28,13 @@ class Everything(nn.Cell):
         super().__init__()
         self.conv = nn.Conv2d(4, 6, 3, stride=2, pad_mode="pad", padding=(1, 2, 0, 3), dilation=2, has_bias=True)
         self.plain = nn.Conv2d(6, 4, 1, pad_mode="valid")
-        self.norm, self.groups = nn.BatchNorm2d(4), nn.GroupNorm(2, 4, gamma_init="normal", beta_init="normal")
-        self.same, self.every_second = nn.MaxPool2d(3, 2, "same"), nn.MaxPool2d(1, 2, "valid")
+        self.norm = nn.BatchNorm2d(4)
+        self.groups = nn.GroupNorm(2, 4, gamma_init="normal", beta_init="normal")
+        self.same = nn.MaxPool2d(3, 2, "same")
+        self.every_second = nn.MaxPool2d(1, 2, "valid")
         self.border = nn.Pad(((0, 0), (0, 0), (1, 2), (0, 1)))
-        self.dense, self.best = nn.Dense(8, 3), ops.Argmax(axis=1, output_type=ms.int32)
+        self.dense = nn.Dense(8, 3)
+        self.best = ops.Argmax(axis=1, output_type=ms.int32)
 
     def construct(self, image, boxes):
         return self.layers(image) + self.pieces(image) + self.ranks(image, boxes)

@@ -81,7 +81,8 @@ def test_wrong_options_are_named(wrong, message):
 class StemPool(nn.Cell):
     def __init__(self, network):
         super().__init__()
-        self.border, self.pool = network.border, network.pool
+        self.border = network.border
+        self.pool = network.pool
 
     def construct(self, x, weight):
         return (self.pool(self.border(x)) * weight).sum()

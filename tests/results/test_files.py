@@ -64,7 +64,8 @@ class Finder:
     task, name, class_names = "instance", "mask_rcnn_r50", NAMES
 
     def __init__(self):
-        self.category_ids, self.preprocess = [0, 7, 3], {"checkpoint": {"sha256": "ab" * 32}}
+        self.category_ids = [0, 7, 3]
+        self.preprocess = {"checkpoint": {"sha256": "ab" * 32}}
 
     def predict(self, images):
         for _ in images:

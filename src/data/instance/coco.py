@@ -67,7 +67,9 @@ class CocoDataset:
         Raises:
             InputError: the file, its entries or the image folder are unusable.
         """
-        self.name, self.image_dir, self._needs_images = str(ann_file), str(image_dir), needs_images
+        self.name = str(ann_file)
+        self.image_dir = str(image_dir)
+        self._needs_images = needs_images
         self.how = how
         self.bad: list[str] = []
         content = coco_check.read_annotations(ann_file)
@@ -77,7 +79,8 @@ class CocoDataset:
             self.image_dir = names_start_from(self.image_dir, _file_names(content["images"]))
         reader = _Reader(self, {category["id"] for category in content["categories"]}, needs_images)
         self._images = reader.images(content["images"], content["annotations"])
-        self.objects, self.crowds = reader.counts[0], reader.counts[1]
+        self.objects = reader.counts[0]
+        self.crowds = reader.counts[1]
         self.left_out = len(content["images"]) - len(self._images), reader.annotations_left_out
         if self.bad and on_bad == "error":
             raise InputError(f"{describe_bad(self.bad, 'entries')}\nRepair them, or leave them out with --on_bad=skip: "
@@ -131,7 +134,9 @@ class _Reader:
     """Turns the entries of an annotation file into images, and what is wrong with them into messages."""
 
     def __init__(self, dataset: CocoDataset, known: set[int], needs_images: bool):
-        self.dataset, self.known, self.needs_images = dataset, known, needs_images
+        self.dataset = dataset
+        self.known = known
+        self.needs_images = needs_images
         self.by_category = {category.category_id: category for category in dataset.categories}
         self.seen_annotations: set[int] = set()
         self.seen_images: set[int] = set()

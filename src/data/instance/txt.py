@@ -55,7 +55,9 @@ class TxtDataset:
             InputError: the file or lines of it are unusable, or images are missing.
         """
         self.how = how
-        self.name, self.image_dir, self.class_names = str(anno_path), str(image_dir), tuple(class_names)
+        self.name = str(anno_path)
+        self.image_dir = str(image_dir)
+        self.class_names = tuple(class_names)
         if not os.path.isdir(image_dir):
             raise InputError(f"--image_dir={image_dir}: no such folder; give the one that the paths of {anno_path} "
                              "start from")

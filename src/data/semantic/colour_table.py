@@ -26,7 +26,7 @@ class ColourTable:
     """Where the table comes from, (r, g, b) -> class index, and the names by class index where the table has them."""
 
     place: str
-    index: Mapping[tuple[int, int, int], int]
+    index: Mapping[tuple[int, ...], int]
     class_names: tuple[str, ...] = ()
 
     def indices(self, path: Path) -> np.ndarray:
@@ -64,7 +64,7 @@ def read_labelmap(path: Path) -> ColourTable:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not readable ({error}); restore the file, or remove it") from error
-    rows: dict[str, tuple[int, int, int]] = {}
+    rows: dict[str, tuple[int, ...]] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue

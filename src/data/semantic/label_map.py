@@ -69,7 +69,9 @@ class MappedLabels:
 
     def __init__(self, dataset: Dataset, table: np.ndarray):
         """`table` is (256,) uint8, see `read_label_map`."""
-        self.name, self.dataset, self.table = dataset.name, dataset, table
+        self.name = dataset.name
+        self.dataset = dataset
+        self.table = table
         self.bad: list[str] = list(getattr(dataset, "bad", []))
 
     def __len__(self) -> int:

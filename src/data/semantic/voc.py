@@ -115,7 +115,8 @@ class ListDataset:
         Raises:
             InputError: the list or lines of it are unusable, or files are missing or empty.
         """
-        self.name, self.data_root = str(data_lst), str(data_root)
+        self.name = str(data_lst)
+        self.data_root = str(data_root)
         if not os.path.isdir(data_root):
             raise InputError(f"--data_root={data_root}: no such folder; give the one that the list's paths start from")
         lines, self.bad = read_list(data_lst, lambda name: os.path.isfile(self._path(name)))

@@ -163,19 +163,19 @@ def _gray_label(name: str, folders: Folders) -> Path:
                     if (path := folder / f"{name}.png").is_file()), None)
     if present and not folders.colours:
         return present
-    dataset = next((p for end in (".png", ".mat") if (p := folders.labels / f"{name}{end}").is_file()), None)
-    if dataset is None and present:
+    published = next((p for end in (".png", ".mat") if (p := folders.labels / f"{name}{end}").is_file()), None)
+    if published is None and present:
         return present
-    if dataset is None:
+    if published is None:
         raise InputError(f"{folders.labels / name}.*: no such label; restore it, or remove it from the split")
     if folders.colours:
-        label = folders.colours.indices(dataset)
+        label = folders.colours.indices(published)
     else:
-        label = read_sbd_label(dataset) if dataset.suffix == ".mat" else read_voc_label(dataset)
-    if present:
+        label = read_sbd_label(published) if published.suffix == ".mat" else read_voc_label(published)
+    if present and folders.colours:
         if not np.array_equal(decode.decode_label(present.read_bytes()), label):
             raise InputError(f"{present}: has other class indices than {folders.colours.place} gives to the colours of "
-                             f"{dataset}; remove {present.parent} to have it made anew, or {FILE_NAME} if "
+                             f"{published}; remove {present.parent} to have it made again, or {FILE_NAME} if "
                              "that is wrong")
         return present
     target = folders.made / f"{name}.png"
