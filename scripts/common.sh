@@ -54,6 +54,13 @@ project_root() {
     (cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 }
 
+# lite_home: the folder of MindSpore Lite's package: MS_LITE_HOME, or LITE_HOME as the vendor's pages call it; or nothing.
+lite_home() {
+    local home=${MS_LITE_HOME:-${LITE_HOME:-}}
+    [[ -z $home || -d $home/runtime ]] || die "MS_LITE_HOME=$home: no MindSpore Lite package (no folder runtime in it)"
+    echo "$home"
+}
+
 # new_folder PATH: make PATH, or PATH_2, PATH_3, ... if that is taken, and print its name. Never removes anything.
 new_folder() {
     local path=${1%/} number=1

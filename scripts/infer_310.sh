@@ -24,6 +24,20 @@ refuse_task() {
         usage_error "'$2' is a model of another task ($1, says preprocess.json); give it to scripts/$3/run_infer_310.sh"
 }
 
+# with_lite COMMAND...: run with the libraries of MindSpore Lite, which find each other by LD_LIBRARY_PATH alone.
+with_lite() {
+    local home folder path=
+    home=$(lite_home) || return
+    if [[ -z $home ]]; then
+        "$@"
+        return
+    fi
+    for folder in "$home"/runtime/lib "$home"/runtime/third_party/{dnnl,glog} "$home"/tools/converter/lib; do
+        [[ ! -d $folder ]] || path+=${path:+:}$folder
+    done
+    env LITE_HOME="$home" MS_LITE_HOME="$home" LD_LIBRARY_PATH="$path${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$@"
+}
+
 # infer_and_score MODEL DEVICE_ID DATASET LIST TRUTH...: build the program, run it over LIST, score by postprocess.py TRUTH...
 # Results in result_Files, logs in infer.log and acc.log, all in $infer_path. An inference that was stopped goes on.
 # Unreadable images end in status 3, after the others were scored.
@@ -34,7 +48,7 @@ infer_and_score() {
     log=$(free_name "$folder/infer.log")
     program=$("$root/ascend310_infer/build.sh" 2>"$folder/build.log") ||
         { cat "$folder/build.log" >&2; die "the program was not built, see above and $folder/build.log"; }
-    logged "$log" "$program" --model_path="$model" --dataset_path="$dataset" --image_list="$list" \
+    logged "$log" with_lite "$program" --model_path="$model" --dataset_path="$dataset" --image_list="$list" \
         --device_type="${DEVICE_TYPE:-Ascend}" --device_id="$device" --result_path="$folder/result_Files" || status=$?
     [[ $status -eq 0 || $status -eq 3 ]] || return "$status"
     log=$(free_name "$folder/acc.log")

@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-#define MINDSEG_BACKEND_VERSION 1
+#define MINDSEG_BACKEND_VERSION 2
 #define MINDSEG_MAX_RANK 8
 
 // Results of the calls. The two failures are the program's exit statuses of the same meaning.
@@ -43,6 +43,7 @@ typedef struct {
   int device_id;
   int threads;        // of a CPU
   int parallel_runs;  // slots that are asked for
+  int half_suffices;  // 1: the results are float16; 0: float32 is kept wherever the chip has it
 } mindseg_options;
 
 typedef struct mindseg_model mindseg_model;

@@ -68,6 +68,8 @@ struct Recipe {
   // The output that preprocess.json gives this name; throws Failure without one.
   const TensorSpec& output(const std::string& name) const;
   bool has_output(const std::string& name) const;
+  // Whether float16 is all that the model gives: boxes, labels and scores of float32 are not to be calculated in it.
+  bool half_suffices() const;
 };
 
 // Reads and checks the file. Throws Failure that names the file and the key.

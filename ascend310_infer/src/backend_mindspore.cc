@@ -1,4 +1,4 @@
-// Runs MINDIR, AIR and OM files on an Ascend 310 or 310P with MindSpore's C++ API.
+// Runs MINDIR, AIR and OM files on an Ascend 310 or 310P with MindSpore Lite's C++ API, and MINDIR on a CPU.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -9,7 +9,6 @@
 #include "backend_error.h"
 #include "include/api/context.h"
 #include "include/api/model.h"
-#include "include/api/serialization.h"
 #include "include/api/types.h"
 
 namespace ms = mindspore;
@@ -43,6 +42,11 @@ ms::ModelType type_of(const std::string& path) {
   return ends_with(".air") ? ms::kAIR : ms::kMindIR;
 }
 
+// Without a mode MindSpore Lite calculates everything in float16 (AscendDeviceInfo::SetPrecisionMode in its context.h),
+// in which a coordinate of 1,500 px is known to 1 px. The other mode lowers only what the chip has in float16 alone: the
+// mode that keeps each operator's own type ends with an error on 310P, which has no convolution in float32.
+constexpr const char *kHalf = "enforce_fp16", *kFloat = "preferred_fp32";
+
 std::shared_ptr<ms::Context> context_for(const mindseg_options& options) {
   auto context = std::make_shared<ms::Context>();
   if (std::string(options.device_type) == "CPU") {
@@ -51,6 +55,7 @@ std::shared_ptr<ms::Context> context_for(const mindseg_options& options) {
   } else {
     auto ascend = std::make_shared<ms::AscendDeviceInfo>();
     ascend->SetDeviceID(static_cast<uint32_t>(options.device_id));
+    ascend->SetPrecisionMode(options.half_suffices ? kHalf : kFloat);
     context->MutableDeviceInfo().push_back(ascend);
   }
   return context;
@@ -61,19 +66,23 @@ std::string reason(const ms::Status& status) {
   return text.empty() ? status.ToString() : text;
 }
 
-[[noreturn]] void refuse(const mindseg_options& options, const ms::Status& status) {
-  const std::string device = options.device_type;
-  if (device == "CPU") {
-    throw mindseg::Refused(
-        "MindSpore's C++ library does not run it on a CPU (" + reason(status) +
-        "); on a CPU give the .onnx of the same export, which needs the PyPI wheel openvino; for Ascend "
-        "310 install MindSpore Lite, set MS_LITE_HOME and give --device_type=Ascend");
+std::string precision_mode(ms::Context& context) {
+  return context.MutableDeviceInfo().at(0)->Cast<ms::AscendDeviceInfo>()->GetPrecisionMode();
+}
+
+[[noreturn]] void refuse(const mindseg_options& options, ms::Context& context, const ms::Status& status) {
+  const std::string converted =
+      "; a .mindir of a MindSpore newer than Lite is refused so: convert the .onnx of the same export with Lite's "
+      "converter_lite --fmk=ONNX";
+  if (std::string(options.device_type) == "CPU") {
+    throw mindseg::Refused("MindSpore Lite does not run it on a CPU (" + reason(status) + "; its log is above)" +
+                           converted + ", or give the .onnx itself, which needs the PyPI wheel openvino");
   }
-  throw mindseg::Refused(
-      "MindSpore does not run it on Ascend device " + std::to_string(options.device_id) + " (" + reason(status) +
-      "); install CANN and the MindSpore Lite package for Ascend 310/310P, set "
-      "MS_LITE_HOME, source CANN's set_env.sh, and see npu-smi info for the device; on a CPU give the .onnx "
-      "with --device_type=CPU");
+  throw mindseg::Refused("MindSpore Lite does not run it on Ascend device " + std::to_string(options.device_id) +
+                         " in precision mode " + precision_mode(context) + " (" + reason(status) +
+                         "; its log is above); install CANN and the MindSpore Lite package for Ascend 310/310P, set "
+                         "MS_LITE_HOME, source CANN's set_env.sh, and see npu-smi info for the device" +
+                         converted);
 }
 
 }  // namespace
@@ -87,25 +96,10 @@ struct mindseg_model {
 
   explicit mindseg_model(const mindseg_options& options) {
     const auto context = context_for(options);
-    const ms::Status built = build(options.model_path, context);
-    if (built != ms::kSuccess) refuse(options, built);
+    const ms::Status built = model.Build(options.model_path, type_of(options.model_path), context);
+    if (built != ms::kSuccess) refuse(options, *context, built);
     for (const auto& tensor : model.GetInputs()) inputs.push_back(port_of(tensor));
     for (const auto& tensor : model.GetOutputs()) outputs.push_back(port_of(tensor));
-  }
-
-  ms::Status build(const std::string& path, const std::shared_ptr<ms::Context>& context) {
-#ifdef MINDSPORE_IS_LITE
-    return model.Build(path, type_of(path), context);  // the only way in Lite, and one that the other library lacks
-#else
-    ms::Graph graph;
-    const ms::Status loaded = ms::Serialization::Load(path, type_of(path), &graph);
-    if (loaded != ms::kSuccess) {
-      throw std::runtime_error("MindSpore cannot load it (" + reason(loaded) +
-                               "); export it with a MindSpore that fits the "
-                               "installed library's version, or give the .om that atc makes");
-    }
-    return model.Build(ms::GraphCell(graph), context);
-#endif
   }
 
   static Port port_of(const ms::MSTensor& tensor) {
@@ -117,10 +111,10 @@ struct mindseg_model {
     for (size_t i = 0; i < tensors.size(); ++i) std::memcpy(tensors[i].MutableData(), in[i], tensors[i].DataSize());
     std::vector<ms::MSTensor> results;
     const ms::Status status = model.Predict(tensors, &results);
-    if (status != ms::kSuccess) throw std::runtime_error("MindSpore stopped in the model (" + reason(status) + ")");
-    if (results.size() != outputs.size()) throw std::runtime_error("MindSpore returned another number of outputs");
+    if (status != ms::kSuccess) throw std::runtime_error("MindSpore Lite stopped in the model (" + reason(status) + ")");
+    if (results.size() != outputs.size()) throw std::runtime_error("MindSpore Lite returned another number of outputs");
     for (size_t i = 0; i < results.size(); ++i) {
-      if (results[i].Shape() != outputs[i].shape) throw std::runtime_error("MindSpore returned another shape");
+      if (results[i].Shape() != outputs[i].shape) throw std::runtime_error("MindSpore Lite returned another shape");
       std::memcpy(out[i], results[i].Data().get(), results[i].DataSize());
     }
   }

@@ -61,7 +61,7 @@ void Model::Library::bind(Function*& function, const char* name) {
 Model::Model(const Options& options, const Recipe& recipe, int parallel_runs)
     : path_(options.model_path.string()), library_(options.backend), outputs_(recipe.outputs) {
   const mindseg_options asked{path_.c_str(), options.device_type.c_str(), options.device_id, options.threads,
-                              parallel_runs};
+                              parallel_runs, recipe.half_suffices()};
   std::array<char, 2048> error{};
   mindseg_model* opened = nullptr;
   const int code = library_.open(&asked, &opened, error.data(), error.size());

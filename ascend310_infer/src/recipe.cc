@@ -1,5 +1,6 @@
 #include "recipe.h"
 
+#include <algorithm>
 #include <fstream>
 #include <functional>
 #include <numeric>
@@ -212,6 +213,10 @@ bool Recipe::has_output(const std::string& name) const {
     if (spec.name == name) return true;
   }
   return false;
+}
+
+bool Recipe::half_suffices() const {
+  return std::all_of(outputs.begin(), outputs.end(), [](const auto& spec) { return spec.dtype == MINDSEG_FLOAT16; });
 }
 
 const TensorSpec& Recipe::output(const std::string& name) const {

@@ -66,7 +66,8 @@ def semantic_model(folder: Path, spec: dict = SPEC, *, seed: int = 0) -> Path:
 
     shape, classes = spec["inputs"][0]["shape"], len(spec["class_names"])
     weight = np.random.default_rng(seed).normal(0, 1, (classes, 3, 1, 1)).astype(np.float32)
-    nodes = [helper.make_node("Conv", ["image", "weight"], ["logits"]),
+    nodes = [helper.make_node("Conv", ["image", "weight"], ["logits"], kernel_shape=[1, 1], strides=[1, 1],
+                              dilations=[1, 1]),
              helper.make_node("Softmax", ["logits"], ["scores"], axis=1)]
     return save(folder, spec, nodes, {"image": shape}, {"scores": [shape[0], classes, *shape[2:]]},
                 [onnx.numpy_helper.from_array(weight, "weight")])
