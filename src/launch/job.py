@@ -17,10 +17,10 @@ GRACE = 60.0
 GRACE_IN_POD = 25.0  # a pod is killed terminationGracePeriodSeconds after SIGTERM, 30 where nobody sets it
 
 
-def read_number(name: str, env: Mapping[str, str], least: int) -> int:
+def read_number(name: str, env: Mapping[str, str], least: int, most: int = 2 ** 31 - 1) -> int:
     """The number that an environment variable holds."""
     try:
-        return number_in(int, least)(env[name])
+        return number_in(int, least, most)(env[name])
     except ArgumentTypeError as error:
         raise InputError(f"{name}: {error}") from None
 
@@ -88,7 +88,7 @@ def find_table(args, env: Mapping[str, str]) -> tuple[RankTable, Server, dict[st
     (name, count), *_ = counts.items()
     check_count(name, count)
     table = single_server(count, first_device=first or 0)
-    return table, table.master, {plural(count, "rank"): f"{name}={count}"}
+    return table, this_server(table, args.server), {plural(count, "rank"): f"{name}={count}"}
 
 
 def check_count(name: str, count: int) -> None:

@@ -77,7 +77,8 @@ def find_seat(env: MutableMapping[str, str], device_target: str) -> tuple[RankTa
     if rank >= table.world_size:
         raise InputError(f"rank {rank}, told by {told}: the job has ranks 0 to {table.world_size - 1}")
     lowest = min(d.device_id for d in table.master.devices)
-    port = int(env.get("MS_SCHED_PORT") or (allocation and allocation.port) or PORT + lowest)
+    port = (read_number("MS_SCHED_PORT", env, 1, 65535) if env.get("MS_SCHED_PORT")
+            else (allocation and allocation.port) or PORT + lowest)
     return table, rank, port, told
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from src.contract import InputError
 
 ASCEND_JOB_TABLE = "/user/serverid/devindex/config/hccl.json"
+MOST_HOSTS = 1 << 16  # of a range in a list of hosts
 INTERACTIVE_STEP = 0xfffffff0  # Slurm numbers the steps of batch scripts and interactive shells from here
 
 
@@ -77,6 +78,10 @@ class _Variables:
             raise InputError(f"{self.origins[what]}: not a number 0, 1, 2, ...")
         return int(text) if text else None
 
+    def names(self, what: str, *names: str) -> tuple[str, ...]:
+        """The first of the variables that is set, a list with commas, without empty entries."""
+        return tuple(filter(None, self.text(what, *names).split(",")))
+
 
 def find_allocation(env: Mapping[str, str]) -> Allocation | None:
     """What the platform that started this process says; None where none is recognised.
@@ -97,8 +102,8 @@ def model_arts(v: _Variables) -> Allocation | None:
     if not v.has("MA_NUM_HOSTS"):
         return None
     count = v.number("number of hosts", "MA_NUM_HOSTS")
-    hosts = tuple(filter(None, v.text("hosts", "VC_WORKER_HOSTS").split(",")))
-    if len(hosts) != count and count > 1:
+    hosts = v.names("hosts", "VC_WORKER_HOSTS")
+    if len(hosts) != count and count != 1:
         raise InputError(f"ModelArts: MA_NUM_HOSTS={count}, but VC_WORKER_HOSTS names {len(hosts)} hosts")
     if count == 1:
         hosts = (v.text("hosts", "MA_CURRENT_IP") or "127.0.0.1",)
@@ -128,7 +133,7 @@ def _by_node_rank(v: _Variables, platform: str, index: str) -> Allocation:
     if not cards:
         raise InputError(f"{platform}: MS_LOCAL_WORKER=0: this pod is for the scheduler alone, which the launcher "
                          "starts beside rank 0; give the scheduler's pod cards too, or start msrun there and elsewhere")
-    if ranks % cards:
+    if not ranks or ranks % cards:
         raise InputError(f"{platform}: MS_WORKER_NUM={ranks} is no multiple of MS_LOCAL_WORKER={cards}")
     hosts = (v.text("first host", "MS_SCHED_HOST"), *[""] * (ranks // cards - 1))
     table = v.text("rank table", "RANK_TABLE_FILE")
@@ -145,17 +150,17 @@ def volcano(v: _Variables) -> Allocation | None:
         return None
     leaders = ("MASTER", "LAUNCHER", "CHIEF", "SCHEDULER")
     tasks = sorted(found, key=lambda task: (task not in leaders, task))
-    names = {task: v.text(f"hosts of {task.lower()}", found[task]).split(",") for task in tasks}
-    hosts = tuple(host for task in tasks for host in names[task])
+    hosts = tuple(host for task in tasks for host in v.names(f"hosts of {task.lower()}", found[task]))
     own = v.text("own name", "HOSTNAME").split(".")[0]
     index = v.number("index", "HCCL_RANK")
-    if index is None and own in (short := [host.split(".")[0] for host in hosts]):
+    if index is None and own and own in (short := [host.split(".")[0] for host in hosts]):
         index, v.origins["index"] = short.index(own), v.origins["own name"]
     if index is None and len(tasks) == 1:
         index = v.number("index", "VC_TASK_INDEX")
     if index is None:
         raise InputError(f"Volcano: VC_TASK_INDEX counts within one of the tasks {', '.join(tasks)}, and "
-                         f"HOSTNAME={own} is none of their hosts: turn on the plugin hcclrank, or say --server=HOST")
+                         f"HOSTNAME={own} is none of their hosts: turn on the plugin hcclrank, or export HCCL_RANK, "
+                         "the number of this host from 0")
     return Allocation("Volcano", hosts, index, table=v.text("rank table", "RANK_TABLE_FILE"), origins=v.origins)
 
 
@@ -166,6 +171,10 @@ def slurm(v: _Variables) -> Allocation | None:
         return None
     hosts = expand_hosts(v.text("hosts", "SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST"))
     ranks = v.number("ranks", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")
+    if not hosts or not ranks:
+        missing = "SLURM_STEP_NUM_TASKS" if hosts else "SLURM_STEP_NODELIST"
+        raise InputError(f"Slurm: SLURM_STEP_ID={step}, but {missing} is not set: start this with srun, or unset "
+                         "SLURM_STEP_ID")
     job = v.number("port", "SLURM_JOB_ID")
     one_each = ranks == len(hosts)
     return Allocation("Slurm", hosts, v.number("index", "SLURM_NODEID") or 0,
@@ -176,8 +185,14 @@ def slurm(v: _Variables) -> Allocation | None:
 
 
 def expand_hosts(text: str) -> tuple[str, ...]:
-    """('a1', 'a2', 'b07') for Slurm's 'a[1-2],b07'; several brackets multiply, leading zeros stay."""
-    hosts = []
+    """('a1', 'a2', 'b07') for Slurm's 'a[1-2],b07'; several brackets multiply, leading zeros stay.
+
+    Raises:
+        InputError: no such list.
+    """
+    if text.count("[") != text.count("]"):
+        raise InputError(f"Slurm's list of hosts: {text[:80]!r} has brackets without a partner")
+    hosts: list[str] = []
     for entry in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
         parts = [_bracket(part[1:-1]) if part.startswith("[") else [part]
                  for part in re.findall(r"\[[^\]]*\]|[^\[]+", entry)]
@@ -188,8 +203,13 @@ def expand_hosts(text: str) -> tuple[str, ...]:
 def _bracket(text: str) -> list[str]:
     numbers = []
     for span in text.split(","):
-        first, _, last = span.partition("-")
-        numbers += [f"{n:0{len(first)}d}" for n in range(int(first), int(last or first) + 1)]
+        if not (found := re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", span)):
+            raise InputError(f"Slurm's list of hosts: [{text}] is no list of numbers such as [1-3,07]")
+        first, last = int(found[1]), int(found[2] or found[1])
+        if not 0 <= last - first < MOST_HOSTS:
+            raise InputError(f"Slurm's list of hosts: [{text}] goes from {first} to {last}, which is no range of up to "
+                             f"{MOST_HOSTS} hosts")
+        numbers += [f"{n:0{len(found[1])}d}" for n in range(first, last + 1)]
     return numbers
 
 

@@ -31,7 +31,11 @@ def to_server_list(document: Mapping[str, Any], name: str, hosts: Sequence[str] 
     try:
         servers = _of_groups(document) if "group_list" in document else _of_ranks(document, hosts, name)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{name}: not a rank table: {type(error).__name__}: {error}") from error
+        form = ("group_list: [{instance_list: [{pod_name, server_id, devices: [{device_id, device_ip}]}]}], with a "
+                "number at the end of each pod_name" if "group_list" in document
+                else "rank_list: [{rank_id, device_id}], both numbers")
+        raise InputError(f"{name}: not a rank table ({type(error).__name__}: {error}); expected {form}. Take the file "
+                         "that the platform wrote, or write one with src/tools/get_multicards_json.py") from error
     return {"version": "1.0", "status": document.get("status", ""), "server_count": str(len(servers)),
             "server_list": servers}
 

@@ -34,7 +34,7 @@ def main() -> int:
     own, others = _flags(sys.argv[1:])
     program, group = "ascend_report.py", own.graph
     settings = tasks.parse_settings(others, program=program, groups=(group,))
-    if not settings.num_classes:
+    if not settings.num_classes and not settings.checkpoint:
         log.info("no number of classes is given: 81, as in COCO")
         settings = tasks.parse_settings([*others, "--num_classes=81"], program=program, groups=(group,))
     from src.exporting import ascend
@@ -42,11 +42,11 @@ def main() -> int:
 
     chips = list(dict.fromkeys(map(family, own.soc or ["910B"])))
     if own.graph == "train" and not set(chips) <= set(TRAINING_CHIPS):
-        raise InputError(f"--soc={', '.join(own.soc)}: has a chip for inference; give --graph=export, or some of "
-                         f"{', '.join(TRAINING_CHIPS)}")
+        raise InputError(f"--soc={', '.join(own.soc)}: not all of these chips can train; give --graph=export, or some "
+                         f"of {', '.join(TRAINING_CHIPS)}")
     level = settings.jit_level
     engine = own.graph == "export" or (None if level == "auto" else level == "O2")
-    calls = _calls(tasks.create(settings.completed()), own.graph)
+    calls = _calls(tasks.create(tasks.with_conventions(settings)), own.graph)
     found = {chip: ascend.rows(calls, chip, graph_engine=engine) for chip in chips}
     for chip, rows in found.items():
         print(f"{settings.model}: {own.graph} graph on {chip}\n{ascend.report(rows, chip)}\n")

@@ -55,7 +55,16 @@ def test_what_is_no_platform(env):
     (ASCEND_JOB | {"MS_LOCAL_WORKER": "0"}, "MS_LOCAL_WORKER=0: this pod is for the scheduler alone"),
     (ASCEND_JOB | {"MS_WORKER_NUM": "9"}, "MS_WORKER_NUM=9 is no multiple of MS_LOCAL_WORKER=8"),
     (VOLCANO | {"HOSTNAME": "elsewhere"}, "HOSTNAME=elsewhere is none of their hosts"),
-    (STEP | {"SLURM_NODEID": "one"}, "SLURM_NODEID=one: not a number")])
+    (MODEL_ARTS | {"MA_NUM_HOSTS": "0"}, "MA_NUM_HOSTS=0, but VC_WORKER_HOSTS names 2 hosts"),
+    (ASCEND_JOB | {"MS_WORKER_NUM": "0"}, "MS_WORKER_NUM=0 is no multiple of MS_LOCAL_WORKER=8"),
+    (VOLCANO | {"HOSTNAME": "", "VC_WORKER_HOSTS": "a,,b"}, "HOSTNAME= is none of their hosts"),
+    (STEP | {"SLURM_NODEID": "one"}, "SLURM_NODEID=one: not a number"),
+    (STEP | {"SLURM_STEP_NODELIST": "", "SLURM_JOB_NODELIST": ""}, "SLURM_STEP_NODELIST is not set: start this with"),
+    (STEP | {"SLURM_STEP_NUM_TASKS": "", "SLURM_NTASKS": ""}, "SLURM_STEP_NUM_TASKS is not set"),
+    (STEP | {"SLURM_STEP_NODELIST": "n[x-y]"}, r"\[x-y\] is no list of numbers such as \[1-3,07\]"),
+    (STEP | {"SLURM_STEP_NODELIST": "n[1"}, "'n\\[1' has brackets without a partner"),
+    (STEP | {"SLURM_STEP_NODELIST": "n[3-1]"}, "goes from 3 to 1"),
+    (STEP | {"SLURM_STEP_NODELIST": "n[1-99999999]"}, "no range of up to 65536 hosts")])
 def test_what_contradicts_itself(env, message):
     with pytest.raises(InputError, match=message):
         find_allocation(env)
@@ -90,6 +99,11 @@ def test_the_platform_says_which_server_of_its_table_this_is(tmp_path):
     assert server.ranks == [1]
 
 
+def test_a_named_server_must_be_this_host():
+    with pytest.raises(InputError, match="no server 192.0.2.9; it has 127.0.0.1"):
+        job.find_table(arguments("--workers=2", "--server=192.0.2.9"), {})
+
+
 def test_the_launcher_is_started_once_a_host():
     with pytest.raises(InputError, match="Slurm has started this as one of 4 ranks .SLURM_PROCID=3.; start"):
         job.find_table(arguments(), TASKS)
@@ -121,6 +135,7 @@ def test_a_rank_of_the_published_loop_has_the_device_of_the_table(table_file):
 
 
 @pytest.mark.parametrize(("env", "message"), [
+    ({"RANK_ID": "0", "RANK_SIZE": "2", "MS_SCHED_PORT": "abc"}, "MS_SCHED_PORT: 'abc' is not a number from 1 to 6553"),
     ({}, "was not started as one of several ranks"), (BATCH, "was not started as one of several ranks"),
     (ASCEND_JOB, "gives this host 8 ranks and starts one process: start scripts/run_distribute_train.sh")])
 def test_what_is_no_rank(env, message):

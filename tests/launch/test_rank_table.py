@@ -279,6 +279,9 @@ def test_other_formats_that_are_broken_are_refused(tmp_path):
     for table in ({"group_list": []}, {"group_list": [{}], "status": "completed"}, {"rank_list": 3, "status": ""}):
         with pytest.raises(InputError, match="t.json"):
             rank_table.read(written(tmp_path / "t.json", table))
+    unnumbered = {"group_list": [{"instance_list": [{"pod_name": "worker", "devices": []}]}], "status": "completed"}
+    with pytest.raises(InputError, match="expected group_list: .*a number at the end of each pod_name. Take the file"):
+        rank_table.read(written(tmp_path / "t.json", unnumbered))
 
 
 def test_a_table_is_awaited_until_its_platform_has_completed_it(tmp_path):

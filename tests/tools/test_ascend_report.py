@@ -15,8 +15,9 @@ def run(*words: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize(("words", "message"), [
     (["--soc=H100"], "soc version 'H100': none of the families in the table (310, 310B, 310P, 910, 910B, A3)"),
-    (["--soc=910B", "--soc=310P"], "--soc=910B, 310P: has a chip for inference; give --graph=export, or some of"),
+    (["--soc=910B", "--soc=310P"], "--soc=910B, 310P: not all of these chips can train; give --graph=export, or some"),
     (["--graph=serve"], "invalid choice: 'serve'"),
+    (["--graph=export", "--soc=310P", "--checkpoint=no.ckpt"], "no.ckpt"),
     (["--no_such_flag=1"], "unknown flag --no_such_flag")])
 def test_wrong_words_are_refused_before_anything_is_compiled(words, message):
     ran = run("--model=deeplab_v3_s16", *words)
