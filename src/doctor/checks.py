@@ -16,7 +16,7 @@ from src.launch.rank_table import RankTable, Server
 
 
 @dataclass(frozen=True)
-class Plan:
+class Subject:
     """What the host is checked for.
 
     Attributes:
@@ -53,28 +53,29 @@ def quick(host: Host, *, device_target: str, output_dir: str = "", ranks: int | 
     yield from collect([*checks, partial(machine.disk, output_dir or ".")])
 
 
-def full(host: Host, plan: Plan) -> Iterator[Finding]:
+def full(host: Host, subject: Subject) -> Iterator[Finding]:
     """All checks, the quick ones first, those that take seconds last."""
-    hosts = len(plan.table.servers) if plan.table else 1
-    on_ascend = plan.device_target == "Ascend"
-    known = len(plan.server.devices) if plan.server else None
+    hosts = len(subject.table.servers) if subject.table else 1
+    on_ascend = subject.device_target == "Ascend"
+    known = len(subject.server.devices) if subject.server else None
     cards = known or (count_cards(str(host.path("/dev"))) if on_ascend and host.path("/dev").is_dir() else 0) or 1
-    yield from quick(host, device_target=plan.device_target, output_dir=plan.output_dir, ranks=known)
+    yield from quick(host, device_target=subject.device_target, output_dir=subject.output_dir, ranks=known)
     checks: list[Callable[[], Iterator[Finding]]] = [
         partial(machine.cores, host, cards), partial(machine.memory, host, cards)]
     if on_ascend:
         checks += [partial(ascend.npu_smi, host), partial(ascend.hccn_conf, host), partial(ascend.links, host, hosts)]
     checks += [partial(ascend.offline_program, host),
-               partial(folder.output_folder, host, plan.output_dir or ".", hosts)]
-    if plan.table_problem:
-        checks.append(partial(job.broken_table, plan.table_problem))
-    if plan.table:
-        checks += [partial(job.rank_table, host, plan.table, plan.server, device_target=plan.device_target),
-                   partial(job.ports, plan.server, plan.port, hosts=hosts,
-                           is_master=plan.server is plan.table.master)]
-    if hosts > 1 and plan.meet_seconds:
-        checks.append(partial(meeting, plan.table, plan.server, plan.port, folder=plan.output_dir,
-                              seconds=plan.meet_seconds))
-    if plan.settings is not None:
-        checks.append(partial(data_rate, plan.settings, cards=cards, step_ms=plan.step_ms, seconds=plan.data_seconds))
+               partial(folder.output_folder, host, subject.output_dir or ".", hosts)]
+    if subject.table_problem:
+        checks.append(partial(job.broken_table, subject.table_problem))
+    if subject.table:
+        checks += [partial(job.rank_table, host, subject.table, subject.server, device_target=subject.device_target),
+                   partial(job.ports, subject.server, subject.port, hosts=hosts,
+                           is_master=subject.server is subject.table.master)]
+    if hosts > 1 and subject.meet_seconds:
+        checks.append(partial(meeting, subject.table, subject.server, subject.port, folder=subject.output_dir,
+                              seconds=subject.meet_seconds))
+    if subject.settings is not None:
+        checks.append(partial(data_rate, subject.settings, cards=cards, step_ms=subject.step_ms,
+                              seconds=subject.data_seconds))
     yield from collect(checks)

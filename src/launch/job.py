@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 from src.command_line import number_in
 from src.contract import InputError
-from src.launch.environment import quiet, timeouts
+from src.launch.environment import quiet
 from src.launch.hosts import count_cards
 from src.launch.plan import Job, divide_cores, plural
 from src.launch.platforms import Allocation, find_allocation
 from src.launch.rank_table import MOST_RANKS, Device, RankTable, Server, read, single_server, this_server
+from src.launch.timeouts import timeouts
 
 GRACE = 60.0
 GRACE_IN_POD = 25.0  # a pod is killed terminationGracePeriodSeconds after SIGTERM, 30 where nobody sets it

@@ -19,6 +19,7 @@ from src.launch.hosts import resolve
 from src.launch.job import read_number
 from src.launch.platforms import Allocation, find_allocation
 from src.launch.rank_table import Device, RankTable, Server, read, single_server
+from src.launch.timeouts import timeouts
 
 PORT = 8118         # of the scheduler, plus the first device of its host: jobs may share a host
 WAIT = 600.0        # seconds for a platform to complete its rank table and for names of hosts to become known
@@ -40,7 +41,7 @@ def join_cluster(env: MutableMapping[str, str], device_target: str) -> str:
     server = next(s for s in table.servers if rank in s.ranks)
     device = next(d for d in server.devices if d.rank == rank)
     cluster = environment.of_cluster(table.world_size, resolve(table.master.address, wait=WAIT), port)
-    waiting = environment.timeouts(COMPILE, int(WAIT), {"MS_HEARTBEAT_RETRY_TIMEOUT": ALONE} | dict(env))
+    waiting = timeouts(COMPILE, int(WAIT), {"MS_HEARTBEAT_RETRY_TIMEOUT": ALONE} | dict(env))
     for name in environment.CLEARED:
         env.pop(name, None)
     if rank == 0:

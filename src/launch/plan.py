@@ -31,7 +31,7 @@ class Job:
         folder: a rank's output folder, with placeholders.
         log_name: name of its log in there.
         cores: cores per rank of this host, empty for no binding.
-        timeouts: the time-out variables, see `environment.timeouts`.
+        timeouts: the time-out variables, see `timeouts.timeouts`.
         port: of the scheduler, where the platform gives or implies one.
         native: HCCL forms the job from the table's file, without a scheduler.
         grace: seconds that ranks have to save after a stop signal.

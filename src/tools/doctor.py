@@ -79,7 +79,7 @@ def find_table(args) -> tuple[RankTable | None, Server | None, str]:
         return None, None, str(error)
 
 
-def make_plan(words: list[str]) -> tuple[checks.Plan, bool, bool]:
+def subject_of(words: list[str]) -> tuple[checks.Subject, bool, bool]:
     """(what to check, whether only quickly, whether as JSON) of a command line."""
     parser = build_parser()
     args, theirs = parser.parse_known_args(words)
@@ -89,20 +89,21 @@ def make_plan(words: list[str]) -> tuple[checks.Plan, bool, bool]:
         settings = tasks.parse_settings(theirs, program="doctor.py", groups=("train",))
         settings.check_data("train")
     table, server, problem = find_table(args)
-    plan = checks.Plan(device_target=args.device_target, output_dir=args.output_dir, table=table, server=server,
+    subject = checks.Subject(device_target=args.device_target, output_dir=args.output_dir, table=table, server=server,
                        table_problem=problem, port=args.port, meet_seconds=args.meet_seconds,
                        settings=settings, step_ms=args.step_ms, data_seconds=args.data_seconds)
     if args.quick and problem:
         raise InputError(problem)
-    return plan, args.quick, args.json
+    return subject, args.quick, args.json
 
 
 def main() -> int:
-    plan, quick, as_json = make_plan(sys.argv[1:])
+    subject, quick, as_json = subject_of(sys.argv[1:])
     host, findings = Host(), []
-    ranks = len(plan.server.devices) if plan.server else None
-    running = (checks.quick(host, device_target=plan.device_target, output_dir=plan.output_dir, ranks=ranks) if quick
-               else checks.full(host, plan))
+    ranks = len(subject.server.devices) if subject.server else None
+    running = checks.full(host, subject)
+    if quick:
+        running = checks.quick(host, device_target=subject.device_target, output_dir=subject.output_dir, ranks=ranks)
     for finding in running:
         findings.append(finding)
         if not as_json:

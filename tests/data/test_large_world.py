@@ -57,7 +57,7 @@ def test_the_pipeline_of_a_rank_gives_its_part_of_the_division(everybody, rank):
     batches = run(rank=rank)
     assert np.concatenate([ids for *_, ids, _ in batches]).tolist() == everybody[:, rank].ravel().tolist()
     assert all(pixels.ravel().tolist() == ids.tolist() for pixels, _, ids, _ in batches)
-    for _, draws, ids, epochs in batches:  # augmented as in a world of one
+    for _, draws, ids, epochs in batches:  # augmented as by a single rank
         assert draws.ravel().tolist() == [order.sample_rng(7, int(e), int(i)).random() for e, i in zip(epochs, ids)]
 
 

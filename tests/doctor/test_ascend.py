@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from src.doctor import ascend
-from src.doctor.checks import Plan, full
+from src.doctor.checks import Subject, full
 from src.doctor.finding import FAILURE, OK, WARNING
 from tests.doctor import recorded
 
@@ -134,13 +134,13 @@ def test_a_host_of_eight_cards_that_is_well(make_host, tmp_path):
     host = make_host(with_cann("9.1.0") | {ascend.DRIVER: recorded.DRIVER_VERSION, "/etc/hccn.conf": recorded.HCCN_CONF,
                      "/proc/meminfo": "MemTotal: 800000000 kB\nMemAvailable: 700000000 kB\n"}, cards=8,
                      programs={"npu-smi": recorded.NPU_SMI_910B, "hccn_tool": recorded.hccn_tool()}, **SET)
-    found = {f.check: f.level for f in full(host, Plan(output_dir=str(tmp_path)))}
+    found = {f.check: f.level for f in full(host, Subject(output_dir=str(tmp_path)))}
     assert {check for check, level in found.items() if level != OK} <= {"disk", "cores", "output folder"}
     assert {"CANN", "environment", "driver", "devices", "npu-smi", "hccn.conf", "links"} <= found.keys()
 
 
 def test_everything_absent(make_host, tmp_path):
-    found = {f.check: f for f in full(make_host(), Plan(output_dir=str(tmp_path)))}
+    found = {f.check: f for f in full(make_host(), Subject(output_dir=str(tmp_path)))}
     levels = {check: found[check].level for check in ("CANN", "environment", "driver", "devices", "npu-smi",
                                                       "hccn.conf", "memory", "offline program")}
     assert levels == {"CANN": FAILURE, "environment": FAILURE, "driver": WARNING, "devices": FAILURE,

@@ -6,7 +6,7 @@ from mindspore import Parameter, Tensor, ops
 
 from src.engine.optim import momentum_optimizer
 from src.engine.train_step import TrainStep
-from tests.engine.tiny_task import Line, SquaredError
+from tests.engine.tiny_task import Linear, SquaredError
 
 LARGEST = 1000.0
 
@@ -21,7 +21,7 @@ class Saturate(nn.Cell):
         return (ops.clamp(dout, -LARGEST, LARGEST),)
 
 
-class SaturatingLine(Line):
+class SaturatingLinear(Linear):
     def __init__(self, weight=(1.0, 2.0)):
         super().__init__(weight)
         self.saturate = Saturate()
@@ -47,7 +47,7 @@ class Register(nn.Cell):
 
 def saturating_step(**options) -> TrainStep:
     """A step on a line with the weights (1, 2), learning rate 0.1 and no momentum."""
-    network = SaturatingLine()
+    network = SaturatingLinear()
     optimizer = momentum_optimizer(network.trainable_params(), np.full(20, 0.1, np.float32), momentum=0.0,
                                    weight_decay=0.0)
     return TrainStep(SquaredError(network), optimizer, float_status=Register(), **options).set_train()

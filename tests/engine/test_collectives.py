@@ -57,9 +57,9 @@ def test_ranks_that_do_not_keep_take_part_and_get_nothing():
 
 
 def test_few_round_lengths_and_none_above_the_limit_of_all_ranks_together():
-    for world in (2, 64, 512):
-        found = {round_length(n, world) for n in range(1, 1 << 21, 1013)}
+    for world_size in (2, 64, 512):
+        found = {round_length(n, world_size) for n in range(1, 1 << 21, 1013)}
         assert len(found) <= 14
-        assert max(found) * world * 4 <= collectives.ROUND_BYTES
+        assert max(found) * world_size * 4 <= collectives.ROUND_BYTES
         assert min(found) == SMALLEST_ROUND
     assert round_length(300, 1_000_000) == SMALLEST_ROUND  # so many ranks exchange more than the limit at a time

@@ -79,9 +79,9 @@ import mindspore as ms, numpy as np
 from src.engine.float_status import FloatStatus
 from src.engine.optim import momentum_optimizer
 from src.engine.train_step import LossScale, TrainStep
-from tests.engine.tiny_task import Line, SquaredError
+from tests.engine.tiny_task import Linear, SquaredError
 ms.set_context(mode=ms.GRAPH_MODE)
-network = Line()
+network = Linear()
 optimizer = momentum_optimizer(network.trainable_params(), np.full(9, 0.1, np.float32), momentum=0.9, weight_decay=0.0)
 step = TrainStep(SquaredError(network), optimizer, float_status=FloatStatus(),
                  loss_scale=LossScale(4.0, dynamic=True)).set_train()

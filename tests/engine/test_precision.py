@@ -30,11 +30,11 @@ def casts(cell: nn.Cell) -> dict[str, bool]:
 
 @pytest.mark.parametrize(("level", "conv", "norm"), [("O0", False, False), ("O2", True, False), ("O3", True, True)])
 def test_inference_has_the_casts_of_training(level, conv, norm):
-    trained, served = network(), network()
+    trained, inference = network(), network()
     apply_amp(trained, level, "Ascend")
-    apply_inference_amp(served, "auto", "Ascend", {"amp_level": level})
-    assert casts(served) == casts(trained)
-    assert {name[-1]: cast for name, cast in casts(served).items() if name}.items() >= {"0": conv, "1": norm}.items()
+    apply_inference_amp(inference, "auto", "Ascend", {"amp_level": level})
+    assert casts(inference) == casts(trained)
+    assert {name[-1]: cast for name, cast in casts(inference).items() if name}.items() >= {"0": conv, "1": norm}.items()
 
 
 def test_float16_on_a_cpu_is_refused_with_the_way_out():

@@ -5,14 +5,14 @@ from mindspore import Tensor
 
 from src.engine.optim import momentum_optimizer
 from src.engine.train_step import LossScale, TrainStep
-from tests.engine.tiny_task import Line, SquaredError
+from tests.engine.tiny_task import Linear, SquaredError
 
 NAN = float("nan")
 pytestmark = pytest.mark.usefixtures("graph_mode")
 
 
 def make(weight=(1.0, 2.0), *, rates=(0.1,) * 20, momentum=0.9, weight_decay=0.0, **options) -> TrainStep:
-    network = Line(weight)
+    network = Linear(weight)
     optimizer = momentum_optimizer(network.trainable_params(), np.array(rates, np.float32), momentum=momentum,
                                    weight_decay=weight_decay)
     return TrainStep(SquaredError(network), optimizer, **options).set_train()

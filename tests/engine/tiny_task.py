@@ -16,7 +16,7 @@ CPU = Runtime("CPU")
 
 
 class Points:
-    """Source of `count` points (x0, x1) -> y as JSON bytes; point `bad` is (3, 3) -> `value`."""
+    """Dataset of `count` points (x0, x1) -> y as JSON bytes; point `bad` is (3, 3) -> `value`."""
 
     name = "points"
 
@@ -41,7 +41,7 @@ def jitter(image: bytes, target: bytes, rng: np.random.Generator) -> tuple:
     return (x + rng.normal(0, 0.01, 2)).astype(np.float32), np.float32(json.loads(target))
 
 
-class Line(nn.Cell):
+class Linear(nn.Cell):
     def __init__(self, weight=(0.5, 0.5)):
         super().__init__()
         self.weight = Parameter(Tensor(np.array(weight, np.float32)), name="weight")
@@ -93,7 +93,7 @@ class TinyTask:
         return jitter
 
     def network(self):
-        return Line()
+        return Linear()
 
     def training_cell(self, network):
         return SquaredError(network)

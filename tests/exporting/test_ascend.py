@@ -215,7 +215,7 @@ def trained(task) -> list[Call]:
     return calls.of_cell(step, training_batch(task))
 
 
-def served(task, *inputs) -> list[Call]:
+def exported_calls(task, *inputs) -> list[Call]:
     return calls.of_cell(task.export.cell(task.network()).set_train(False), inputs)
 
 
@@ -226,7 +226,7 @@ def problems(found: list[Call], *chips: str) -> list[str]:
 
 @pytest.mark.usefixtures("graph_mode")
 def test_deeplabv3_served():
-    found = served(deeplabv3(), np.zeros((2, 3, 33, 33), np.float32))
+    found = exported_calls(deeplabv3(), np.zeros((2, 3, 33, 33), np.float32))
     assert problems(found, *SERVING) == []
     assert {"Conv2D", "MaxPool", "Argmax"} <= {c.primitive for c in found}
 
@@ -253,5 +253,5 @@ def test_maskrcnn_trained(norm, amp_level):
 @pytest.mark.slow
 @pytest.mark.usefixtures("graph_mode")
 def test_maskrcnn_served():
-    found = served(maskrcnn(), np.zeros((1, 3, 64, 64), np.float32), np.full((1, 2), 64, np.float32))
+    found = exported_calls(maskrcnn(), np.zeros((1, 3, 64, 64), np.float32), np.full((1, 2), 64, np.float32))
     assert problems(found, *SERVING) == []

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from src.contract import InputError
-from src.launch.environment import timeouts
 from src.launch.plan import Job, describe, divide_cores, make_plan, msrun_line, next_number, spans
 from src.launch.rank_table import Device, RankTable, Server, single_server
+from src.launch.timeouts import timeouts
 
 TIMEOUTS = timeouts(600, 300, {})
 HOSTS = RankTable((Server("10.0.0.1", (Device(0, 0), Device(1, 1))), Server("10.0.0.2", (Device(2, 0), Device(3, 1)))),
