@@ -109,9 +109,7 @@ def category_ids(c: Any) -> list[int]:
     if c.class_map == "order" and c.coco_root and c.dataset == "coco":
         path = coco_layout(c.coco_root, c.val_data_type, c.instance_set)[0]
         table = class_table(read_annotations(path)["categories"], path, class_names=c.coco_classes, absent="allow")
-        ids = {category.label: category.category_id for category in table}
-        free = max(ids.values())  # above it are ids for classes that the file does not have
-        return [0, *(ids.get(label, free + label) for label in range(1, c.num_classes))]
+        return [0, *(category.category_id for category in table)]
     if c.class_map == "order" and c.names == COCO_CLASSES:
         return [0, *COCO_CATEGORIES]
     return list(range(c.num_classes))

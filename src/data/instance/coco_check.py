@@ -80,8 +80,8 @@ def class_table(categories: Sequence[Any], path: str | Path, *, class_names: Seq
         class_names: names by class index, "background" first: a choice and an order of the file's categories. None:
             all of them, in the order of their ids.
         class_map: "order" counts the classes from 1; "id" takes the category's id as class index.
-        absent: what is done about chosen names that the file does not have: "allow" leaves their indices without a
-            row and warns, as long as there is one that it has.
+        absent: what is done about chosen names that the file does not have: "allow" gives them ids of
+            their own and warns, as long as there is one that it has.
 
     Raises:
         InputError: unusable categories, or names that the file does not have.
@@ -140,7 +140,8 @@ def _chosen(names: Sequence[str], ids: Mapping[str, int], path: str | Path,
     if missing:
         log.warning("%s: has no categories %s; there is no truth for these classes, and they do not count", path,
                     ", ".join(missing))
-    return tuple(Category(label, ids[name], name) for label, name in enumerate(names) if label and name in ids)
+    free = max(ids.values())  # above it are ids for classes that the file does not have
+    return tuple(Category(label, ids.get(name, free + label), name) for label, name in enumerate(names) if label)
 
 
 def image_entries(entries: Iterable[Any]) -> Iterator[tuple[str, int | None, Any, str | None]]:

@@ -48,7 +48,8 @@ class TxtDataset:
             anno_path: the text file.
             image_dir: folder that its paths start from.
             class_names: names by class index, "background" first.
-            on_bad: "error" raises on the first bad lines, "skip" leaves them out and keeps their messages in `bad`.
+            on_bad: "error" raises on the first bad lines, "skip" leaves out bad boxes, and lines whose image is
+                missing, and keeps their messages in `bad`.
             how: image files are decoded: boxes are in the frame of upright images under exif="turn".
 
         Raises:
@@ -64,18 +65,21 @@ class TxtDataset:
         _check_names(self.class_names)
         self.categories = tuple(Category(k, k, name) for k, name in enumerate(class_names) if k)
         self.bad: list[str] = []
+        self._kept = self._bad_boxes = 0  # lines with bad boxes, and these
         self._lines: list[_Line] = []
         seen: dict[str, int] = {}
         for number, text in enumerate(_read_lines(anno_path), 1):
             if text.strip():
-                self._add(number, text.split(), seen)
+                self._add(number, text.split(), seen, keep=on_bad == "skip")
         if self.bad and on_bad == "error":
-            raise InputError(f"{describe_bad(self.bad)}\nRepair them, or leave such images out with --on_bad=skip")
+            raise InputError(f"{describe_bad(self.bad)}\nRepair them, or leave them out with --on_bad=skip: bad boxes "
+                             "alone, and images that are missing")
         if not self._lines:
             raise InputError(f"{anno_path}: no usable line; a line is {_FORM}\n{describe_bad(self.bad)}".rstrip())
         self._categories = encode_categories(self.categories)
 
-    def _add(self, number: int, words: Sequence[str], seen: dict[str, int]) -> None:
+    def _add(self, number: int, words: Sequence[str], seen: dict[str, int], *, keep: bool) -> None:
+        """Take a line in; `keep` leaves out bad boxes alone."""
         path = words[0]
         try:
             first = seen.setdefault(os.path.normpath(path), number)
@@ -84,9 +88,31 @@ class TxtDataset:
             if not os.path.isfile(os.path.join(self.image_dir, path)):
                 raise InputError(f"image {os.path.join(self.image_dir, path)} does not exist; paths start from "
                                  "--image_dir and cannot contain blanks")
-            self._lines.append(_Line(number, path, tuple(_parse_box(w, len(self.class_names)) for w in words[1:])))
+            boxes, problems = self._boxes(words[1:])
+            if problems and not keep:
+                raise InputError(problems[0])
+            if problems:
+                more = f" ({len(problems) - 1} more bad boxes in this line)" if len(problems) > 1 else ""
+                self.bad.append(f"{self.name}:{number}: {problems[0]}{more}")
+                self._kept, self._bad_boxes = self._kept + 1, self._bad_boxes + len(problems)
+            self._lines.append(_Line(number, path, boxes))
         except InputError as error:
             self.bad.append(f"{self.name}:{number}: {error}")
+
+    def _boxes(self, words: Sequence[str]) -> tuple[tuple[tuple[float, ...], ...], list[str]]:
+        """Boxes, and what is wrong with the others."""
+        boxes, problems = [], []
+        for word in words:
+            try:
+                boxes.append(_parse_box(word, len(self.class_names)))
+            except InputError as error:
+                problems.append(str(error))
+        return tuple(boxes), problems
+
+    @property
+    def left_out(self) -> tuple[int, int]:
+        """How many images, and boxes of others, `on_bad="skip"` left out."""
+        return len(self.bad) - self._kept, self._bad_boxes
 
     @property
     def objects(self) -> int:

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from src.contract import InputError
+from src.contract import InputError, Instances
 from src.data.instance.coco import CocoDataset
 from src.data.instance.coco_check import to_instance
 from src.data.instance.coco_layout import STANDARD, coco_layout
-from src.data.instance.target import Category, decode_target, mask_window
+from src.data.instance.target import Category, decode_target, mask_window, to_rle
+from src.data.instance.txt import TxtDataset
 from src.maskrcnn.config import MaskRCNNConfig
 from src.maskrcnn.splits import category_ids, open_split
-from tests.tiny_coco import POLYGON, RUNS, annotation, content, write_coco
+from src.metrics.coco_map import CocoMAP
+from tests.tiny_coco import POLYGON, RUNS, annotation, content, write_coco, write_txt
 
 SIZE, DOG = (24, 32), Category(1, 3, "dog")
 SLIVER = [30, 22, 31, 22]
@@ -285,9 +287,38 @@ def test_classes_that_the_val_file_lacks_have_no_truth(tmp_path, caplog):
     config = MaskRCNNConfig(coco_root=str(tmp_path), val_data_type="val", train_data_type="val", num_classes=3,
                             coco_classes=("background", "cat", "dog"))
     dataset = open_split(config, "val")
-    assert dataset.categories == ((2, 3, "dog"),)
+    assert dataset.categories == ((1, 4, "cat"), (2, 3, "dog"))
     assert decode_target(next(iter(dataset.rows([0]))).target).labels.tolist() == [2]
     assert "has no categories cat; there is no truth for these classes" in caplog.text
     assert category_ids(config) == [0, 4, 3]
     with pytest.raises(InputError, match="'cat' is no category"):
         open_split(config, "train")
+
+
+def test_ap_is_that_of_the_classes_with_truth(tmp_path):
+    data = content()
+    data["categories"] = [{"id": 3, "name": "dog"}]
+    data["annotations"] = [entry for entry in data["annotations"] if entry["category_id"] == 3]
+    dataset = opened(tmp_path, data, class_names=("background", "cat", "dog"), absent="allow")
+    evaluator = CocoMAP()
+    for row in dataset.rows(range(len(dataset))):
+        truth = decode_target(row.target)
+        boxes = np.concatenate([truth.boxes_image, [[0, 0, 9, 9]]]).astype(np.float32)
+        labels = np.append(truth.labels, 1).astype(np.int32)  # a cat is found everywhere
+        rles = [to_rle(POLYGON, (24, 32))] * len(labels)
+        evaluator.update(Instances(row.image_id, boxes, labels, np.ones(len(labels), np.float32), rles), row.target)
+    numbers = evaluator.compute()
+    assert (numbers["bbox"]["AP"], numbers["segm"]["AP"]) == (pytest.approx(1), pytest.approx(1))
+    assert numbers["classes"]["cat"] == {"instances": 0, "bbox": None, "segm": None}
+    assert numbers["classes"]["dog"]["bbox"] == pytest.approx(1)
+
+
+def test_skip_keeps_the_line_of_a_text_file_with_a_bad_box(tmp_path):
+    path = write_txt(tmp_path, ["1.jpg 4,6,12,11,1 1,2,3", "9.jpg 1,2,3,4,1", "3.jpg 1,2,3,4,9"])
+    names = ("background", "cat", "dog")
+    with pytest.raises(InputError, match="(?s)3 bad records.*bad boxes alone"):
+        TxtDataset(path, tmp_path / "images", class_names=names)
+    dataset = TxtDataset(path, tmp_path / "images", class_names=names, on_bad="skip")
+    assert [len(instances(dataset, n)) for n in range(len(dataset))] == [1, 0]
+    assert dataset.left_out == (1, 2)
+    assert len(dataset.bad) == 3
