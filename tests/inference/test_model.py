@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from src import tasks
 from src.contract import InputError, Instances, LabelMap
@@ -227,3 +228,14 @@ def _maskrcnn(folder: Path) -> Path:
     checkpoint.save(path, step, {"step": 1, "config": task.config.model_dump(mode="json"),
                                  **weights.to_metadata("mindseg", task.config.conventions())})
     return path
+
+
+@pytest.mark.parametrize(("settings", "size"), [({}, (60, 40)), ({"exif": "raw"}, (40, 60))])
+def test_photos_are_shown_to_the_network_as_it_was_trained(deeplab, tmp_path, settings, size):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(image(1, 40, 60)).save(tmp_path / "photo.jpg", exif=exif)
+    model = prediction.load(deeplab, **settings)
+    found = next(model.predict(tmp_path / "photo.jpg"))
+    assert found.image.shape[:2] == found.found.labels.shape == size
+    assert model.preprocess["decode"]["exif_orientation"] == ("ignored" if settings else "turned")
