@@ -17,8 +17,9 @@ from src.contract import InputError, Record
 from src.data import decode
 from src.data.checks import describe_bad
 from src.data.instance import coco_check
-from src.data.instance.coco_layout import names_start_from, near_match
+from src.data.instance.coco_layout import names_start_from
 from src.data.instance.target import Category, class_names, encode_categories, encode_instances, encode_target
+from src.data.near_match import near_match
 
 log = logging.getLogger(__name__)
 _NO_IMAGES = ("", ".json", ".txt", ".md", ".xml", ".csv", ".yaml", ".yml", ".db")

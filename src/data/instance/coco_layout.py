@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote
 
 from src.contract import InputError
 
@@ -101,31 +100,3 @@ def names_start_from(image_dir: str, file_names: Sequence[str]) -> str:
         return image_dir
     log.info("%s: image names start from the folder above it, %s", image_dir, above)
     return above
-
-
-def near_match(folder: str, name: str, listing: Callable[[str], set[str]]) -> str:
-    """The file that was probably meant by `name`, which `folder` lacks, as a hint for a message; "" without one.
-
-    Args:
-        listing: folder -> names of the files in it, empty where it is none.
-    """
-    slashes = name.replace("\\", "/")
-    for spelling, how in ((slashes, "with / in place of \\"), (unquote(name), "with %20 and the like decoded"),
-                          (unquote(slashes), "with / in place of \\, and %20 and the like decoded")):
-        inner, base = os.path.split(os.path.join(folder, spelling))
-        if spelling != name and base in listing(inner):
-            return f"{spelling} does ({how}); correct the annotation file"
-    inner, base = os.path.split(os.path.join(folder, name))
-    same = next((other for other in sorted(listing(inner)) if other.lower() == base.lower()), None)
-    if same:
-        return f"{same} does (capitals matter here); rename the file, or correct the annotation file"
-    stem = next((other for other in sorted(listing(inner)) if os.path.splitext(other)[0] == os.path.splitext(base)[0]),
-                None)
-    if stem:
-        return f"{stem} does; correct the annotation file"
-    parts = name.replace("\\", "/").split("/")
-    for place, shorter in ((folder, "/".join(parts[1:])), (folder, parts[-1]), (os.path.dirname(folder), name)):
-        inner, base = os.path.split(os.path.join(place, shorter))
-        if base and (place, shorter) != (folder, name) and base in listing(inner):
-            return f"{os.path.join(place, shorter)} does; correct the annotation file, or give another image folder"
-    return ""

@@ -19,6 +19,7 @@ import numpy as np
 from src.contract import InputError, Record
 from src.data import decode
 from src.data.checks import describe_bad
+from src.data.near_match import files_in, near_match
 
 _COLUMN = re.compile(r'"((?:[^"]|"")*)"(?=\s|$)|(\S+)')
 
@@ -119,6 +120,7 @@ class ListDataset:
         self.data_root = str(data_root)
         if not os.path.isdir(data_root):
             raise InputError(f"--data_root={data_root}: no such folder; give the one that the list's paths start from")
+        self._folders: dict[str, set[str]] = {}
         lines, self.bad = read_list(data_lst, lambda name: os.path.isfile(self._path(name)))
         self._lines: list[Line] = []
         for line in lines:
@@ -158,12 +160,21 @@ class ListDataset:
             if os.path.isdir(path):
                 return f"{what} {path} is a folder; a line is `image label`, two files"
             if not os.path.isfile(path):
-                hint = "; it exists without --data_root: use --data_root=." if os.path.isfile(name) else \
-                    "; relative paths start from --data_root"
-                return f"{what} {path} does not exist{hint}"
+                return f"{what} {path} does not exist; {self._hint(name)}"
             if not os.path.getsize(path):
                 return f"{what} {path} is empty (0 bytes); restore the file"
         return None
+
+    def _hint(self, name: str) -> str:
+        """What to do about a path that is no file."""
+        if os.path.isfile(name):
+            return "it exists without --data_root: use --data_root=."
+        return near_match(self.data_root, name, self._listing) or "relative paths start from --data_root"
+
+    def _listing(self, folder: str) -> set[str]:
+        if folder not in self._folders:
+            self._folders[folder] = files_in(folder)
+        return self._folders[folder]
 
     def _read(self, name: str, place: str) -> bytes:
         try:

@@ -198,9 +198,10 @@ def test_a_url_names_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(("written", "words"), [
-    ("1.JPG", r"1.jpg does \(capitals matter here\)"), ("1.png", "1.jpg does; correct"),
+    ("1.JPG", r"1.jpg does \(capitals matter here\)"), ("1.png", "1.jpg does; correct the name"),
     ("sub\\a b.jpg", r"sub/a b.jpg does \(with / in place"), ("sub/a%20b.jpg", r"sub/a b.jpg does \(with %20"),
-    ("other/1.jpg", "val/1.jpg does; correct the annotation file"), ("9.jpg", "restore it, or check the image folder")])
+    ("other/1.jpg", "val/1.jpg does; correct the name, or give another folder"),
+    ("9.jpg", "restore it, or check the image folder")])
 def test_the_near_match_of_a_missing_image_is_named(tmp_path, written, words):
     path = write_coco(tmp_path)
     (tmp_path / "val/sub").mkdir()

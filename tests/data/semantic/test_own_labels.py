@@ -181,3 +181,13 @@ def test_names_with_blanks_and_quotes_in_lists(tmp_path, line):
     row = next(iter(ListDataset(tmp_path, tmp_path / "list.txt").rows([0])))
     assert row.file_name == ('images/a"b.jpg' if "a" in line.split("/")[1][:2] else "images/IMG (0).jpg")
     assert decode_label(row.target).tolist() == OBJECT.tolist()
+
+
+@pytest.mark.parametrize(("written", "words"), [
+    ("images/0.JPG", r"0.jpg does \(capitals matter here\)"), ("images\\0.jpg", r"images/0.jpg does \(with / in place"),
+    ("images/x.jpg", "relative paths start from --data_root"), ("data/images/0.jpg", "images/0.jpg does; correct")])
+def test_the_near_match_of_a_missing_image_is_named(tmp_path, written, words):
+    write(tmp_path, [OBJECT])
+    (tmp_path / "list.txt").write_text(f"{written} labels/0.png\n")
+    with pytest.raises(InputError, match=f"list.txt:1: image .* does not exist; .*{words}"):
+        ListDataset(tmp_path, tmp_path / "list.txt")
