@@ -132,7 +132,7 @@ class Settings(Config):
                                   topic="device and launch", aliases=("run_distribute",), resumable=True)
     deterministic: bool = option(
         True, "operators and collectives of Ascend devices give the same bits in every run, so that a resumed run ends "
-              "as an undisturbed one; costs some speed there", group="common", topic="device and launch",
+              "like one without interruption; costs some speed there", group="common", topic="device and launch",
         resumable=True)
     sink_size: int = option(100, "steps that an Ascend device runs without returning to the host",
                             topic="device and launch", resumable=True, ge=1)
