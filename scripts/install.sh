@@ -45,7 +45,7 @@ if [[ $device == Ascend ]]; then
     found=$(cann_version)
     [[ " $CANN_VERSIONS " == *" ${found:-none} "* ]] ||
         die "CANN ${found:-is not installed}: MindSpore 2.10 needs one of $CANN_VERSIONS; start from $BASE," \
-            "or set ASCEND_HOME_PATH to where CANN lies"
+            "or set ASCEND_HOME_PATH to the folder of CANN"
 fi
 install_packages "${packages[@]}"
 host_python >/dev/null ||

@@ -140,7 +140,7 @@ class Config(pydantic.BaseModel):
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
     def to_preset(self) -> str:
-        """The configuration as a preset that stands for the same command line, as YAML text.
+        """The configuration as a preset equivalent to the command line, as YAML text.
 
         Keys that weights decide, unless the user sets them, are comments: as keys they would overrule the weights.
         """

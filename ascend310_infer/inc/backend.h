@@ -1,4 +1,4 @@
-// The border between the program and what runs a model: a C interface, one shared library a backend.
+// The interface between the program and its backends, which run models: a C interface, one shared library per backend.
 //
 // C, because the libraries on both sides are built with different C++ standard library ABIs (Debian's OpenCV with the
 // C++11 one, MindSpore without): they cannot share a binary, but they can share this.

@@ -1,4 +1,4 @@
-// What the backends share: exceptions become a text and a code at the C border.
+// Shared by the backends: exceptions become a message and a code at the C interface.
 #ifndef MINDSEG_BACKEND_ERROR_H_
 #define MINDSEG_BACKEND_ERROR_H_
 

@@ -10,9 +10,9 @@ namespace mindseg {
 // The process's exit status, the same for people and for scripts.
 enum class Status {
   kDone = 0,
-  kUnusable = 2,        // wrong use, or a model, recipe or folder that cannot be worked with
+  kUnusable = 2,        // wrong use, or an unusable model, preprocess.json or folder
   kImagesFailed = 3,    // some images could not be read; the others are done
-  kBackendRefused = 4,  // what should run the model is not here
+  kBackendRefused = 4,  // the device or its library is missing
 };
 
 // Ends the program.
@@ -26,7 +26,7 @@ class Failure : public std::runtime_error {
   Status status_;
 };
 
-// Ends the work on one image; the rest goes on.
+// Ends the work on one image; the others continue.
 class ImageError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -1,5 +1,5 @@
-// Tells whether two contents are the same: CRC-32 and the number of bytes. Against chance, not forgery. Python computes
-// the same (zlib.crc32), so that both write and understand run.json.
+// Compares contents by CRC-32 and size: safe against accidents, not against forgery. Python computes the same
+// (zlib.crc32), so that both write and understand run.json.
 #ifndef MINDSEG_FINGERPRINT_H_
 #define MINDSEG_FINGERPRINT_H_
 

@@ -11,7 +11,7 @@
 namespace mindseg {
 
 struct ImageFile {
-  std::string name;            // relative to the data set where it lies in it: what the results call the image
+  std::string name;            // in the results: relative to the data set if the image is in it
   std::filesystem::path path;  // where it is
   std::string stem;            // NAME of its result files, see result_names
   std::optional<int64_t> id;   // COCO's, where the list says it

@@ -1,4 +1,4 @@
-// A value in a JSON file that knows where it stands, so that every complaint names file and key.
+// A value in a JSON file that knows its place, so that every error names file and key.
 #ifndef MINDSEG_JSON_NODE_H_
 #define MINDSEG_JSON_NODE_H_
 

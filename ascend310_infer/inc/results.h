@@ -1,4 +1,4 @@
-// The result folder: one small file an image, written whole or not at all, and an index at the end.
+// The result folder: one small file per image, written atomically, and an index at the end.
 //
 // src/results/files.py documents the format, src/results/folder.py who may write into a folder: run.json says which
 // model and recipe it belongs to. fingerprints.txt identifies the content of each image: a second run keeps what is

@@ -1,6 +1,6 @@
 """CANN, driver, devices and their network ports. Formats are those of the public documentation; see tests/doctor.
 
-Which CANN MindSpore takes stands in scripts/install.sh alone, which installs by the same list.
+The versions of CANN that MindSpore takes are listed only in scripts/install.sh, which installs by that list.
 """
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from src.launch.hosts import count_cards, read_hccn_conf, resolve
 from src.launch.plan import plural
 from src.launch.rank_table import RankTable, Server
 
-REWRITE = "write it anew: src/tools/get_multicards_json.py on every host, then merge_rank_tables.py"
+REWRITE = "write it again: src/tools/get_multicards_json.py on every host, then merge_rank_tables.py"
 
 
 def rank_table(host: Host, table: RankTable, server: Server, *, device_target: str) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """Exchange of flags, settings and results between ranks, outside the training graph, by MindSpore's collectives.
 
-One cell per kind of collective and process: a new cell would be compiled anew in every call. Lengths are rounded up to
+One cell per kind of collective and process: a new cell would be compiled again in every call. Lengths are rounded up to
 powers of two, so that few shapes are ever compiled.
 """
 from __future__ import annotations

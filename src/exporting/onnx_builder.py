@@ -1,4 +1,4 @@
-"""Collects the nodes and constants of an ONNX graph while operations are translated one by one."""
+"""Build an ONNX graph: collect its nodes and constants while operations are translated."""
 from __future__ import annotations
 
 from collections import Counter

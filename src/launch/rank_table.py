@@ -171,7 +171,7 @@ def single_server(workers: int, *, first_device: int = 0, address: str = "127.0.
 
 
 def merge(tables: Sequence[RankTable]) -> RankTable:
-    """Join the tables of several hosts; ranks are numbered anew, in the order of the tables.
+    """Join the tables of several hosts; ranks are renumbered in the order of the tables.
 
     Servers of one super pod are listed together. Of other keys at the top the first table's count.
 

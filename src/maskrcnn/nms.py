@@ -146,7 +146,7 @@ def follow_chains(lower, upper, beaten):
     state = state.reshape(-1)
     for _ in range(DOUBLINGS):
         state = ops.gather(state, state, 0)
-    stands = upper + undecided * ops.maximum(count, -1.0)  # what nothing undecided is before stands
+    stands = upper + undecided * ops.maximum(count, -1.0)  # boxes without an undecided one before them stay
     falls = 1.0 - upper
     becomes = ops.stack((ops.cat((stands, falls), 1), ops.cat((falls, stands), 1)), -1).reshape(-1, 2)
     found = ops.gather(becomes, state.reshape(b, 2, n)[:, :1], 0)

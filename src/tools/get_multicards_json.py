@@ -25,7 +25,7 @@ from src.launch.rank_table_check import find_defects
 
 
 def parse_server(text: str) -> str:
-    """An IP address as it stands in the table.
+    """An IP address in the form of the table.
 
     Raises:
         InputError: a placeholder such as 10.111.*.* or no address at all.
@@ -176,7 +176,7 @@ def main() -> None:
                         help='devices in the order of their ranks: "[0,8)", "[4,7]" or "0,1,4-7" (default: all '
                              "of hccn.conf or of this machine, else 8)")
     parser.add_argument("--hccn_conf", action="append", default=[], metavar="[SERVER=]FILE",
-                        help="where the devices' addresses stand (default: /etc/hccn.conf of this machine)")
+                        help="file with the devices' addresses (default: /etc/hccn.conf of this machine)")
     parser.add_argument("--device_ip", action="append", default=[], metavar="[SERVER:]ID=ADDRESS",
                         help="the address of one device; repeat")
     add_flag(parser, "hccn_tool", "hccn_tool", "program to ask where no hccn.conf knows")

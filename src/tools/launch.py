@@ -1,11 +1,10 @@
 """Start, watch and stop this host's ranks of a job: `python launch.py [options] train.py --is_distributed ...`.
 
 The rank table (--rank_table or RANK_TABLE_FILE) decides everything: world size, this host's ranks and devices, where
-they meet. The same line on every host starts the whole job. Without a table, what ModelArts, MindCluster, Volcano,
-Kubernetes or Slurm say about the hosts does, or `DEVICE_TARGET=CPU WORKERS=4`, or RANK_SIZE and RANK_START_ID, describe
-ranks on this host alone; --dry_run tells where each value comes from. The command begins at the first word that ends
-in .py. Among the flags of the project's own entry scripts the launcher's may stand too, and --device_target counts for
-both.
+they meet. The same line on every host starts the whole job. Without a table, the hosts come from ModelArts, MindCluster,
+Volcano, Kubernetes or Slurm; or DEVICE_TARGET=CPU WORKERS=4, or RANK_SIZE and RANK_START_ID, describe ranks on this host
+only. --dry_run shows where each value comes from. The command begins at the first word that ends in .py. The launcher's
+flags may also be given among those of the project's entry scripts; --device_target counts for both.
 """
 from __future__ import annotations
 
@@ -84,7 +83,7 @@ def split_words(words: list[str]) -> tuple[list[str], list[str]]:
 def sort_flags(options: list[str], words: list[str]) -> tuple[list[str], list[str]]:
     """For an entry script of the project: (options with the launcher's flags from among its words, words without them).
 
-    The device that the script is told is the launcher's, and the other way round.
+    A --device_target that is given to one of the two holds for both.
     """
     if Path(find_command(words)[1]).parent != ROOT:
         return options, words
@@ -109,7 +108,7 @@ def check_flags(words: list[str]) -> None:
     """Let train.py's own flags be read here too, before processes are started and folders made for a mistyped one.
 
     Raises:
-        InputError: a flag that nobody has and to which one of the launcher's is the nearest.
+        InputError: an unknown flag whose nearest known flag is one of the launcher's.
     """
     if Path(find_command(words)[1]) != ROOT / "train.py":
         return

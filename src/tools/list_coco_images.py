@@ -34,9 +34,9 @@ def main() -> int:
 
 
 def quoted(name: Any, place: str) -> str:
-    """A file name as the first word of a line; InputError where it is no text that a line can hold."""
+    """A file name as the first word of a line; InputError if a line cannot hold it."""
     if not isinstance(name, str) or not name or re.search("[\0\n\ud800-\udfff]", name):
-        raise InputError(f"{place}: file_name {name!r} cannot stand in a line of a list; rename the image")
+        raise InputError(f"{place}: file_name {name!r} cannot be written to a list; rename the image")
     if not name.startswith('"') and not any(map(str.isspace, name)):
         return name
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')

@@ -162,7 +162,7 @@ def write_report(folder: Path, found: Examined, settings, count: int) -> None:
 
 
 def _curve(task, folder: Path, checkpoint: Path) -> page.Picture | None:
-    """The learning curve, where the run's log lies beside the checkpoint or in the folder."""
+    """The learning curve, if the run's log is beside the checkpoint or in the folder."""
     from src.engine.metrics_log import read
     from src.report.curves import learning_curve
 

@@ -66,7 +66,7 @@ def test_file_names_of_a_list_keep_blanks_quotes_and_backslashes(tmp_path):
     subprocess.run([sys.executable, SCRIPTS.parent / "src/tools/list_coco_images.py", "--ann_file=a.json",
                     "--out=list"], cwd=tmp_path, check=True)
     for name in ("a\nb.jpg", "\ud800.jpg", "", 7, None):
-        with pytest.raises(InputError, match=f"a.json: file_name {re.escape(repr(name))} cannot stand in a line"):
+        with pytest.raises(InputError, match=f"a.json: file_name {re.escape(repr(name))} "):
             quoted(name, "a.json")
     assert (tmp_path / "list").read_text().splitlines() == [
         "1.jpg", '"a b.jpg"', r'"a \"b\".jpg"', r'"\"a\".jpg"', 'a"b.jpg', r'"a\\b c.jpg"', "a\\b.jpg", '" a.jpg"']

@@ -78,7 +78,7 @@ def test_a_rank_table_is_compared_with_this_host(tmp_path):
     (tmp_path / "table.json").write_text(json.dumps(table))
     status, output, _ = run("--rank_table=table.json", "--port=38118", folder=tmp_path)
     assert status == 1
-    assert "so no device 63; write it anew" in output
+    assert "so no device 63" in output
     assert "ok       ports: 38118 of 127.0.0.1 free" in output
 
 

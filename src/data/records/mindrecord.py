@@ -94,7 +94,7 @@ def _write(inspector: Inspector, dst: Path, plan: Manifest, old: Manifest | None
         folder.mkdir()
         _write_shard(inspector, plan, shard, folder)
         for name in (f"{shard.file}.db", shard.file):
-            # FileWriter lets nobody but the owner read; a cluster's other users may as far as the manifest goes.
+            # FileWriter makes files that only the owner can read; other users get the permissions of the manifest.
             shutil.copymode(manifests.manifest_path(dst), folder / name)
             os.replace(folder / name, dst.with_name(name))
         finished = dst.with_name(shard.file)
