@@ -1,10 +1,10 @@
 """Start, watch and stop this host's ranks of a job: `python launch.py [options] train.py --is_distributed ...`.
 
 The rank table (--rank_table or RANK_TABLE_FILE) decides everything: world size, this host's ranks and devices, where
-they meet. The same line on every host starts the whole job. Without a table, the hosts come from ModelArts, MindCluster,
-Volcano, Kubernetes or Slurm; or DEVICE_TARGET=CPU WORKERS=4, or RANK_SIZE and RANK_START_ID, describe ranks on this host
-only. --dry_run shows where each value comes from. The command begins at the first word that ends in .py. The launcher's
-flags may also be given among those of the project's entry scripts; --device_target counts for both.
+they meet. The same line on every host starts the whole job. Without a table, the hosts come from ModelArts,
+MindCluster, Volcano, Kubernetes or Slurm; or DEVICE_TARGET=CPU WORKERS=4, or RANK_SIZE and RANK_START_ID, describe
+ranks on this host only. --dry_run shows where each value comes from. The command begins at the first word that ends in
+.py. The launcher's flags may also be given among those of the project's entry scripts; --device_target counts for both.
 """
 from __future__ import annotations
 

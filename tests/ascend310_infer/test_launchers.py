@@ -69,7 +69,8 @@ def test_file_names_of_a_list_keep_blanks_quotes_and_backslashes(tmp_path):
         with pytest.raises(InputError, match=f"a.json: file_name {re.escape(repr(name))} "):
             quoted(name, "a.json")
     assert (tmp_path / "list").read_text().splitlines() == [
-        "1.jpg", '"a b.jpg"', r'"a \"b\".jpg"', r'"\"a\".jpg"', 'a"b.jpg', r'"a\\b c.jpg"', "a\\b.jpg", '" a.jpg"']
+        "1.jpg 0", '"a b.jpg" 1', r'"a \"b\".jpg" 2', r'"\"a\".jpg" 3', 'a"b.jpg 4', r'"a\\b c.jpg" 5', "a\\b.jpg 6",
+        '" a.jpg" 7']
 
 
 @pytest.mark.slow
