@@ -150,14 +150,13 @@ def warn_of_dark_images(dataset: Dataset, bit_depth: int) -> None:
 
     Looks at `_LOOKED_AT` images, evenly spread; what cannot be read is left to those who read it.
     """
+    ids = np.unique(np.linspace(0, len(dataset) - 1, min(_LOOKED_AT, len(dataset))).astype(int)).tolist()
     ranges = []
-    for sample_id in np.unique(np.linspace(0, len(dataset) - 1, min(_LOOKED_AT, len(dataset))).astype(int)).tolist():
-        try:
-            found = decode.sample_range(next(iter(dataset.rows([sample_id]))).image)
-        except InputError:
-            continue
-        if found:
-            ranges.append(found)
+    try:
+        for record in dataset.rows(ids):  # in one call: opening MindRecords takes longer than reading some
+            ranges += [found] if (found := decode.sample_range(record.image)) else []
+    except InputError:
+        pass  # said where the image is read
     if not ranges:
         return
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
