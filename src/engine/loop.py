@@ -55,7 +55,7 @@ def train(task: Task, settings: Settings, machine: runtime.Runtime) -> Path:
 def _train(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Dataset,
            folder: checkpoint.CheckpointFolder) -> Path:
     if machine.device_target == "Ascend":
-        runtime.refuse_missing_gradients(settings.norm, runtime.chip_name())
+        runtime.refuse_missing_gradients(getattr(settings, "norm", ""), runtime.chip_name())
     if settings.noise > 1:
         machine.check_noise()
     network = task.network()

@@ -75,7 +75,7 @@ def deeplabv3(tmp_path_factory):
 
     path = weights_file("deeplabv3_resnet50", tmp_path_factory.mktemp("weights"))
     config = DeepLabV3Config()
-    config = config.adopting(config.translate(read_weights(path).report.conventions), config.network_keys)
+    config = config.adopting(config.translate(read_weights(path).report.conventions), config.network_keys())
     assert (config.backbone, config.num_classes, config.model) == ("resnet50", 5, "deeplab_v3_s8")
     return load(DeepLabV3Task(config).network(), path)
 

@@ -57,6 +57,7 @@ def test_the_flags_that_the_page_names_exist(commands):
     known = ""
     for words in ("src/tools/launch.py --help", "src/tools/get_multicards_json.py --help", "train.py --help",
                   "src/tools/build_seg_data.py --help", "src/tools/scaling_estimate.py --help",
+                  "src/tools/doctor.py --help",
                   "train.py --model=mask_rcnn_r50 --help"):
         done = subprocess.run([sys.executable, *shlex.split(words)], cwd=ROOT, capture_output=True, text=True)
         known += done.stdout
