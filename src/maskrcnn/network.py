@@ -84,18 +84,33 @@ class MaskRCNN(nn.Cell):
         Args:
             image: (B, 3, H, W), H and W multiples of 32. image_size: (B, 2) height and width of the valid part.
         """
+        return self.detect(image, image_size)[:5]
+
+    def detect(self, image, image_size):
+        """What `construct` returns, and (B,) int32, how many boxes suppression left undecided (`nms.plain_nms`)."""
         levels = self.fpn(self.backbone(image))
-        proposals, valid, _ = self.proposals(*self.rpn(levels), self.anchors(image, levels), image_size)
+        proposals, valid, open_proposals = self.proposals(*self.rpn(levels), self.anchors(image, levels), image_size)
         pyramid = levels[:4]
         table, sizes = feature_table(pyramid), feature_sizes(pyramid)
         b, p = valid.shape
         logits, deltas = self.box_head(self.box_align(table, proposals, sizes))
         span = max(image.shape[2], image.shape[3]) + 1
-        boxes, labels, scores, valid = self.detections(
+        boxes, labels, scores, valid, open_detections = self.detections(
             logits.reshape(b, p, -1), deltas.reshape(b, p, -1, 4), proposals, valid, image_size, span)
         masks = ops.sigmoid(self.mask_head(self.mask_align(table, boxes, sizes), labels.reshape(-1)))
         masks = masks.reshape(labels.shape + masks.shape[1:]) * valid[..., None, None].astype(ms.float32)
-        return boxes, labels, scores, valid, masks
+        return boxes, labels, scores, valid, masks, open_proposals + open_detections
+
+
+class CountedDetections(nn.Cell):
+    """`MaskRCNN.detect` as a cell: the detections and how many boxes of each image stayed undecided."""
+
+    def __init__(self, network: MaskRCNN):
+        super().__init__(auto_prefix=False)
+        self.network = network
+
+    def construct(self, image, image_size):
+        return self.network.detect(image, image_size)
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,8 @@ class DetectionPostprocess(BoxCell):
     def construct(self, logits, deltas, proposals, valid, image_size, span):
         """Return boxes_input (B, D, 4), labels (B, D) int32, scores (B, D), valid (B, D) bool, best score first.
 
+        Undecided (B,) int32 follows, see `nms.nms`.
+
         Args:
             logits: (B, P, K); deltas: (B, P, K, 4).
             proposals, valid: (B, P, 4), (B, P) bool.
@@ -144,13 +146,14 @@ class DetectionPostprocess(BoxCell):
                        **self.coder)
         boxes = clip_to_image(boxes, image_size)
         usable = ops.logical_and(best > DROPPED / 2, large_enough(boxes, self.min_size))
-        keep, _ = nms(emptied(boxes, usable), self.nms_iou, plain=self.plain, labels=labels, span=span, num_labels=k)
+        keep, undecided = nms(emptied(boxes, usable), self.nms_iou, plain=self.plain, labels=labels, span=span,
+                              num_labels=k)
         keep = ops.logical_and(usable, keep)
         best, index = ops.topk(ops.where(keep, scores, DROPPED), min(self.max_detections, scores.shape[1]))
         valid = best > DROPPED / 2
         shown = valid.astype(ms.float32)
         return (batched_gather(boxes, index) * shown[..., None], batched_gather(labels, index) * valid.astype(ms.int32),
-                batched_gather(scores, index) * shown, valid)
+                batched_gather(scores, index) * shown, valid, undecided)
 
 
 def take_columns(values, index):

@@ -1,6 +1,7 @@
 """The `contract.Task` of Mask R-CNN. The configuration stops here: building blocks get plain arguments."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import mindspore as ms
@@ -25,11 +26,13 @@ from src.maskrcnn.config import MaskRCNNConfig
 from src.maskrcnn.export import Export
 from src.maskrcnn.inference import Predictor
 from src.maskrcnn.memory import activation_bytes
-from src.maskrcnn.network import LossWeights, MaskRCNN, MaskRCNNLosses, freeze
+from src.maskrcnn.network import CountedDetections, LossWeights, MaskRCNN, MaskRCNNLosses, freeze
 from src.maskrcnn.preprocess import Preprocess
 from src.maskrcnn.splits import open_split
 from src.metrics.coco_map import CocoMAP
 from src.metrics.tables import coco_table
+
+log = logging.getLogger(__name__)
 
 
 class MaskRCNNTask:
@@ -99,8 +102,15 @@ class MaskRCNNTask:
         c = self.config
         network.set_train(False)
 
+        cell = CountedDetections(network).set_train(False) if self.plain else network
+
         def detect(image: np.ndarray, image_size: np.ndarray) -> tuple[np.ndarray, ...]:
-            return tuple(array.asnumpy() for array in network(ms.Tensor(image), ms.Tensor(image_size)))
+            found = tuple(array.asnumpy() for array in cell(ms.Tensor(image), ms.Tensor(image_size)))
+            if self.plain and (undecided := found[-1]).any():
+                log.warning("suppression left %s=%d in a batch of %d images: they are dropped, so a detection may be "
+                            "missing; --box_ops=primitive decides them on a CPU", UNDECIDED, undecided.sum(),
+                            len(image))
+            return found[:5]
 
         return self._predictor(detect, self.preprocess, c.test_batch_size)
 

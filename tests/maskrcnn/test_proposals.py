@@ -52,7 +52,7 @@ def detect(probabilities, deltas=None, valid=None, **options):
     options = {"max_detections": 5, "candidates": 6, "stds": (1, 1, 1, 1)} | options
     out = DetectionPostprocess(**options)(Tensor(np.log(probabilities)), Tensor(deltas), Tensor(ANCHORS[None, :p]),
                                 Tensor(valid), Tensor(SIZE), 81)
-    boxes, labels, scores, shown = (array.asnumpy()[0] for array in out)
+    boxes, labels, scores, shown = (array.asnumpy()[0] for array in out[:4])
     assert not boxes[~shown].any()
     assert not labels[~shown].any()
     assert not scores[~shown].any()
@@ -159,9 +159,9 @@ def test_float16_ranks_keep_nearly_all_proposals_and_show_none_that_was_dropped(
 
 
 def test_float16_ranks_leave_scores_and_boxes_of_detections_exact(float16_topk, monkeypatch):
-    found = arrays(DetectionPostprocess(**DETECT, plain=True), classified())
+    found = arrays(DetectionPostprocess(**DETECT, plain=True), classified())[:4]
     monkeypatch.undo()
-    expected = arrays(DetectionPostprocess(**DETECT), classified())
+    expected = arrays(DetectionPostprocess(**DETECT), classified())[:4]
     for i in range(2):
         ours, theirs = ({(label, float(score), *box) for box, label, score, valid in zip(
             boxes[i].tolist(), labels[i].tolist(), scores[i].tolist(), valid[i]) if valid}

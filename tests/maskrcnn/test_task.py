@@ -1,6 +1,8 @@
 """The task: where its data comes from, what its predictor returns, and a small run from training to COCO's numbers."""
 import src  # noqa: F401  isort: skip
 import json
+import logging
+import re
 
 import cv2
 import numpy as np
@@ -11,7 +13,7 @@ from src.data.instance.target import decode_target
 from src.data.practice.sample_set import write_sample_set
 from src.engine import loop
 from src.engine.runtime import Runtime
-from src.maskrcnn import COLUMNS, LOSS_NAMES
+from src.maskrcnn import COLUMNS, LOSS_NAMES, nms
 from src.maskrcnn.config import MaskRCNNConfig
 from src.maskrcnn.inference import Predictor
 from src.maskrcnn.preprocess import Preprocess
@@ -126,6 +128,20 @@ def test_memory_grows_with_what_it_is_made_of():
                    {"norm": "group"}):
         assert task(coco_classes=SHAPES, **change).activation_bytes() > base, change
     assert "--batch_size=2" in task(coco_classes=SHAPES).memory_flags()
+
+
+@pytest.mark.slow
+def test_boxes_that_suppression_leaves_undecided_are_counted_in_the_log(data, monkeypatch, caplog):
+    detecting = task(coco_root=str(data), box_ops="plain")
+    network, records = detecting.network(), list(detecting.dataset("val").rows([0]))
+    with caplog.at_level(logging.WARNING):
+        list(detecting.predictor(network)(records))
+    assert "undecided" not in caplog.text
+    monkeypatch.setattr(nms, "ROUNDS", 0)
+    monkeypatch.setattr(nms, "PASSES", 1)
+    with caplog.at_level(logging.WARNING):
+        list(detecting.predictor(network)(records))
+    assert re.search(r"suppression left undecided_boxes=[1-9]\d* in a batch of \d+ images", caplog.text)
 
 
 @pytest.mark.slow
