@@ -28,7 +28,7 @@ from src.engine.train_step import RESULTS
 from src.launch.progress import report_progress, warn_of_grace
 
 log = logging.getLogger(__name__)
-DATA_WAIT_WARNING = 0.2  # share of an epoch's time spent waiting for batches above which the log says so
+DATA_WAIT_WARNING = 0.2  # fraction of an epoch spent waiting for batches, above which a warning is logged
 INTERVAL = 5.0 if sys.stdout.isatty() else 30.0  # seconds between two progress lines
 
 

@@ -155,7 +155,7 @@ def mask_window(segmentation: list | dict, size: tuple[int, int], window: tuple[
 
 
 def mask_crop(segmentation: list | dict, size: tuple[int, int], box: np.ndarray, side: int) -> np.ndarray:
-    """A mask in its own box's frame: (side, side) uint8, 0..255 = share of the cell that the mask covers.
+    """A mask in its own box's frame: (side, side) uint8, 0..255 = fraction of the cell that the mask covers.
 
     Args:
         segmentation: polygons or run-length encoding, in an image of `size` (H, W).
@@ -171,7 +171,7 @@ def mask_crop(segmentation: list | dict, size: tuple[int, int], box: np.ndarray,
 
 
 def _cell_weights(low: float, high: float, pixels: int, cells: int) -> np.ndarray:
-    """(cells, pixels) float32: share of each of the cells between `low` and `high` that each pixel fills."""
+    """(cells, pixels) float32: fraction of each of the cells between `low` and `high` that each pixel fills."""
     edges = low + (high - low) / cells * np.arange(cells + 1)
     before = np.clip(edges[:, None] - np.arange(pixels), 0, 1)
     return (np.diff(before, axis=0) * (cells / (high - low))).astype(np.float32)
