@@ -3,7 +3,8 @@
 # Build the offline inference program: build.sh [BUILD_DIR] [--aarch64=SYSROOT] [flags of cmake, e.g. -DSANITIZE=ON]
 #
 # BUILD_DIR is ascend310_infer/build by default; what is up to date there is not built again. The backend for Ascend is
-# built where MS_LITE_HOME (or LITE_HOME) names a MindSpore Lite package, the one for CPUs where $PYTHON has the PyPI wheel openvino.
+# built if MS_LITE_HOME or LITE_HOME names a MindSpore Lite package, the one for CPUs if $PYTHON has the PyPI wheel
+# openvino.
 # With --aarch64 the program is for an aarch64 host, its libraries are those in SYSROOT (sysroot.sh makes one), and
 # MS_LITE_HOME has to be Lite's package for aarch64; -DOpenVINO_DIR=FOLDER/cmake adds the aarch64 wheel of openvino.
 # A program with -DSANITIZE=ON stops at "libtbbbind ... RTLD_DEEPBIND" where TBB, below OpenCV, is not told of it:

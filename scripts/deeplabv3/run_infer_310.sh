@@ -6,8 +6,9 @@
 #
 # MINDIR_PATH is what export.py wrote, with preprocess.json beside it. DATA_LIST has lines `image label`: images are looked
 # up in DATA_PATH and, where they are not there, in DATA_ROOT, labels in DATA_ROOT. DEVICE_ID is 0 by default.
-# Environment: DEVICE_TYPE (Ascend, or CPU with an .onnx file), MS_LITE_HOME (MindSpore Lite, for Ascend), and infer_path,
-# the output folder (the current one): label maps in result_Files, logs in infer.log and acc.log. Run again, it goes on.
+# Environment: DEVICE_TYPE (Ascend, or CPU with an .onnx file), MS_LITE_HOME or LITE_HOME (MindSpore Lite, for Ascend),
+# and infer_path, the output folder (the current one): label maps in result_Files, logs in infer.log and acc.log.
+# Run again, it goes on.
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"

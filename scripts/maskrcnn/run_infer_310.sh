@@ -6,8 +6,9 @@
 #
 # AIR_PATH is what export.py wrote (AIR, MINDIR or OM), with preprocess.json beside it; DATA_PATH is the folder of the images
 # that ANN_FILE_PATH, COCO annotations, names. DEVICE_ID is 0 by default.
-# Environment: DEVICE_TYPE (Ascend, or CPU with an .onnx file), MS_LITE_HOME (MindSpore Lite, for Ascend), and infer_path,
-# the output folder (the current one): detections in result_Files, logs in infer.log and acc.log. Run again, it goes on.
+# Environment: DEVICE_TYPE (Ascend, or CPU with an .onnx file), MS_LITE_HOME or LITE_HOME (MindSpore Lite, for Ascend),
+# and infer_path, the output folder (the current one): detections in result_Files, logs in infer.log and acc.log.
+# Run again, it goes on.
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"

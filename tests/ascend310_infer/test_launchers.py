@@ -132,3 +132,33 @@ def test_mask_rcnn_from_images_to_average_precision(program, tmp_path):
     numbers = json.loads((tmp_path / "result_Files/metrics.json").read_text())
     assert numbers["classes"]["dog"]["bbox"] == numbers["classes"]["dog"]["segm"] > 0.6  # 2 of 3: one image has no dog
     assert "Evaluate annotation type *segm*" in (tmp_path / "acc.log").read_text()
+
+
+def with_lite(**variables: str) -> subprocess.CompletedProcess:
+    """What a program sees of its environment when the launchers run it."""
+    show = "echo $LITE_HOME $MS_LITE_HOME $LD_LIBRARY_PATH"
+    script = f"source common.sh; source infer_310.sh; with_lite sh -c '{show}'"
+    outer = {k: v for k, v in os.environ.items() if k not in ("LITE_HOME", "MS_LITE_HOME", "LD_LIBRARY_PATH")}
+    return subprocess.run(["bash", "-c", script], cwd=SCRIPTS, text=True, capture_output=True, env=outer | variables)
+
+
+@pytest.mark.parametrize("name", ["LITE_HOME", "MS_LITE_HOME"])
+def test_the_program_finds_the_libraries_of_mindspore_lite(name, tmp_path):
+    for folder in ("runtime/lib", "tools/converter/lib"):
+        (tmp_path / folder).mkdir(parents=True)
+    path = f"{tmp_path}/runtime/lib:{tmp_path}/tools/converter/lib"
+    assert with_lite(**{name: str(tmp_path)}).stdout == f"{tmp_path} {tmp_path} {path}\n"
+    assert with_lite(**{name: str(tmp_path), "LD_LIBRARY_PATH": "/cann"}).stdout.endswith(f"{path}:/cann\n")
+    assert with_lite(LD_LIBRARY_PATH="/cann").stdout.split() == ["/cann"]
+    wrong = with_lite(**{name: str(tmp_path / "runtime")})
+    assert wrong.returncode == 2
+    assert f"{tmp_path}/runtime: no MindSpore Lite package" in wrong.stderr
+
+
+@pytest.mark.parametrize("word", ["--aarch64", "--aarch64=/nowhere"])
+def test_cross_compilation_needs_a_sysroot(word, tmp_path):
+    ran = subprocess.run([SCRIPTS.parent / "ascend310_infer/build.sh", tmp_path / "build", word], text=True,
+                         capture_output=True)
+    assert ran.returncode == 2
+    assert f"'{word}': give --aarch64=SYSROOT" in ran.stderr
+    assert "sysroot.sh SYSROOT makes one" in ran.stderr
