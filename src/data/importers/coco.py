@@ -146,7 +146,7 @@ class _File:
 
     def _places(self, entry: Image) -> list[Path]:
         """Folders where the images may lie, by tool: beside the file, or in a folder named like it."""
-        folder, split = self.path.parent, self.path.stem.removeprefix("instances_")
+        folder, split = self.path.parent, self.path.stem.removeprefix("instances_").removeprefix("lvis_v1_")
         roots = [folder, folder.parent] if folder.name.lower() == "annotations" else [folder]
         inner = [split, f"images/{split}", "images", "."]
         if entry.coco_url and not entry.file_name:  # LVIS: .../train2017/000000391895.jpg

@@ -138,7 +138,7 @@ def write_voc(root: Path, pictures: Sequence[Picture], class_names: Sequence[str
         pixels, listed, stems = np.zeros(256, np.int64), [], []
         for picture, name in rows:
             label = picture.label() if picture.label else painted(picture, class_names)
-            pixels += np.bincount(_checked(label, picture, len(class_names)).ravel(), minlength=256)
+            pixels += np.bincount(checked_label(label, picture, len(class_names)).ravel(), minlength=256)
             stems.append(PurePosixPath(name).stem)
             write_image(picture, root / "JPEGImages" / name, options.images)
             cv2.imwrite(str(root / f"SegmentationClassGray/{stems[-1]}.png"), label)
@@ -160,7 +160,8 @@ def painted(picture: Picture, class_names: Sequence[str]) -> np.ndarray:
     return label
 
 
-def _checked(label: np.ndarray, picture: Picture, classes: int) -> np.ndarray:
+def checked_label(label: np.ndarray, picture: Picture, classes: int) -> np.ndarray:
+    """The label; InputError where it does not fit its image, or holds values that are no class."""
     if label.shape != picture.size:
         raise InputError(f"{picture.place}: the label is {label.shape[0]}x{label.shape[1]} (H x W), its image "
                          f"{picture.size[0]}x{picture.size[1]}; pair each image with its own label")

@@ -148,7 +148,7 @@ def split_of(name: str) -> str:
     """The split that a folder or file name stands for, "" where it stands for none."""
     words = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
              "testing": "test"}
-    stem = name.lower().removeprefix("instances_")
+    stem = name.lower().removeprefix("instances_").removeprefix("lvis_v1_")
     return words.get(stem.rstrip("0123456789"), "")
 
 

@@ -243,3 +243,13 @@ def read_index_map(path: Path) -> np.ndarray:
                          ) from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def label_size(path: Path) -> tuple[int, int]:
+    """(H, W) of a label file's header."""
+    try:
+        return decode.header_size(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; restore the file") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error

@@ -7,11 +7,13 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from src.contract import InputError
 from src.data.checks import describe_bad, ordered_map
-from src.data.importers.layouts import SPLITS, Counts, unique_names, write_coco, write_voc
+from src.data.importers.layouts import SPLITS, Counts, checked_label, unique_names, write_coco, write_voc
 from src.data.importers.pictures import BACKGROUND, IGNORE, Collection, Options, Picture, Reading, Report
 from src.data.importers.similar import Fingerprint, fingerprint
 from src.data.importers.split import assign_splits
@@ -46,9 +48,10 @@ def import_data(name: str, source: str | Path, to: str | Path, options: Options)
     if to.is_relative_to(source):
         raise InputError(f"--to={to}: lies inside the source, where the next import would read it; name another folder")
     layout = options.layout or fmt.layouts[0]
+    options = replace(options, layout=layout)
     reading = Reading(source, options)
     collection = fmt.read(reading)
-    pictures, prints = _readable(collection.pictures, reading.report, options)
+    pictures, prints = _readable(collection, reading.report, options)
     collection.pictures = pictures
     _stop_at_bad(reading.report, options, name, fmt, pictures)
     classes = choose_classes(collection, options, reading.report, layout)
@@ -65,11 +68,11 @@ def _format(name: str, options: Options) -> Format:
     return fmt
 
 
-def _readable(pictures: Sequence[Picture], report: Report, options: Options
-              ) -> tuple[list[Picture], list[Fingerprint]]:
-    """The pictures whose images can be decoded, and their fingerprints."""
+def _readable(collection: Collection, report: Report, options: Options) -> tuple[list[Picture], list[Fingerprint]]:
+    """The pictures whose images and labels can be decoded, and their fingerprints."""
     kept, prints = [], []
-    for picture, found in zip(pictures, ordered_map(_fingerprint, pictures, _WORKERS)):
+    examine = partial(_fingerprint, classes=max(len(collection.class_names), len(options.class_names)))
+    for picture, found in zip(collection.pictures, ordered_map(examine, collection.pictures, _WORKERS)):
         if isinstance(found, str):
             report.bad.append(found)
         else:
@@ -78,7 +81,13 @@ def _readable(pictures: Sequence[Picture], report: Report, options: Options
     return kept, prints
 
 
-def _fingerprint(picture: Picture) -> Fingerprint | str:
+def _fingerprint(picture: Picture, classes: int) -> Fingerprint | str:
+    """The fingerprint of a picture, or what is wrong with its image or label."""
+    try:
+        if picture.label:
+            checked_label(picture.label(), picture, classes)
+    except InputError as error:
+        return str(error)
     try:
         return fingerprint(picture.read())
     except InputError as error:

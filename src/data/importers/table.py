@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from src.data.importers import coco, labelme, yolo
+from src.data.importers import ade20k, cityscapes, coco, labelme, masks, supervisely, via, voc, yolo
 from src.data.importers.pictures import Collection, Reading
 
 
@@ -17,7 +17,7 @@ class Format:
     holds: str
 
 
-_OBJECTS = ("coco", "voc")
+_OBJECTS, _LABELS = ("coco", "voc"), ("voc", "coco")
 
 FORMATS = {
     "labelme": Format(labelme.read, _OBJECTS, "images with a JSON file beside each"),
@@ -25,4 +25,13 @@ FORMATS = {
     "coco": Format(coco.read, _OBJECTS, "annotation files in COCO's layout and their images, wherever they are"),
     "roboflow": Format(coco.read, _OBJECTS, "an export in COCO format: train/_annotations.coco.json ..."),
     "label_studio": Format(coco.read, _OBJECTS, "an export in COCO format: result.json and images/"),
+    "cvat": Format(coco.read, _OBJECTS, "an export in COCO 1.0 format with images"),
+    "cvat_masks": Format(voc.read, _LABELS, "an export as Segmentation mask 1.1: labelmap.txt, SegmentationClass/"),
+    "via": Format(via.read, _OBJECTS, "a project or its annotations as JSON, beside the images"),
+    "supervisely": Format(supervisely.read, _OBJECTS, "a project: meta.json and data sets with img/ and ann/"),
+    "lvis": Format(coco.read, _OBJECTS, "lvis_v1_train.json, lvis_v1_val.json and train2017/, val2017/"),
+    "voc": Format(voc.read, _LABELS, "JPEGImages/, SegmentationClass/ and SegmentationObject/ of PASCAL VOC"),
+    "cityscapes": Format(cityscapes.read, _LABELS, "gtFine/ and leftImg8bit/"),
+    "ade20k": Format(ade20k.read, ("voc",), "ADEChallengeData2016: images/, annotations/, objectInfo150.txt"),
+    "masks": Format(masks.read, _LABELS, "images/ and binary masks/, of an image, a class, or an object"),
 }
