@@ -61,11 +61,18 @@ def near_duplicates(prints: Sequence[Fingerprint]) -> list[tuple[int, int]]:
     if len(prints) < 2:
         return []
     bits = np.stack([p.bits for p in prints])
-    pairs = set()
+    pairs = set(identical(prints))
     for band in range(_BANDS):
         for bucket in _equal(bits[:, band]):
-            pairs |= set(_close(bucket, bits))
-    return sorted((i, j) for i, j in pairs if _same(prints[i], prints[j]))
+            if bits[bucket[0], band]:  # a band of zeros is plain ground, which thousands of images may share
+                pairs |= {(i, j) for i, j in _close(bucket, bits) if _same(prints[i], prints[j])}
+    return sorted(pairs)
+
+
+def identical(prints: Sequence[Fingerprint]) -> list[tuple[int, int]]:
+    """Pairs (i, j), i < j, that chain the pictures whose files are the same byte by byte."""
+    first: dict[bytes, int] = {}
+    return [(first[p.digest], k) for k, p in enumerate(prints) if first.setdefault(p.digest, k) != k]
 
 
 def _equal(values: np.ndarray) -> Iterator[np.ndarray]:

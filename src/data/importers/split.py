@@ -12,7 +12,7 @@ import numpy as np
 
 from src.contract import InputError
 from src.data.importers.pictures import Collection, Options, Picture, Report
-from src.data.importers.similar import Fingerprint, near_duplicates, video_frames
+from src.data.importers.similar import Fingerprint, identical, near_duplicates, video_frames
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def assign_splits(collection: Collection, prints: Sequence[Fingerprint], options
         InputError: the pictures cannot be divided without a leak; says which flags decide.
     """
     pictures = collection.pictures
-    exact = _identical(prints)
+    exact = identical(prints)
     if options.near_duplicates == "together":
         near = near_duplicates(prints)
         frames = video_frames([picture.name for picture in pictures], prints)
@@ -51,15 +51,6 @@ def assign_splits(collection: Collection, prints: Sequence[Fingerprint], options
     for k in pool:
         pictures[k].split = "val" if k in val else "train"
     return _without_leaks(pictures, [*near, *grouped], report)
-
-
-def _identical(prints: Sequence[Fingerprint]) -> list[tuple[int, int]]:
-    first: dict[bytes, int] = {}
-    pairs = []
-    for k, found in enumerate(prints):
-        if first.setdefault(found.digest, k) != k:
-            pairs.append((first[found.digest], k))
-    return pairs
 
 
 def _named_groups(pictures: Sequence[Picture], group_by: str, report: Report) -> list[tuple[int, int]]:

@@ -34,11 +34,11 @@ def run(name, root, **options) -> str:
 
 
 def test_polygons_are_cut_and_not_squeezed_at_the_border():
-    triangle = np.array([[-10.0, 0], [10, 0], [10, 20]])
+    triangle = np.array([[-5.0, 0], [15, 0], [15, 20]])
     cut = clip(triangle, (40, 60))
     x, y = cut.T
     area = abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
-    assert area == pytest.approx(150)  # of 200, without the corner of 10 x 10 / 2
+    assert area == pytest.approx(187.5)  # of 200, without the corner of 5 x 5 / 2
     assert cut.min() >= 0
     assert len(clip(triangle + 100, (40, 60))) == 0
 
