@@ -72,7 +72,13 @@ def apply_amp(network: nn.Cell, level: str, device_target: str) -> None:
     check_level(level, device_target)
     if level == "O0":
         return
+    import mindspore as ms
     from mindspore import amp
 
+    from src.layers.sync_norm import SyncBatchNorm
+
     amp.auto_mixed_precision(network, level)
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, SyncBatchNorm):  # MindSpore keeps its own normalisation in float32, not ours
+            cell.to_float(ms.float32)
     log.info("mixed precision: %s (float16%s)", level, " except in normalisation layers" if level == "O2" else "")

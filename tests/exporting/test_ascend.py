@@ -16,11 +16,13 @@ from mindspore import ops
 
 from src.contract import InputError
 from src.engine import loop
+from src.engine.precision import apply_amp
 from src.engine.runtime import Runtime
 from src.exporting import ascend, calls
 from src.exporting.ascend import Verdict, judge, rows, verdict
 from src.exporting.ascend_table import CHIPS, TRAINING_CHIPS, Operator, Rule, family, table
 from src.exporting.calls import Call, TensorType
+from src.layers.sync_norm import SyncBatchNorm
 from src.tools.ascend_report import training_batch
 
 ROOT = Path(__file__).parents[2]
@@ -183,6 +185,28 @@ def test_calls_of_a_cell_have_types_shapes_and_places_in_all_of_its_graphs():
     assert found["ReLU"].inputs == (TensorType("float16", (1, 3, 4, 5)),)
     assert [t.dtype for t in found["TopK"].outputs] == ["float32", "int32"]
     assert not found.keys() & calls.COMPILER
+
+
+class Synchronised(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.SequentialCell(nn.Conv2d(2, 3, 3), SyncBatchNorm(3), nn.ReLU())
+
+    def construct(self, x):
+        return self.body(x).astype(ms.float32).sum()
+
+
+@pytest.mark.usefixtures("graph_mode")
+@pytest.mark.parametrize("level", ["O2", "O3"])
+def test_statistics_over_ranks_stay_in_float32(level):
+    cell = Synchronised().set_train(True)
+    apply_amp(cell.body, level, "Ascend")
+    found = calls.of_cell(ms.amp.build_train_network(cell, nn.Momentum(cell.trainable_params(), 0.1, 0.9), level="O0"),
+                          (np.zeros((2, 2, 4, 5), np.float32),))
+    assert problems(found, "910") == []
+    inside = [c for c in found if "SyncBatchNorm" in c.place and c.primitive != "Cast"]
+    assert {"Rsqrt", "RsqrtGrad"} <= {c.primitive for c in inside}
+    assert [c for c in inside if any(t and t.dtype == "float16" for t in c.inputs)] == []
 
 
 def test_a_file_that_is_no_graph(tmp_path):
