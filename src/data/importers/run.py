@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -176,8 +177,8 @@ def describe(to: Path, layout: str, pictures: Sequence[Picture], classes: Sequen
     return "\n".join([*lines, "train with:", f"  {_command(to, layout, classes, splits)}"])
 
 
-def _command(to: Path, layout: str, classes: Sequence[str], splits: Sequence[str]) -> str:
-    val = "val" in splits
+def _command(folder: Path, layout: str, classes: Sequence[str], splits: Sequence[str]) -> str:
+    val, to = "val" in splits, shlex.quote(str(folder))
     if layout == "coco":
         return (f"python train.py --model=mask_rcnn_r50 --coco_root={to} --train_data_type=train"
                 + (" --val_data_type=val --eval_interval=1" if val else ""))
