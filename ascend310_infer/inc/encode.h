@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "model.h"
-#include "recipe.h"
+#include "preprocess_spec.h"
 
 namespace mindseg {
 
@@ -23,7 +23,7 @@ struct Placement {
 
 // A label map as PNG bytes, or detections as JSON. `specs` describe `outputs`. Throws ImageError where the network
 // returned something that is no result.
-std::string encode_result(const Recipe& recipe, const std::vector<TensorSpec>& specs,
+std::string encode_result(const PreprocessSpec& spec, const std::vector<TensorSpec>& specs,
                           const std::vector<Buffer>& outputs, const Placement& placement);
 
 }  // namespace mindseg

@@ -4,7 +4,7 @@
 
 #include <opencv2/core.hpp>
 
-#include "recipe.h"
+#include "preprocess_spec.h"
 
 namespace mindseg {
 

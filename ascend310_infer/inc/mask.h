@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "recipe.h"
+#include "preprocess_spec.h"
 
 namespace mindseg {
 

@@ -10,7 +10,7 @@
 
 #include "backend.h"
 #include "options.h"
-#include "recipe.h"
+#include "preprocess_spec.h"
 
 namespace mindseg {
 
@@ -19,17 +19,17 @@ using Buffer = std::vector<std::byte>;
 class Model {
  public:
   // Loads the backend's library from beside the program and the model into it, and compares its inputs and outputs with
-  // the recipe. Throws Failure: kBackendRefused where library or device are absent, kUnusable where the model does not
-  // fit.
-  Model(const Options& options, const Recipe& recipe, int parallel_runs);
+  // preprocess.json. Throws Failure: kBackendRefused where library or device are absent, kUnusable where the model does
+  // not fit.
+  Model(const Options& options, const PreprocessSpec& spec, int parallel_runs);
 
   // How many threads may call `run` at once, each with a slot of its own below this.
   int slots() const { return library_.slots(model_.get()); }
 
-  // The recipe's outputs, with the types that the model really returns.
+  // The outputs of preprocess.json, with the types that the model really returns.
   const std::vector<TensorSpec>& outputs() const { return outputs_; }
 
-  // One buffer for each of the recipe's inputs, and for each of `outputs()`. Throws Failure.
+  // One buffer for each of the inputs of preprocess.json, and for each of `outputs()`. Throws Failure.
   void run(int slot, const std::vector<Buffer>& inputs, std::vector<Buffer>& outputs) const;
 
  private:

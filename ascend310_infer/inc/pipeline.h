@@ -23,7 +23,7 @@ namespace mindseg {
 class Pipeline {
  public:
   // `dump_inputs` is a folder for the network's inputs, or empty. `helpers` threads decode, and as many write.
-  Pipeline(const Model& model, const Recipe& recipe, Results& results, std::filesystem::path dump_inputs,
+  Pipeline(const Model& model, const PreprocessSpec& spec, Results& results, std::filesystem::path dump_inputs,
            int helpers);
 
   // Works on the images whose positions are in `pending`, and says in `outcomes` what became of them. Throws the first
@@ -60,7 +60,7 @@ class Pipeline {
   void guarded(Stage stage);
 
   const Model& model_;
-  const Recipe& recipe_;
+  const PreprocessSpec& spec_;
   Results& results_;
   const Preprocessor preprocess_;
   const std::filesystem::path dump_inputs_;

@@ -1,7 +1,6 @@
-// The result folder: one small file per image, written atomically, and an index at the end.
-//
-// src/results/files.py documents the format, src/results/folder.py who may write into a folder: run.json says which
-// model and recipe it belongs to. fingerprints.txt identifies the content of each image: a second run keeps what is
+// The result folder: one small file per image, written atomically, and an index at the end.  src/results/files.py
+// documents the format, src/results/folder.py who may write into a folder: run.json says which model and
+// preprocess.json it belongs to. fingerprints.txt identifies the content of each image: a second run keeps what is
 // there, and stops where that came from another model or from another image of the same name.
 #ifndef MINDSEG_RESULTS_H_
 #define MINDSEG_RESULTS_H_
@@ -17,7 +16,7 @@
 
 #include "image_list.h"
 #include "options.h"
-#include "recipe.h"
+#include "preprocess_spec.h"
 #include "timing.h"
 
 namespace mindseg {
@@ -29,8 +28,8 @@ struct Outcome {
 
 class Results {
  public:
-  // Makes the folder, or checks that what is in it came from the same model file and recipe. Throws Failure.
-  Results(const Options& options, const Recipe& recipe);
+  // Makes the folder, or checks that what is in it came from the same model file and preprocess.json. Throws Failure.
+  Results(const Options& options, const PreprocessSpec& spec);
 
   // Whether an earlier run left the result of this image. Throws Failure where it left that of another one.
   bool has(const ImageFile& image) const;
@@ -48,7 +47,7 @@ class Results {
   nlohmann::json gather_coco_results(const std::vector<ImageFile>& images, const std::vector<Outcome>& outcomes) const;
 
   std::filesystem::path folder_;
-  const Recipe& recipe_;
+  const PreprocessSpec& spec_;
   std::map<std::string, std::string> fingerprints_;  // of the images of earlier runs, by stem
   std::ofstream journal_;                            // fingerprints.txt
   std::mutex mutex_;                                 // of journal_

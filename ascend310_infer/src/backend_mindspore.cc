@@ -43,8 +43,8 @@ ms::ModelType type_of(const std::string& path) {
 }
 
 // Without a mode MindSpore Lite calculates everything in float16 (AscendDeviceInfo::SetPrecisionMode in its context.h),
-// in which a coordinate of 1,500 px is known to 1 px. The other mode lowers only what the chip has in float16 alone: the
-// mode that keeps each operator's own type ends with an error on 310P, which has no convolution in float32.
+// in which a coordinate of 1,500 px is known to 1 px. The other mode lowers only what the chip has in float16 alone:
+// the mode that keeps each operator's own type ends with an error on 310P, which has no convolution in float32.
 constexpr const char *kHalf = "enforce_fp16", *kFloat = "preferred_fp32";
 
 std::shared_ptr<ms::Context> context_for(const mindseg_options& options) {
@@ -111,7 +111,9 @@ struct mindseg_model {
     for (size_t i = 0; i < tensors.size(); ++i) std::memcpy(tensors[i].MutableData(), in[i], tensors[i].DataSize());
     std::vector<ms::MSTensor> results;
     const ms::Status status = model.Predict(tensors, &results);
-    if (status != ms::kSuccess) throw std::runtime_error("MindSpore Lite stopped in the model (" + reason(status) + ")");
+    if (status != ms::kSuccess) {
+      throw std::runtime_error("MindSpore Lite stopped in the model (" + reason(status) + ")");
+    }
     if (results.size() != outputs.size()) throw std::runtime_error("MindSpore Lite returned another number of outputs");
     for (size_t i = 0; i < results.size(); ++i) {
       if (results[i].Shape() != outputs[i].shape) throw std::runtime_error("MindSpore Lite returned another shape");

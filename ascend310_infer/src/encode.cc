@@ -85,18 +85,18 @@ void expect_finite(const float* values, size_t count) {
   if (!finite) throw ImageError("the network returned scores that are not finite; " + kExportAgain);
 }
 
-std::string encode_labels(const Recipe& recipe, const Outputs& outputs, const Placement& placement) {
+std::string encode_labels(const PreprocessSpec& spec, const Outputs& outputs, const Placement& placement) {
   cv::Mat labels;
-  if (recipe.has_output("labels")) {
+  if (spec.has_output("labels")) {
     const Floats values = outputs["labels"];
-    const cv::Mat wide(recipe.canvas.height, recipe.canvas.width, CV_32FC1, const_cast<float*>(values.data()));
+    const cv::Mat wide(spec.canvas.height, spec.canvas.width, CV_32FC1, const_cast<float*>(values.data()));
     cv::Mat narrow;
     wide.convertTo(narrow, CV_8U);
     labels = label_map(narrow, placement.valid, placement.original);
   } else {
     const Floats scores = outputs["scores"];
-    expect_finite(scores.data(), static_cast<size_t>(recipe.output("scores").elements() / recipe.batch));
-    labels = label_map(scores.data(), static_cast<int>(recipe.class_names.size()), recipe.canvas, placement.valid,
+    expect_finite(scores.data(), static_cast<size_t>(spec.output("scores").elements() / spec.batch));
+    labels = label_map(scores.data(), static_cast<int>(spec.class_names.size()), spec.canvas, placement.valid,
                        placement.original);
   }
   std::vector<unsigned char> bytes;
@@ -104,40 +104,40 @@ std::string encode_labels(const Recipe& recipe, const Outputs& outputs, const Pl
   return {bytes.begin(), bytes.end()};
 }
 
-json segmentation(const cv::Mat& mask, const Box& box, const Recipe& recipe, Size image) {
-  const Region region = paste(mask, box, image, recipe.paste_pad, recipe.mask_threshold);
+json segmentation(const cv::Mat& mask, const Box& box, const PreprocessSpec& spec, Size image) {
+  const Region region = paste(mask, box, image, spec.paste_pad, spec.mask_threshold);
   return {{"size", {image.height, image.width}}, {"counts", compressed(runs(region, image))}};
 }
 
-json detection(const Recipe& recipe, int label, float score, const Box& box) {
-  if (label < 0 || label >= static_cast<int>(recipe.class_names.size())) {
+json detection(const PreprocessSpec& spec, int label, float score, const Box& box) {
+  if (label < 0 || label >= static_cast<int>(spec.class_names.size())) {
     throw ImageError("the network returned class " + std::to_string(label) + ", preprocess.json has " +
-                     std::to_string(recipe.class_names.size()) + " classes");
+                     std::to_string(spec.class_names.size()) + " classes");
   }
   for (const float value : {score, box.x1, box.y1, box.x2, box.y2}) {
     if (!std::isfinite(value)) throw ImageError("the network returned a box or score that is not finite");
   }
   const double x1 = box.x1, y1 = box.y1, x2 = box.x2, y2 = box.y2;  // so that x1 + width is x2 again
   return {{"label", label},
-          {"name", recipe.class_names[label]},
-          {"category_id", recipe.category_ids[label]},
+          {"name", spec.class_names[label]},
+          {"category_id", spec.category_ids[label]},
           {"score", score},
           {"bbox", {x1, y1, x2 - x1, y2 - y1}}};
 }
 
-std::string encode_detections(const Recipe& recipe, const Outputs& outputs, const Placement& placement) {
+std::string encode_detections(const PreprocessSpec& spec, const Outputs& outputs, const Placement& placement) {
   const Floats boxes = outputs["boxes"], labels = outputs["labels"], scores = outputs["scores"];
   const Floats valid = outputs["valid"], masks = outputs["masks"];
-  const int64_t slots = recipe.output("boxes").shape[1];
-  const int side = static_cast<int>(recipe.output("masks").shape[2]);
+  const int64_t slots = spec.output("boxes").shape[1];
+  const int side = static_cast<int>(spec.output("masks").shape[2]);
   json found = json::array();
   for (int64_t i = 0; i < slots; ++i) {
     if (valid[i] == 0) continue;
     const float* corners = boxes.data() + 4 * i;
     const Box box = scaled({corners[0], corners[1], corners[2], corners[3]}, placement.valid, placement.original);
-    found.push_back(detection(recipe, static_cast<int>(labels[i]), scores[i], box));
+    found.push_back(detection(spec, static_cast<int>(labels[i]), scores[i], box));
     const cv::Mat mask(side, side, CV_32FC1, const_cast<float*>(masks.data()) + i * side * side);
-    found.back()["segmentation"] = segmentation(mask, box, recipe, placement.original);
+    found.back()["segmentation"] = segmentation(mask, box, spec, placement.original);
     if (placement.id) found.back()["image_id"] = *placement.id;
   }
   const json content = {{"file_name", placement.name},
@@ -150,11 +150,11 @@ std::string encode_detections(const Recipe& recipe, const Outputs& outputs, cons
 
 }  // namespace
 
-std::string encode_result(const Recipe& recipe, const std::vector<TensorSpec>& specs,
+std::string encode_result(const PreprocessSpec& spec, const std::vector<TensorSpec>& specs,
                           const std::vector<Buffer>& outputs, const Placement& placement) {
   const Outputs named(specs, outputs, placement.slot);
-  return recipe.task == Task::kSemantic ? encode_labels(recipe, named, placement)
-                                        : encode_detections(recipe, named, placement);
+  return spec.task == Task::kSemantic ? encode_labels(spec, named, placement)
+                                        : encode_detections(spec, named, placement);
 }
 
 }  // namespace mindseg

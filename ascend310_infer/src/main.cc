@@ -1,4 +1,4 @@
-// Offline inference of both models: images -> preprocess.json's recipe -> a backend -> label maps or detections.
+// Offline inference of both models: images -> preprocess.json -> a backend -> label maps or detections.
 #include <algorithm>
 #include <iostream>
 #include <opencv2/core/utility.hpp>
@@ -10,7 +10,7 @@
 #include "model.h"
 #include "options.h"
 #include "pipeline.h"
-#include "recipe.h"
+#include "preprocess_spec.h"
 #include "results.h"
 
 namespace mindseg {
@@ -26,16 +26,16 @@ std::vector<size_t> without_result(const std::vector<ImageFile>& images, const R
 
 Status run(const Options& options) {
   cv::setNumThreads(1);  // the threads are the pipeline's
-  const Recipe recipe = read_recipe(options.preprocess);
+  const PreprocessSpec spec = read_recipe(options.preprocess);
   const auto images = list_images(options.dataset_path, options.image_list);
   if (!options.dump_inputs.empty()) make_folder(options.dump_inputs);
-  const Model model(options, recipe, 1);
-  Results results(options, recipe);
+  const Model model(options, spec, 1);
+  Results results(options, spec);
   const auto pending = without_result(images, results);
   std::cout << images.size() << " images, " << images.size() - pending.size() << " of them have a result already"
             << std::endl;
   std::vector<Outcome> outcomes(images.size());
-  Pipeline pipeline(model, recipe, results, options.dump_inputs, std::clamp(options.threads / 2, 1, 8));
+  Pipeline pipeline(model, spec, results, options.dump_inputs, std::clamp(options.threads / 2, 1, 8));
   pipeline.run(images, pending, outcomes);
   results.finish(images, outcomes, pipeline.timing());
   std::cout << pipeline.timing().table() << "results: " << options.result_path.string() << std::endl;

@@ -58,21 +58,21 @@ void Model::Library::bind(Function*& function, const char* name) {
   if (!function) throw Failure(std::string("the backend's library has no ") + name, Status::kBackendRefused);
 }
 
-Model::Model(const Options& options, const Recipe& recipe, int parallel_runs)
-    : path_(options.model_path.string()), library_(options.backend), outputs_(recipe.outputs) {
+Model::Model(const Options& options, const PreprocessSpec& spec, int parallel_runs)
+    : path_(options.model_path.string()), library_(options.backend), outputs_(spec.outputs) {
   const mindseg_options asked{path_.c_str(), options.device_type.c_str(), options.device_id, options.threads,
-                              parallel_runs, recipe.half_suffices()};
+                              parallel_runs, spec.half_suffices()};
   std::array<char, 2048> error{};
   mindseg_model* opened = nullptr;
   const int code = library_.open(&asked, &opened, error.data(), error.size());
   if (code != MINDSEG_OK) throw Failure(path_ + ": " + error.data(), status_of(code));
   model_ = {opened, [close = library_.close](mindseg_model* model) { close(model); }};
-  auto inputs = recipe.inputs;
+  auto inputs = spec.inputs;
   input_positions_ = match(MINDSEG_INPUT, inputs);
   for (size_t i = 0; i < inputs.size(); ++i) {
-    if (inputs[i].dtype != recipe.inputs[i].dtype) {
+    if (inputs[i].dtype != spec.inputs[i].dtype) {
       throw Failure(path_ + ": input '" + inputs[i].name + "' is " + to_string(inputs[i].dtype) +
-                    ", preprocess.json says " + to_string(recipe.inputs[i].dtype) +
+                    ", preprocess.json says " + to_string(spec.inputs[i].dtype) +
                     "; they come from different exports");
     }
   }

@@ -139,10 +139,10 @@ std::string usage() {
          "  --image_list=FILE     one image per line: its path, perhaps its COCO id (default: all of the folder)\n"
          "  --device_type=TYPE    Ascend (default) or CPU\n"
          "  --device_id=N         Ascend device (default 0)\n"
-         "  --preprocess=FILE     input recipe (default: preprocess.json beside the model)\n"
+         "  --preprocess=FILE     how images become inputs (default: preprocess.json beside the model)\n"
          "  --backend=NAME        openvino or mindspore (default: by the model's extension)\n"
          "  --threads=N           CPU threads of the network (default: one per core)\n"
-         "  --dump_inputs=DIR     also write every network input as raw values, to compare recipes\n"
+         "  --dump_inputs=DIR     also write every network input as raw values, to compare programs\n"
          "exit status: 0 done, 2 wrong use or unusable files, 3 some images unreadable, 4 device or library refused\n";
 }
 

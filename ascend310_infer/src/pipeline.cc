@@ -23,12 +23,12 @@ void expect_short_name(const ImageFile& image) {
 
 }  // namespace
 
-Pipeline::Pipeline(const Model& model, const Recipe& recipe, Results& results, std::filesystem::path dump_inputs,
+Pipeline::Pipeline(const Model& model, const PreprocessSpec& spec, Results& results, std::filesystem::path dump_inputs,
                    int helpers)
     : model_(model),
-      recipe_(recipe),
+      spec_(spec),
       results_(results),
-      preprocess_(recipe),
+      preprocess_(spec),
       dump_inputs_(std::move(dump_inputs)),
       helpers_(helpers),
       free_(batches(model, helpers)),
@@ -36,7 +36,7 @@ Pipeline::Pipeline(const Model& model, const Recipe& recipe, Results& results, s
       done_(batches(model, helpers)) {
   for (int i = 0; i < batches(model, helpers); ++i) {
     auto batch = std::make_unique<Batch>();
-    for (const auto& spec : recipe.inputs) batch->inputs.emplace_back(spec.bytes());
+    for (const auto& spec : spec.inputs) batch->inputs.emplace_back(spec.bytes());
     for (const auto& spec : model.outputs()) batch->outputs.emplace_back(spec.bytes());
     free_.push(std::move(batch));
   }
@@ -75,7 +75,7 @@ void Pipeline::guarded(Stage stage) {
 }
 
 void Pipeline::decode_all() {
-  const auto size = static_cast<size_t>(recipe_.batch);
+  const auto size = static_cast<size_t>(spec_.batch);
   while (auto batch = free_.pop()) {
     (*batch)->jobs.clear();
     // An unreadable image leaves its place to the next one.
@@ -96,14 +96,14 @@ void Pipeline::fill(Batch& batch, size_t image) {
     expect_short_name(file);
     const auto bytes = read_image(file.path);
     job.fingerprint = fingerprint(bytes.data(), bytes.size());
-    pixels = decode_image(bytes, recipe_.turn);
+    pixels = decode_image(bytes, spec_.turn);
   } catch (const ImageError& error) {
     failed(image, error.what());
     return;
   }
   const auto decoded = Clock::now();
   job.latency.decode = milliseconds(decoded - job.started);
-  const size_t bytes = batch.inputs[0].size() / static_cast<size_t>(recipe_.batch);
+  const size_t bytes = batch.inputs[0].size() / static_cast<size_t>(spec_.batch);
   job.placement.original = {pixels.rows, pixels.cols};
   job.placement.valid = preprocess_(pixels, batch.inputs[0].data() + bytes * batch.jobs.size());
   if (batch.inputs.size() == 2) {
@@ -117,7 +117,7 @@ void Pipeline::fill(Batch& batch, size_t image) {
 }
 
 void Pipeline::dump(const Batch& batch, const Job& job) const {
-  const size_t bytes = batch.inputs[0].size() / static_cast<size_t>(recipe_.batch);
+  const size_t bytes = batch.inputs[0].size() / static_cast<size_t>(spec_.batch);
   const auto* start = reinterpret_cast<const char*>(batch.inputs[0].data()) + bytes * job.placement.slot;
   write_whole(dump_inputs_ / ((*images_)[job.image].stem + ".bin"), std::string(start, bytes));
 }
@@ -142,7 +142,7 @@ void Pipeline::write_all() {
 void Pipeline::write(const Batch& batch, Job& job) {
   const auto started = Clock::now();
   try {
-    const std::string content = encode_result(recipe_, model_.outputs(), batch.outputs, job.placement);
+    const std::string content = encode_result(spec_, model_.outputs(), batch.outputs, job.placement);
     results_.store((*images_)[job.image], job.fingerprint, content);
   } catch (const ImageError& error) {
     failed(job.image, error.what());

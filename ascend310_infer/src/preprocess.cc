@@ -50,16 +50,16 @@ int scaled(int side, double factor, bool round_half_up) {
 
 // Long and short side reach those of the canvas; what still overhangs, a portrait image on a landscape canvas, shrinks
 // until it fits. Two steps, each with its rounding, as published; the image itself is resampled once.
-Size fit(const Recipe& recipe, Size size) {
-  const Size limit = recipe.resize_size;
+Size fit(const PreprocessSpec& spec, Size size) {
+  const Size limit = spec.resize_size;
   const double factor =
       std::min(static_cast<double>(std::min(limit.height, limit.width)) / std::min(size.height, size.width),
                static_cast<double>(std::max(limit.height, limit.width)) / std::max(size.height, size.width));
-  Size out{scaled(size.height, factor, recipe.round_half_up), scaled(size.width, factor, recipe.round_half_up)};
+  Size out{scaled(size.height, factor, spec.round_half_up), scaled(size.width, factor, spec.round_half_up)};
   if (out.height > limit.height || out.width > limit.width) {
     const double again =
         std::min(static_cast<double>(limit.height) / out.height, static_cast<double>(limit.width) / out.width);
-    out = {scaled(out.height, again, recipe.round_half_up), scaled(out.width, again, recipe.round_half_up)};
+    out = {scaled(out.height, again, spec.round_half_up), scaled(out.width, again, spec.round_half_up)};
   }
   return out;
 }
@@ -110,36 +110,36 @@ cv::Mat decode_image(const std::vector<unsigned char>& bytes, bool turn) {
   return image;
 }
 
-Size fitted(const Recipe& recipe, Size size) {
-  switch (recipe.rule) {
+Size fitted(const PreprocessSpec& spec, Size size) {
+  switch (spec.rule) {
     case ResizeRule::kLongSide:
-      return fit_long_side(size, recipe.resize_size.height);
+      return fit_long_side(size, spec.resize_size.height);
     case ResizeRule::kFit:
-      return fit(recipe, size);
+      return fit(spec, size);
     case ResizeRule::kStretch:
       break;
   }
-  return recipe.resize_size;
+  return spec.resize_size;
 }
 
-Preprocessor::Preprocessor(const Recipe& recipe) : recipe_(recipe), float_tables_(3), byte_tables_(3) {
+Preprocessor::Preprocessor(const PreprocessSpec& spec) : spec_(spec), float_tables_(3), byte_tables_(3) {
   for (size_t channel = 0; channel < 3; ++channel) {
     for (size_t value = 0; value < 256; ++value) {
-      const double normal = (static_cast<double>(value) - recipe.mean[channel]) / recipe.deviation[channel];
+      const double normal = (static_cast<double>(value) - spec.mean[channel]) / spec.deviation[channel];
       float_tables_[channel][value] =
-          static_cast<float>(recipe.normalise_in_model ? static_cast<double>(value) : normal);
+          static_cast<float>(spec.normalise_in_model ? static_cast<double>(value) : normal);
       byte_tables_[channel][value] = static_cast<unsigned char>(value);
     }
   }
 }
 
 Size Preprocessor::operator()(const cv::Mat& bgr, std::byte* input) const {
-  const Size size = fitted(recipe_, {bgr.rows, bgr.cols});
+  const Size size = fitted(spec_, {bgr.rows, bgr.cols});
   cv::Mat resized = bgr;
   if (size != Size{bgr.rows, bgr.cols}) {
     cv::resize(bgr, resized, {size.width, size.height}, 0, 0, cv::INTER_LINEAR);
   }
-  if (recipe_.inputs[0].dtype == MINDSEG_UINT8) {
+  if (spec_.inputs[0].dtype == MINDSEG_UINT8) {
     fill(resized, reinterpret_cast<unsigned char*>(input), byte_tables_);
   } else {
     fill(resized, reinterpret_cast<float*>(input), float_tables_);
@@ -149,14 +149,14 @@ Size Preprocessor::operator()(const cv::Mat& bgr, std::byte* input) const {
 
 template <typename Value>
 void Preprocessor::fill(const cv::Mat& bgr, Value* input, const std::vector<std::array<Value, 256>>& tables) const {
-  const size_t height = recipe_.canvas.height, width = recipe_.canvas.width;
-  const size_t pixel = recipe_.nhwc ? 3 : 1, row = width * pixel, plane = recipe_.nhwc ? 1 : height * width;
+  const size_t height = spec_.canvas.height, width = spec_.canvas.width;
+  const size_t pixel = spec_.nhwc ? 3 : 1, row = width * pixel, plane = spec_.nhwc ? 1 : height * width;
   for (size_t channel = 0; channel < 3; ++channel) {
-    const size_t source = recipe_.bgr ? channel : 2 - channel;
+    const size_t source = spec_.bgr ? channel : 2 - channel;
     const auto& table = tables[channel];
-    const auto mean = static_cast<size_t>(std::clamp(std::round(recipe_.mean[channel]), 0.0, 255.0));
-    const Value padding = recipe_.padding == Padding::kZero ? Value{0}
-                          : recipe_.padding == Padding::kBlack ? table[0]
+    const auto mean = static_cast<size_t>(std::clamp(std::round(spec_.mean[channel]), 0.0, 255.0));
+    const Value padding = spec_.padding == Padding::kZero ? Value{0}
+                          : spec_.padding == Padding::kBlack ? table[0]
                                                                : table[mean];
     for (size_t y = 0; y < height; ++y) {
       Value* out = input + channel * plane + y * row;

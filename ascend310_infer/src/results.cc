@@ -69,20 +69,20 @@ void write_whole(const fs::path& path, const std::string& content) {
   });
 }
 
-Results::Results(const Options& options, const Recipe& recipe) : folder_(options.result_path), recipe_(recipe) {
+Results::Results(const Options& options, const PreprocessSpec& spec) : folder_(options.result_path), spec_(spec) {
   make_folder(folder_);
   expect_own_folder(options);
-  make_folder(folder_ / (recipe.task == Task::kSemantic ? "labels" : "detections"));
+  make_folder(folder_ / (spec.task == Task::kSemantic ? "labels" : "detections"));
   read_fingerprints();
 }
 
 void Results::expect_own_folder(const Options& options) const {
-  json recipe = read_json(options.preprocess, kExportAgain);
-  recipe.erase("files");  // an export to another format beside it adds one
+  json spec = read_json(options.preprocess, kExportAgain);
+  spec.erase("files");  // an export to another format beside it adds one
   const json own = {{"format", "mindseg.run"},
                     {"version", 3},
                     {"model_file", fingerprint_of_file(options.model_path)},
-                    {"preprocess", recipe}};
+                    {"preprocess", spec}};
   const std::string place = "--result_path=" + folder_.string() + ": holds ";
   const fs::path path = folder_ / "run.json";
   if (fs::exists(path)) {
@@ -110,7 +110,7 @@ void Results::read_fingerprints() {
 }
 
 std::string Results::relative(const ImageFile& image) const {
-  return recipe_.task == Task::kSemantic ? "labels/" + image.stem + ".png" : "detections/" + image.stem + ".json";
+  return spec_.task == Task::kSemantic ? "labels/" + image.stem + ".png" : "detections/" + image.stem + ".json";
 }
 
 bool Results::has(const ImageFile& image) const {
@@ -179,14 +179,14 @@ void Results::finish(const std::vector<ImageFile>& images, const std::vector<Out
                      const Timing& timing) const {
   json index = {{"format", "mindseg.results"},
                 {"version", 2},
-                {"task", recipe_.task == Task::kSemantic ? "semantic" : "instance"},
-                {"model", recipe_.model},
-                {"checkpoint_sha256", recipe_.checkpoint_sha256},
-                {"class_names", recipe_.class_names},
+                {"task", spec_.task == Task::kSemantic ? "semantic" : "instance"},
+                {"model", spec_.model},
+                {"checkpoint_sha256", spec_.checkpoint_sha256},
+                {"class_names", spec_.class_names},
                 {"images", json::array()}};
   index.update(timing.images() > 0 ? measured(timing) : measured_before(folder_ / "index.json"));
-  if (recipe_.task == Task::kInstance) {
-    index["category_ids"] = recipe_.category_ids;
+  if (spec_.task == Task::kInstance) {
+    index["category_ids"] = spec_.category_ids;
     index["coco_results"] = gather_coco_results(images, outcomes);
   }
   for (size_t i = 0; i < images.size(); ++i) {

@@ -1,6 +1,6 @@
 // preprocess.json: how an image becomes the network's input, and what its outputs mean.
-#ifndef MINDSEG_RECIPE_H_
-#define MINDSEG_RECIPE_H_
+#ifndef MINDSEG_PREPROCESS_SPEC_H_
+#define MINDSEG_PREPROCESS_SPEC_H_
 
 #include <array>
 #include <cstdint>
@@ -42,7 +42,7 @@ size_t bytes_of(mindseg_dtype dtype);
 std::string to_string(mindseg_dtype dtype);
 std::string to_string(const std::vector<int64_t>& shape);
 
-struct Recipe {
+struct PreprocessSpec {
   Task task = Task::kSemantic;
   std::string model;
   std::string checkpoint_sha256;
@@ -73,7 +73,7 @@ struct Recipe {
 };
 
 // Reads and checks the file. Throws Failure that names the file and the key.
-Recipe read_recipe(const std::filesystem::path& path);
+PreprocessSpec read_recipe(const std::filesystem::path& path);
 
 }  // namespace mindseg
-#endif  // MINDSEG_RECIPE_H_
+#endif  // MINDSEG_PREPROCESS_SPEC_H_

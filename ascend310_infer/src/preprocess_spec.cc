@@ -1,4 +1,4 @@
-#include "recipe.h"
+#include "preprocess_spec.h"
 
 #include <algorithm>
 #include <fstream>
@@ -50,32 +50,32 @@ std::array<double, 3> read_triple(const JsonNode& node, double low, const std::s
   return values;
 }
 
-void read_names(const JsonNode& root, Recipe& recipe) {
-  for (const auto& name : root.at("class_names").items()) recipe.class_names.push_back(name.text());
-  if (recipe.class_names.empty()) root.at("class_names").fail("no class");
-  if (recipe.task == Task::kSemantic) {
-    if (recipe.class_names.size() > kMaxClasses) root.at("class_names").fail("more than 255 classes");
+void read_names(const JsonNode& root, PreprocessSpec& spec) {
+  for (const auto& name : root.at("class_names").items()) spec.class_names.push_back(name.text());
+  if (spec.class_names.empty()) root.at("class_names").fail("no class");
+  if (spec.task == Task::kSemantic) {
+    if (spec.class_names.size() > kMaxClasses) root.at("class_names").fail("more than 255 classes");
     return;
   }
-  for (const auto& id : root.at("category_ids").items()) recipe.category_ids.push_back(id.integer(0, INT32_MAX));
-  if (recipe.category_ids.size() != recipe.class_names.size()) {
+  for (const auto& id : root.at("category_ids").items()) spec.category_ids.push_back(id.integer(0, INT32_MAX));
+  if (spec.category_ids.size() != spec.class_names.size()) {
     root.at("category_ids")
-        .fail("expected one for each of the " + std::to_string(recipe.class_names.size()) + " class_names");
+        .fail("expected one for each of the " + std::to_string(spec.class_names.size()) + " class_names");
   }
 }
 
 // The image input: (B, 3, H, W) or (B, H, W, 3); an instance model also takes each image's (height, width) in it.
-void read_inputs(const JsonNode& root, Recipe& recipe) {
+void read_inputs(const JsonNode& root, PreprocessSpec& spec) {
   const JsonNode node = root.at("inputs");
-  recipe.inputs = read_tensors(node);
-  const size_t expected = recipe.task == Task::kSemantic ? 1 : 2;
-  if (recipe.inputs.size() != expected) node.fail("expected " + std::to_string(expected) + " input(s)");
+  spec.inputs = read_tensors(node);
+  const size_t expected = spec.task == Task::kSemantic ? 1 : 2;
+  if (spec.inputs.size() != expected) node.fail("expected " + std::to_string(expected) + " input(s)");
   const JsonNode image_node = node.items()[0];
-  const TensorSpec& image = recipe.inputs[0];
-  recipe.nhwc = image_node.has("layout") && image_node.at("layout").choice({"NCHW", "NHWC"}) == 1;
-  const size_t rows = recipe.nhwc ? 1 : 2;
-  if (image.shape.size() != 4 || image.shape[recipe.nhwc ? 3 : 1] != 3) {
-    image_node.at("shape").fail(recipe.nhwc ? "expected [batch, height, width, 3]"
+  const TensorSpec& image = spec.inputs[0];
+  spec.nhwc = image_node.has("layout") && image_node.at("layout").choice({"NCHW", "NHWC"}) == 1;
+  const size_t rows = spec.nhwc ? 1 : 2;
+  if (image.shape.size() != 4 || image.shape[spec.nhwc ? 3 : 1] != 3) {
+    image_node.at("shape").fail(spec.nhwc ? "expected [batch, height, width, 3]"
                                             : "expected [batch, 3, height, width]");
   }
   if (image.shape[0] > 1024 || image.shape[rows] > kMaxSide || image.shape[rows + 1] > kMaxSide) {
@@ -83,90 +83,90 @@ void read_inputs(const JsonNode& root, Recipe& recipe) {
   }
   if (image.dtype != MINDSEG_FLOAT32 && image.dtype != MINDSEG_UINT8)
     image_node.fail("expected float32 or uint8 images");
-  recipe.batch = static_cast<int>(image.shape[0]);
-  recipe.canvas = {static_cast<int>(image.shape[rows]), static_cast<int>(image.shape[rows + 1])};
+  spec.batch = static_cast<int>(image.shape[0]);
+  spec.canvas = {static_cast<int>(image.shape[rows]), static_cast<int>(image.shape[rows + 1])};
   if (expected == 2 &&
-      (recipe.inputs[1].shape != std::vector<int64_t>{recipe.batch, 2} || recipe.inputs[1].dtype != MINDSEG_FLOAT32)) {
+      (spec.inputs[1].shape != std::vector<int64_t>{spec.batch, 2} || spec.inputs[1].dtype != MINDSEG_FLOAT32)) {
     node.items()[1].fail("expected float32 [batch, 2]: the images' (height, width)");
   }
 }
 
-void expect_output(const JsonNode& node, const Recipe& recipe, const std::string& name,
+void expect_output(const JsonNode& node, const PreprocessSpec& spec, const std::string& name,
                    const std::vector<int64_t>& shape) {
-  if (!recipe.has_output(name)) node.fail("no output is called '" + name + "'");
-  const auto& found = recipe.output(name).shape;
+  if (!spec.has_output(name)) node.fail("no output is called '" + name + "'");
+  const auto& found = spec.output(name).shape;
   bool same = found.size() == shape.size();
   for (size_t i = 0; same && i < shape.size(); ++i) same = shape[i] == -1 || shape[i] == found[i];
   if (!same)
     node.fail("'" + name + "' has the shape " + to_string(found) + ", expected " + to_string(shape) + " (-1: any)");
 }
 
-void read_outputs(const JsonNode& root, Recipe& recipe) {
+void read_outputs(const JsonNode& root, PreprocessSpec& spec) {
   const JsonNode node = root.at("outputs");
-  recipe.outputs = read_tensors(node);
-  if (recipe.task == Task::kSemantic) {
-    const int64_t classes = static_cast<int64_t>(recipe.class_names.size());
-    const int64_t height = recipe.canvas.height, width = recipe.canvas.width;
-    if (recipe.has_output("labels")) {
-      expect_output(node, recipe, "labels", {recipe.batch, height, width});
+  spec.outputs = read_tensors(node);
+  if (spec.task == Task::kSemantic) {
+    const int64_t classes = static_cast<int64_t>(spec.class_names.size());
+    const int64_t height = spec.canvas.height, width = spec.canvas.width;
+    if (spec.has_output("labels")) {
+      expect_output(node, spec, "labels", {spec.batch, height, width});
     } else {
-      expect_output(node, recipe, "scores", {recipe.batch, classes, height, width});
+      expect_output(node, spec, "scores", {spec.batch, classes, height, width});
     }
     return;
   }
-  expect_output(node, recipe, "boxes", {recipe.batch, -1, 4});
-  const int64_t slots = recipe.output("boxes").shape[1];
-  for (const auto* name : {"labels", "scores", "valid"}) expect_output(node, recipe, name, {recipe.batch, slots});
-  expect_output(node, recipe, "masks", {recipe.batch, slots, -1, -1});
-  const auto& masks = recipe.output("masks").shape;
+  expect_output(node, spec, "boxes", {spec.batch, -1, 4});
+  const int64_t slots = spec.output("boxes").shape[1];
+  for (const auto* name : {"labels", "scores", "valid"}) expect_output(node, spec, name, {spec.batch, slots});
+  expect_output(node, spec, "masks", {spec.batch, slots, -1, -1});
+  const auto& masks = spec.output("masks").shape;
   if (masks[2] != masks[3]) node.fail("'masks' are not square");
 }
 
-void read_geometry(const JsonNode& root, Recipe& recipe) {
+void read_geometry(const JsonNode& root, PreprocessSpec& spec) {
   const JsonNode resize = root.at("resize");
   const size_t rule = resize.at("rule").choice({"long_side", "canvas", "short_side", "stretch"});
-  recipe.rule = rule == 0 ? ResizeRule::kLongSide : rule == 3 ? ResizeRule::kStretch : ResizeRule::kFit;
+  spec.rule = rule == 0 ? ResizeRule::kLongSide : rule == 3 ? ResizeRule::kStretch : ResizeRule::kFit;
   if (resize.has("interpolation")) resize.at("interpolation").choice({"bilinear"});
-  if (resize.has("rounding")) recipe.round_half_up = resize.at("rounding").choice({"floor", "round"}) == 1;
+  if (resize.has("rounding")) spec.round_half_up = resize.at("rounding").choice({"floor", "round"}) == 1;
   const auto size = resize.at("size").items();
   if (size.size() != 2) resize.at("size").fail("expected [height, width]");
-  recipe.resize_size = {static_cast<int>(size[0].integer(1, kMaxSide)), static_cast<int>(size[1].integer(1, kMaxSide))};
-  if (recipe.resize_size.height > recipe.canvas.height || recipe.resize_size.width > recipe.canvas.width) {
-    resize.at("size").fail("larger than the input's " + std::to_string(recipe.canvas.height) + " x " +
-                           std::to_string(recipe.canvas.width));
+  spec.resize_size = {static_cast<int>(size[0].integer(1, kMaxSide)), static_cast<int>(size[1].integer(1, kMaxSide))};
+  if (spec.resize_size.height > spec.canvas.height || spec.resize_size.width > spec.canvas.width) {
+    resize.at("size").fail("larger than the input's " + std::to_string(spec.canvas.height) + " x " +
+                           std::to_string(spec.canvas.width));
   }
-  if (recipe.rule == ResizeRule::kLongSide && recipe.resize_size.height != recipe.resize_size.width) {
+  if (spec.rule == ResizeRule::kLongSide && spec.resize_size.height != spec.resize_size.width) {
     resize.at("size").fail("the rule long_side has a square canvas");
   }
   root.at("pad").at("position").choice({"bottom_right"});
 }
 
-void read_colour(const JsonNode& root, Recipe& recipe) {
-  recipe.bgr = root.at("decode").at("colour_order").choice({"RGB", "BGR"}) == 1;
+void read_colour(const JsonNode& root, PreprocessSpec& spec) {
+  spec.bgr = root.at("decode").at("colour_order").choice({"RGB", "BGR"}) == 1;
   const JsonNode decode = root.at("decode");
-  recipe.turn = decode.has("exif_orientation") && decode.at("exif_orientation").choice({"ignored", "turned"}) == 1;
+  spec.turn = decode.has("exif_orientation") && decode.at("exif_orientation").choice({"ignored", "turned"}) == 1;
   if (decode.has("bits16")) decode.at("bits16").choice({"upper byte"});  // other bit depths: not here
   const JsonNode normalise = root.at("normalise");
-  recipe.mean = read_triple(normalise.at("mean"), -kMaxColour, "a number from -1e6 to 1e6");
-  recipe.deviation = read_triple(normalise.at("std"), 1 / kMaxColour, "a positive number from 1e-6 to 1e6");
-  recipe.normalise_in_model = normalise.has("in_model") && normalise.at("in_model").flag();
-  if (!recipe.normalise_in_model && recipe.inputs[0].dtype == MINDSEG_UINT8) {
+  spec.mean = read_triple(normalise.at("mean"), -kMaxColour, "a number from -1e6 to 1e6");
+  spec.deviation = read_triple(normalise.at("std"), 1 / kMaxColour, "a positive number from 1e-6 to 1e6");
+  spec.normalise_in_model = normalise.has("in_model") && normalise.at("in_model").flag();
+  if (!spec.normalise_in_model && spec.inputs[0].dtype == MINDSEG_UINT8) {
     normalise.fail("uint8 inputs need in_model = true");
   }
   const JsonNode pad = root.at("pad").at("value");
-  recipe.padding =
+  spec.padding =
       static_cast<Padding>(pad.choice({"zero_after_normalisation", "black_before_normalisation", "mean"}));
-  if (recipe.normalise_in_model ? recipe.padding == Padding::kZero : recipe.padding == Padding::kMean) {
-    pad.fail(recipe.normalise_in_model ? "a model that normalises itself is padded with \"mean\" or black"
+  if (spec.normalise_in_model ? spec.padding == Padding::kZero : spec.padding == Padding::kMean) {
+    pad.fail(spec.normalise_in_model ? "a model that normalises itself is padded with \"mean\" or black"
                                        : "\"mean\" is for a model that normalises itself (in_model = true)");
   }
 }
 
-void read_postprocess(const JsonNode& root, Recipe& recipe) {
+void read_postprocess(const JsonNode& root, PreprocessSpec& spec) {
   if (!root.has("postprocess")) return;
   const JsonNode node = root.at("postprocess");
-  if (node.has("mask_threshold")) recipe.mask_threshold = node.at("mask_threshold").number();
-  if (node.has("paste_pad")) recipe.paste_pad = static_cast<int>(node.at("paste_pad").integer(0, 1));
+  if (node.has("mask_threshold")) spec.mask_threshold = node.at("mask_threshold").number();
+  if (node.has("paste_pad")) spec.paste_pad = static_cast<int>(node.at("paste_pad").integer(0, 1));
 }
 
 }  // namespace
@@ -184,22 +184,22 @@ nlohmann::json read_json(const std::filesystem::path& path, const std::string& r
   }
 }
 
-Recipe read_recipe(const std::filesystem::path& path) {
+PreprocessSpec read_recipe(const std::filesystem::path& path) {
   const nlohmann::json content = read_json(path, kExportAgain);
   const JsonNode root(content, path.string());
   root.at("format").choice({"mindseg.preprocess"});
   root.at("version").integer(1, 1);
-  Recipe recipe;
-  recipe.task = root.at("task").choice({"semantic", "instance"}) == 0 ? Task::kSemantic : Task::kInstance;
-  recipe.model = root.at("model").text();
-  recipe.checkpoint_sha256 = root.at("checkpoint").at("sha256").text();
-  read_names(root, recipe);
-  read_inputs(root, recipe);
-  read_outputs(root, recipe);
-  read_geometry(root, recipe);
-  read_colour(root, recipe);
-  read_postprocess(root, recipe);
-  return recipe;
+  PreprocessSpec spec;
+  spec.task = root.at("task").choice({"semantic", "instance"}) == 0 ? Task::kSemantic : Task::kInstance;
+  spec.model = root.at("model").text();
+  spec.checkpoint_sha256 = root.at("checkpoint").at("sha256").text();
+  read_names(root, spec);
+  read_inputs(root, spec);
+  read_outputs(root, spec);
+  read_geometry(root, spec);
+  read_colour(root, spec);
+  read_postprocess(root, spec);
+  return spec;
 }
 
 int64_t TensorSpec::elements() const {
@@ -208,18 +208,18 @@ int64_t TensorSpec::elements() const {
 
 size_t TensorSpec::bytes() const { return static_cast<size_t>(elements()) * bytes_of(dtype); }
 
-bool Recipe::has_output(const std::string& name) const {
+bool PreprocessSpec::has_output(const std::string& name) const {
   for (const auto& spec : outputs) {
     if (spec.name == name) return true;
   }
   return false;
 }
 
-bool Recipe::half_suffices() const {
+bool PreprocessSpec::half_suffices() const {
   return std::all_of(outputs.begin(), outputs.end(), [](const auto& spec) { return spec.dtype == MINDSEG_FLOAT16; });
 }
 
-const TensorSpec& Recipe::output(const std::string& name) const {
+const TensorSpec& PreprocessSpec::output(const std::string& name) const {
   for (const auto& spec : outputs) {
     if (spec.name == name) return spec;
   }
