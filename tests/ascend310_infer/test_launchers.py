@@ -82,7 +82,7 @@ def test_deeplab_from_images_to_mean_iou(program, tmp_path):
     accuracy = (tmp_path / "acc.log").read_text()
     assert "mean IoU 0." in accuracy
     assert "3 images" in accuracy
-    assert accuracy.startswith("class")
+    assert "\nclass " in accuracy
     assert "3 images, 0 of them have a result already" in (tmp_path / "infer.log").read_text()
     again = start("deeplabv3", *words, 0, cwd=tmp_path, shell="bash")
     assert again.returncode == 0, again.stderr
@@ -110,7 +110,9 @@ def test_images_are_looked_up_in_both_folders(program, tmp_path):
     data_lst.write_bytes(b"\xef\xbb\xbf" + data_lst.read_bytes().replace(b"\n", b"\r\n"))
     both = start("deeplabv3", model, "more", "data", data_lst, cwd=tmp_path, infer_path="both")
     assert both.returncode == 0, both.stdout + both.stderr
-    assert (tmp_path / "both/acc.log").read_text() == (tmp_path / "alone/acc.log").read_text()
+    tables = [(tmp_path / folder / "acc.log").read_text().partition("\nclass ")[2] for folder in ("both", "alone")]
+    assert tables[0]
+    assert tables[0] == tables[1]
     names = {path.name for path in (tmp_path / "both/result_Files/labels").iterdir()}
     assert {"images__0.png", "images__2.png"} < names
     assert len(names) == 3
