@@ -50,19 +50,6 @@ class DeepLabV3Config(Settings):
     allow_single_class: bool = _data(False, "take labels in which all pixels that count are of one class",
                                      resumable=True)
 
-    exif: Literal["turn", "raw"] = _input(
-        "turn", "photos with an EXIF orientation: turn shows them upright, as labelling tools do; raw leaves the "
-                "pixels as they are stored, as weights without this key want it", travels="to inference")
-    max_pixels: int = _input(2 ** 28, "larger images are refused before they fill the memory, in pixels; 0: no limit",
-                             resumable=True, ge=0)
-    bit_depth: int = _input(16, "significant bits of 16-bit images, of which the upper 8 are used; 12 for samples of "
-                                "0 to 4095", travels="to inference", ge=8, le=16)
-    colour_order: Literal["RGB", "BGR"] = _input("RGB", "order of the network's input channels", travels="always")
-    image_mean: tuple[float, float, float] = _input(
-        (123.675, 116.28, 103.53), "mean that is subtracted, in colour_order, scale 0 to 255", travels="always")
-    image_std: tuple[Positive, Positive, Positive] = _input(
-        (58.395, 57.12, 57.375), "standard deviation that is divided by, in colour_order, scale 0 to 255",
-        travels="always")
     crop_size: int = _input(513, "side of the training crop, and of the evaluation canvas at scale 1, in pixels",
                             travels="to inference", ge=33)
     eval_crop_size: int = _input(0, "side of the evaluation canvas at scale 1, in pixels; 0: crop_size", resumable=True,

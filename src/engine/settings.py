@@ -1,17 +1,19 @@
 """Configuration keys of training, evaluation and export that all models share."""
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
-from src.config import Config, option
+from src.config import Config, Positive, option
 
 
 def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
 
+_input = partial(option, group="common", topic="input and augmentation")
 # Behaviour of runs and weights that are older than these keys.
 BEFORE_THE_KEYS = {"exif": "raw", "bit_depth": 16}
 
@@ -34,6 +36,20 @@ class Settings(Config):
         "error", "bad images and annotations in lists and annotation files: error stops, skip leaves them out and "
                  "lists them",
         group="common", topic="data")
+
+    exif: Literal["turn", "raw"] = _input(
+        "turn", "photos with an EXIF orientation: turn shows them upright, as labelling tools do; raw leaves the "
+                "pixels as they are stored, as weights without this key want it", travels="to inference")
+    max_pixels: int = _input(2 ** 28, "larger images are refused before they fill the memory, in pixels; 0: no limit",
+                             resumable=True, ge=0)
+    bit_depth: int = _input(16, "significant bits of 16-bit images, of which the upper 8 are used; 12 for samples of "
+                                "0 to 4095", travels="to inference", ge=8, le=16)
+    colour_order: Literal["RGB", "BGR"] = _input("RGB", "order of the network's input channels", travels="always")
+    image_mean: tuple[float, float, float] = _input(
+        (123.675, 116.28, 103.53), "mean that is subtracted, in colour_order, scale 0 to 255", travels="always")
+    image_std: tuple[Positive, Positive, Positive] = _input(
+        (58.395, 57.12, 57.375), "standard deviation that is divided by, in colour_order, scale 0 to 255",
+        travels="always")
 
     checkpoint: str = option(
         "", "checkpoint to evaluate or export", group=("eval", "export"), topic="weights and resuming",

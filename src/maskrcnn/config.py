@@ -100,19 +100,6 @@ class MaskRCNNConfig(Settings):
         "canvas", "canvas: fit into img_height x img_width; short_side: scale the short side to img_height, the long "
                   "one to img_width at most")
     resize_rounding: Literal["round", "floor"] = _input("round", "rounding of the scaled sides")
-    exif: Literal["turn", "raw"] = _input(
-        "turn", "photos with an EXIF orientation: turn shows them upright, as labelling tools do; raw leaves the "
-                "pixels as they are stored, as weights without this key want it", travels="to inference")
-    max_pixels: int = _input(2 ** 28, "larger images are refused before they fill the memory, in pixels; 0: no limit",
-                             resumable=True, travels="", ge=0)
-    bit_depth: int = _input(16, "significant bits of 16-bit images, of which the upper 8 are used; 12 for samples of "
-                                "0 to 4095", travels="to inference", ge=8, le=16)
-    colour_order: Literal["RGB", "BGR"] = _input("RGB", "order of the network's input channels", travels="always")
-    image_mean: tuple[float, float, float] = _input(
-        (123.675, 116.28, 103.53), "mean that is subtracted, in colour_order, scale 0 to 255", travels="always")
-    image_std: tuple[Positive, Positive, Positive] = _input(
-        (58.395, 57.12, 57.375), "standard deviation that is divided by, in colour_order, scale 0 to 255",
-        travels="always")
     pad_before_normalise: bool = _input(False, "pad with black before normalisation instead of with 0 after it",
                                         travels="always")
     flip_ratio: float = _augment(0.5, "probability that an image is mirrored", ge=0, le=1)
