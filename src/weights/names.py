@@ -74,25 +74,22 @@ def _signed(shapes: Mapping[str, tuple[int, ...]], signature: Mapping[str, tuple
 
 def to_ours(family: Family, name: str) -> Rename | None:
     """Our name of a family's tensor; None if the family's table does not have it."""
-    if not family.rows:
-        return Rename(name, False)
-    for theirs, ours, leaves in _compiled(family.name, 0):
-        found = theirs.fullmatch(name)
-        if found and found["leaf"] in leaves:
-            leaf, transposed = leaves[found["leaf"]]
-            return Rename(ours.format(**found.groupdict()) + "." + leaf, transposed)
-    return None
+    return _renamed(family, name, direction=0)
 
 
 def from_ours(family: Family, name: str) -> Rename | None:
     """The family's name of one of our tensors; None if its network has no such layer."""
+    return _renamed(family, name, direction=1)
+
+
+def _renamed(family: Family, name: str, *, direction: int) -> Rename | None:
     if not family.rows:
         return Rename(name, False)
-    for ours, theirs, leaves in _compiled(family.name, 1):
-        found = ours.fullmatch(name)
+    for pattern, other, leaves in _compiled(family.name, direction):
+        found = pattern.fullmatch(name)
         if found and found["leaf"] in leaves:
             leaf, transposed = leaves[found["leaf"]]
-            return Rename(theirs.format(**found.groupdict()) + "." + leaf, transposed)
+            return Rename(other.format(**found.groupdict()) + "." + leaf, transposed)
     return None
 
 

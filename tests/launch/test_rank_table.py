@@ -26,9 +26,9 @@ DEVICE = (*FIRST, "device", 0)
 DROP = object()
 
 
-def changed(*changes):
-    """GOOD as text, with (path, value) pairs put in; DROP takes a key out."""
-    table = copy.deepcopy(GOOD)
+def changed(*changes, of=None):
+    """GOOD, or the table `of`, as text, with (path, value) pairs put in; DROP takes a key out."""
+    table = copy.deepcopy(GOOD if of is None else of)
     for path, value in changes:
         holder = table
         for key in path[:-1]:
@@ -221,15 +221,7 @@ def test_super_pods_keep_every_key(tmp_path):
     (("server_list", 0, "host_ip"), "node", "$.server_list[0].host_ip: 'node' is not an IP address"),
 ])
 def test_defects_of_super_pods(path, value, message):
-    table = copy.deepcopy(A3)
-    holder = table
-    for key in path[:-1]:
-        holder = holder[key]
-    if value is DROP:
-        del holder[path[-1]]
-    else:
-        holder[path[-1]] = value
-    assert message in "\n".join(find_defects(json.dumps(table), "t"))
+    assert message in "\n".join(find_defects(changed((path, value), of=A3), "t"))
 
 
 def test_merging_joins_super_pods_and_keeps_unknown_keys(tmp_path):
