@@ -9,13 +9,11 @@ from typing import Any, ClassVar, Literal
 import pydantic
 
 from src.config import Positive, option, redeclared
+from src.data.semantic.voc_classes import VOC_CLASSES
 from src.engine.settings import Settings
 
 PRESETS = Path(__file__).parent / "configs"
 MODELS = {"deeplab_v3_s16": 16, "deeplab_v3_s8": 8}  # name -> output stride
-VOC_CLASSES = ("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-               "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
-               "tvmonitor")
 
 
 _PATH = {"resumable": True, "per_host": True}

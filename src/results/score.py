@@ -18,7 +18,7 @@ from src.data.instance.target import categories_of
 from src.data.semantic.label_counts import count_labels, report
 from src.data.semantic.label_map import IGNORED, MappedLabels, read_label_map
 from src.data.semantic.voc import ListDataset
-from src.deeplabv3.config import VOC_CLASSES
+from src.data.semantic.voc_classes import VOC_CLASSES
 from src.metrics.coco_map import CocoMAP
 from src.metrics.miou import MeanIoU
 from src.results import zoo_raw

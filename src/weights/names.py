@@ -74,18 +74,18 @@ def _signed(shapes: Mapping[str, tuple[int, ...]], signature: Mapping[str, tuple
 
 def to_ours(family: Family, name: str) -> Rename | None:
     """Our name of a family's tensor; None if the family's table does not have it."""
-    return _renamed(family, name, direction=0)
+    return _renamed(family, name, side=0)
 
 
 def from_ours(family: Family, name: str) -> Rename | None:
     """The family's name of one of our tensors; None if its network has no such layer."""
-    return _renamed(family, name, direction=1)
+    return _renamed(family, name, side=1)
 
 
-def _renamed(family: Family, name: str, *, direction: int) -> Rename | None:
+def _renamed(family: Family, name: str, *, side: int) -> Rename | None:
     if not family.rows:
         return Rename(name, False)
-    for pattern, other, leaves in _compiled(family.name, direction):
+    for pattern, other, leaves in _compiled(family.name, side):
         found = pattern.fullmatch(name)
         if found and found["leaf"] in leaves:
             leaf, transposed = leaves[found["leaf"]]

@@ -18,10 +18,9 @@ from src.contract import InputError
 from src.data.importers.geometry import from_mask
 from src.data.importers.pictures import BACKGROUND, Collection, Picture, Reading, class_name, split_of
 from src.data.importers.reading import ImageIndex, files_below, label_size, open_picture, read_text
+from src.data.semantic.voc_classes import VOC_CLASSES
 from src.data.semantic.voc_layout import read_voc_label
 
-VOC_NAMES = ("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-             "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor")
 _BORDER = 224 << 16 | 224 << 8 | 192  # the colour of VOC's index 255
 _IGNORED = 255
 
@@ -33,7 +32,7 @@ def read(reading: Reading) -> Collection:
     folder = _folder(reading.source)
     labelmap = next((path for path in (folder / "labelmap.txt", reading.source / "labelmap.txt")
                      if path.is_file()), None)
-    names, colours = _labelmap(labelmap) if labelmap else (list(reading.options.class_names or VOC_NAMES), {})
+    names, colours = _labelmap(labelmap) if labelmap else (list(reading.options.class_names or VOC_CLASSES), {})
     images, splits, pictures = ImageIndex(reading), _splits(folder), []
     for path in files_below(folder / "SegmentationClass", (".png",)):
         stem = path.relative_to(folder / "SegmentationClass").with_suffix("").as_posix()
