@@ -31,9 +31,9 @@ def printed(log: Path) -> dict:
 
 
 def test_the_log_line(tmp_path):
-    from src.engine.callbacks import StepRecorder
     from src.engine.metrics_log import MetricsLog
     from src.engine.position import Position
+    from src.engine.step_recorder import StepRecorder
     from src.maskrcnn import LOSS_NAMES
 
     recorder = StepRecorder(Position(7393, 7393, 7393), loss_names=LOSS_NAMES, learning_rate=float,

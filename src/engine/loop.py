@@ -20,7 +20,7 @@ from src.contract import Dataset, Evaluator, InputError, Task
 from src.data import order
 from src.data.pipeline import augmented_batch, training_batches
 from src.engine import checkpoint, runtime
-from src.engine.callbacks import Checkpoints, Evaluation, RestartClock, StepRecorder, StopOnNonFinite, Stopped
+from src.engine.callbacks import Checkpoints, Evaluation, RestartClock, StopOnNonFinite, Stopped
 from src.engine.compile_notice import CompileNotice
 from src.engine.evaluate import evaluate
 from src.engine.float_status import overflow_register
@@ -31,6 +31,7 @@ from src.engine.precision import apply_amp, resolved_level
 from src.engine.schedules import learning_rates
 from src.engine.settings import Settings
 from src.engine.start import start_position
+from src.engine.step_recorder import StepRecorder
 from src.engine.train_step import LossScale, TrainStep
 from src.weights import load as weights
 

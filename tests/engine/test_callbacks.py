@@ -7,9 +7,9 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from src.contract import InputError
-from src.engine.callbacks import StepRecorder
 from src.engine.metrics_log import MetricsLog, read
 from src.engine.position import Position, clock
+from src.engine.step_recorder import StepRecorder
 
 
 def at(step: int) -> Position:

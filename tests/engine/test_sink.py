@@ -8,10 +8,11 @@ from mindspore import Tensor
 from src.contract import InputError
 from src.data import order
 from src.engine import checkpoint, loop
-from src.engine.callbacks import Checkpoints, Evaluation, StepRecorder, Stopped
+from src.engine.callbacks import Checkpoints, Evaluation, Stopped
 from src.engine.metrics_log import MetricsLog
 from src.engine.position import Position, sink_chunks
 from src.engine.runtime import Runtime
+from src.engine.step_recorder import StepRecorder
 from tests.engine.sink_model import SinkModel
 from tests.engine.test_loop import lines
 from tests.engine.tiny_task import CPU, Points, TinyTask, settings, weight
