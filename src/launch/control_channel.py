@@ -86,8 +86,7 @@ class Peer:
     def receive(self, wait: float = 0) -> list[dict]:
         """Messages that have arrived; ConnectionError if the connection is broken, silent or not one of ours."""
         if select.select([self.connection], [], [], wait)[0]:
-            data = self.connection.recv(LINE)
-            if not data:
+            if not (data := self._read()):
                 raise ConnectionError("the connection was closed")
             self.buffer += data
             self.heard = time.monotonic()
@@ -97,6 +96,13 @@ class Peer:
         if len(self.buffer) > LINE:
             raise ConnectionError("what came is no message")
         return [parse_message(line) for line in lines]
+
+    def _read(self) -> bytes:
+        """What has arrived; nothing if the other end is gone, whether it closed in peace or with bytes still unread."""
+        try:
+            return self.connection.recv(LINE)
+        except ConnectionResetError:
+            return b""
 
 
 class ControlChannel:

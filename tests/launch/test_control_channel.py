@@ -2,6 +2,7 @@
 import os
 import signal
 import socket
+import struct
 import threading
 import time
 
@@ -138,6 +139,18 @@ def test_hosts_with_different_tables_do_not_start(launchers, table_file, port):
     assert "the launcher on 127.0.0.3 refused 127.0.0.2: its rank table differs" in output
     master.send_signal(signal.SIGTERM)
     assert master.wait(timeout=10) == 143
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_closed_and_a_reset_connection_are_one_thing(reset):
+    with socket.create_server((A, 0)) as listener, socket.create_connection(listener.getsockname()) as far:
+        near, _ = listener.accept()
+        with near:
+            if reset:
+                far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            far.close()
+            with pytest.raises(ConnectionError, match="^the connection was closed$"):
+                control_channel.Peer(near, A).receive(wait=5)
 
 
 @pytest.mark.parametrize("line", [
