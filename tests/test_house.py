@@ -23,7 +23,8 @@ PURE = ["src.contract", "src.files", "src.literals", "src.command_line", "src.co
         "src.engine.position", "src.metrics.miou", "src.deeplabv3.config", "src.deeplabv3.augmentation",
         "src.deeplabv3.inference", "src.maskrcnn.anchors", "src.report.draw", "src.report.curves", "src.report.page",
         "src.launch.supervisor", "src.inference.collecting", "src.results.score", "src.weights.names",
-        "src.doctor.checks", "src.exporting.targets", "src.deeplabv3.splits", "src.maskrcnn.config"]
+        "src.doctor.checks", "src.exporting.targets", "src.deeplabv3.splits", "src.maskrcnn.config",
+        "src.data.windows"]
 DISTRIBUTIONS = {"cv2": "opencv-python", "mmcv": "mmcv-lite", "yaml": "pyyaml", "PIL": "pillow", "google": "protobuf",
                  "faster_coco_eval": "faster-coco-eval", "pi_heif": "pi-heif"}
 
