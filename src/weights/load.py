@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,9 @@ def load_weights(network: Any, path: str | Path, *, family: str = "auto", expect
                  replace_classifier: bool | str = False, remedy: str = "") -> LoadReport:
     """Load a weights file into a network's parameters, completely or not at all.
 
-    Classification weights go into a network's `backbone.`; their own classifier is left over. They may lack the rest
-    of the network only where the classifier may be replaced, that is, at the start of training.
+    Classification weights go into a network's `backbone.`; their own classifier is left over. Weights of the other
+    model give their backbone. Both may lack the rest of the network only where the classifier may be replaced, that
+    is, at the start of training.
 
     Args:
         network: an `nn.Cell` with our parameter names.
@@ -142,6 +143,8 @@ def load_weights(network: Any, path: str | Path, *, family: str = "auto", expect
             mapped = {_inside(name): source for name, source in mapped.items()}
             if replace_classifier:
                 expected += [name for name in parameters if not name.startswith(BACKBONE)]
+    elif replace_classifier and _of_another_model(tensors, parameters):
+        expected += [name for name in (*tensors, *parameters) if not name.startswith(BACKBONE)]
     mismatched = [(name, array.shape, tuple(parameters[name].shape)) for name, array in tensors.items()
                   if name in parameters and array.shape != tuple(parameters[name].shape)]
     differs = any(names.matches(name, classifier) for name, *_ in mismatched)
@@ -159,6 +162,12 @@ def load_weights(network: Any, path: str | Path, *, family: str = "auto", expect
     report.check(remedy)
     _set(parameters, {name: tensors[name] for name in loaded})
     return report
+
+
+def _of_another_model(tensors: Iterable[str], parameters: Iterable[str]) -> bool:
+    """Whether two networks have a backbone, and nothing but it in common."""
+    common = set(tensors) & set(parameters)
+    return bool(common) and all(name.startswith(BACKBONE) for name in common)
 
 
 def _inside(name: str) -> str:

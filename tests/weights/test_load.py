@@ -305,6 +305,27 @@ def test_imagenet_weights_go_into_the_backbone(tmp_path, earlier):
     assert load_weights(net, tmp_path / "less.npz", replace_classifier=True, expect_missing=["*layer4*gamma"]).missing
 
 
+def test_another_model_gives_its_backbone(tmp_path, earlier):
+    backbone = {name: value for name, value in earlier[1].items() if name.startswith("backbone.")}
+    other = {**backbone, "fpn.lateral.0.weight": np.ones((2, 2, 1, 1)), "rpn.conv.weight": np.ones((2, 2, 3, 3))}
+    path = write(tmp_path / "other.npz", other)
+    net = network()
+    before = array(net, "aspp.project.conv.weight").copy()
+    with pytest.raises(InputError, match=r"2: fpn.lateral.0.weight, rpn.conv.weight left over; .* missing"):
+        load_weights(net, path)  # as an evaluation does
+    report = load_weights(net, path, replace_classifier="mismatched")
+    assert set(report.mapped) == set(backbone)
+    assert report.left_over == ["fpn.lateral.0.weight", "rpn.conv.weight"]
+    np.testing.assert_array_equal(array(net, "backbone.conv1.weight"), backbone["backbone.conv1.weight"])
+    np.testing.assert_array_equal(array(net, "aspp.project.conv.weight"), before)
+    del other["backbone.layer4.1.bn2.gamma"]
+    with pytest.raises(InputError, match=r"1: backbone.layer4.1.bn2.gamma missing"):
+        load_weights(net, write(tmp_path / "less.npz", other), replace_classifier="mismatched")
+    other["aspp.project.conv.weight"] = before
+    with pytest.raises(InputError, match=r"2: fpn.lateral.0.weight, rpn.conv.weight left over"):
+        load_weights(net, write(tmp_path / "mixed.npz", other), replace_classifier="mismatched")
+
+
 def test_what_is_left_over_has_to_be_expected(tmp_path, earlier):
     more = {"auxiliary.classifier.bias": np.ones(4), "teacher.bias": np.ones(4)}
     path = write(tmp_path / "a.npz", {**earlier[1], **more})
