@@ -34,6 +34,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def main() -> None:
     parser = torchvision_peer.flags(__doc__.splitlines()[0])
     parser.add_argument("--positives", type=int, default=128, help="positive RoIs an image in training")
+    parser.add_argument("--box_ops", default="primitive", choices=("primitive", "plain"), help="see train.py")
     torchvision_peer.main(parser, "Mask R-CNN R50-FPN {mode}", ours=ours, torchvision=torchvision)
 
 
@@ -61,12 +62,12 @@ def ours(args: argparse.Namespace):
     ms.set_device("CPU")
     said = read_weights(args.weights).report.conventions if args.weights else {}
     conventions = Conventions.of_family(said, bn_eps=1e-5)
-    network = build_network(conventions, num_classes=CLASSES, norm="batch")
+    network = build_network(conventions, num_classes=CLASSES, norm="batch", plain=args.box_ops == "plain")
     if args.weights:
         load_weights(network, args.weights)
     columns = [ms.Tensor(column) for column in columns_of_scene()]
     if args.mode == "train":
-        return training(network, conventions, args.positives, columns)
+        return training(network, conventions, args, columns)
     network.set_train(False)
 
     def infer() -> dict[str, float]:
@@ -97,14 +98,15 @@ def columns_of_scene() -> list[np.ndarray]:
             np.arange(BATCH, dtype=np.int32), np.zeros(BATCH, np.int32)]
 
 
-def training(network, conventions, positives: int, columns: list):
+def training(network, conventions, args: argparse.Namespace, columns: list):
     from src.engine.optim import momentum_optimizer
     from src.engine.train_step import TrainStep
     from src.maskrcnn.build import Sampling, build_losses
 
-    rois = Sampling(negative_iou=POSITIVE_IOU, positive_iou=POSITIVE_IOU, best_iou=None, max_positive=positives,
+    rois = Sampling(negative_iou=POSITIVE_IOU, positive_iou=POSITIVE_IOU, best_iou=None, max_positive=args.positives,
                     samples=ROIS)
-    losses = build_losses(network, conventions, rois=rois, mask_rois=positives, box_beta=1 / 9)
+    losses = build_losses(network, conventions, rois=rois, mask_rois=args.positives, box_beta=1 / 9,
+                          plain=network.proposals.plain)
     rates = np.full(1000, LEARNING_RATE, np.float32)
     optimizer = momentum_optimizer(network.trainable_params(), rates, momentum=0.9, weight_decay=1e-4)
     step = TrainStep(losses, optimizer).set_train()

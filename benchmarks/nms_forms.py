@@ -1,9 +1,10 @@
 """Suppression by plain operators, the form for Ascend, against the CPU's primitive.
 
-    python benchmarks/nms_forms.py
+    python benchmarks/nms_forms.py [--networks]
 
 2,000 boxes of one image, crowded as the RPN's are. Prints the times, their ratio round by round, and how long each form
-takes to compile.
+takes to compile. With --networks: how long Mask R-CNN takes from its construction to the end of its first call, in turn
+with primitives and with plain operators, for inference and for training.
 """
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ import mindspore as ms
 import mindspore.nn as nn
 import numpy as np
 
+from benchmarks import interleave
 from src.maskrcnn.nms import nms
 
 
@@ -36,7 +38,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--boxes", type=int, default=2000)
+    parser.add_argument("--networks", action="store_true", help="whole networks instead of NMS alone")
     args = parser.parse_args()
+    if args.networks:
+        for mode in ("infer", "train"):
+            compare_networks(mode, args.rounds)
+        return
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device("CPU")
     rng = np.random.default_rng(0)
@@ -54,6 +61,20 @@ def main() -> None:
         print(f"{name}: {1e3 * statistics.median(seconds):.0f} ms")
     ratios = sorted(b / a for a, b in zip(times["primitive"], times["plain"]))
     print(f"plain / primitive: {statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})")
+
+
+def compare_networks(mode: str, rounds: int) -> None:
+    seconds = {"primitive": [], "plain": []}
+    for _ in range(rounds):
+        for name, found in seconds.items():
+            worker = interleave.Worker(name, [sys.executable, str(ROOT / "benchmarks/maskrcnn_speed.py"),
+                                              "--worker=mindseg", f"--mode={mode}", f"--box_ops={name}"])
+            found.append(worker.facts["first call s"])
+            worker.stop()
+    ratios = sorted(b / a for a, b in zip(seconds["primitive"], seconds["plain"]))
+    print(f"{mode}: first call {statistics.median(seconds['primitive']):.1f} s with primitives, "
+          f"{statistics.median(seconds['plain']):.1f} s with plain operators, ratio {statistics.median(ratios):.2f} "
+          f"({ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 
 def timed(cell: nn.Cell, boxes: ms.Tensor) -> tuple[float, np.ndarray]:
