@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from src.command_line import entry_point
-from src.inference.arguments import parse
+from src.inference.arguments import parse, settings_of
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def main() -> int:
     ids = CocoIds(args.ann_file) if args.ann_file else None
     image_ids = inputs.listed_ids() | (ids.images(inputs.images) if ids else {})
     model = prediction.load(args.model_path, device_target=args.device_target, batch_size=args.batch_size,
-                            **({} if args.amp_level == "auto" else {"amp_level": args.amp_level}))
+                            **settings_of(args))
     category_ids = ids.categories(model.class_names, model.category_ids) if ids else ()
     with progress_display() as progress:
         folder = PredictionFolder(Path(args.output_dir), model, image_ids=image_ids, category_ids=category_ids,

@@ -152,7 +152,8 @@ class Config(pydantic.BaseModel):
         return "\n".join(lines) + "\n"
 
 
-def parse(cls: type[Config], argv: Sequence[str], *, program: str, groups: Sequence[str], presets: Path) -> Any:
+def parse(cls: type[Config], argv: Sequence[str], *, program: str, groups: Sequence[str], presets: Path,
+          elsewhere: Mapping[str, str] | None = None) -> Any:
     """The configuration that a command line describes.
 
     Args:
@@ -161,6 +162,7 @@ def parse(cls: type[Config], argv: Sequence[str], *, program: str, groups: Seque
         program: name of the entry script, for messages.
         groups: the groups (see `Key`) whose keys are flags here. Keys of other groups are accepted in YAML only.
         presets: folder of the model's preset files; `--config` takes a name in it or a path.
+        elsewhere: {spelling: remark} of other models' keys.
 
     Raises:
         InputError: an unknown key or a wrong value, with its place.
@@ -170,7 +172,7 @@ def parse(cls: type[Config], argv: Sequence[str], *, program: str, groups: Seque
                     description=(cls.__doc__ or program).splitlines()[0])
     names = ", ".join(sorted(p.stem for p in presets.glob("*.yaml")))
     parser.add_argument("--config", default="", metavar="NAME|FILE", help=f"preset to start from: {names}, or a file")
-    elsewhere: dict[str, str] = {}
+    remarks = {f"--{spelling}": remark for spelling, remark in (elsewhere or {}).items()}
     topics = {topic: parser.add_argument_group(topic) for topic in cls.topics}
     for name, key in cls.keys().items():
         spellings = [f"--{n}" for n in (name, *key.aliases)]
@@ -178,10 +180,10 @@ def parse(cls: type[Config], argv: Sequence[str], *, program: str, groups: Seque
             _add_option(topics.get(key.topic, parser), name, spellings, cls.model_fields[name])
         else:
             scripts = " and ".join(f"{group}.py" for group in key.group)
-            elsewhere |= {s: f"is a flag of {scripts}, not of {program}" for s in spellings}
+            remarks |= {s: f"is a flag of {scripts}, not of {program}" for s in spellings}
     for name in (*cls.derived, *cls.retired):
         parser.add_argument(f"--{name}", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    parser.elsewhere = elsewhere
+    parser.elsewhere = remarks
     flags = vars(parser.parse_args(argv))
     preset = flags.pop("config")
     values, places = read_yaml(find_preset(preset, presets), cls) if preset else ({}, {})

@@ -29,7 +29,8 @@ def parse_settings(argv: Sequence[str], *, program: str, groups: Sequence[str]):
     model = _flag(argv, "--model") or ("" if "train" in groups else _model_of_command(argv)) or DEFAULT
     module, cls = _row(model)[:2]
     module = importlib.import_module(module)
-    return parse(getattr(module, cls), argv, program=program, groups=("common", *groups), presets=module.PRESETS)
+    return parse(getattr(module, cls), argv, program=program, groups=("common", *groups), presets=module.PRESETS,
+                 elsewhere=keys_of_other_models(model))
 
 
 def create(config) -> Task:
@@ -100,6 +101,14 @@ def config_class(model: str) -> type:
     """The configuration class of a model, without importing MindSpore."""
     module, cls = _row(model)[:2]
     return getattr(importlib.import_module(module), cls)
+
+
+def keys_of_other_models(model: str) -> dict[str, str]:
+    """{spelling: remark} of the keys that other models have and this one has not, for messages."""
+    own = config_class(model)
+    others = [config_class(family) for family in FAMILIES if family != own.family]
+    return {spelling: f"is a setting of {cls.family}, not of {own.family}" for cls in others
+            for spelling in cls.spellings() if spelling not in own.spellings()}
 
 
 def model_of_weights(path: str | Path) -> str:

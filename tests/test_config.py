@@ -97,6 +97,13 @@ def test_a_flag_of_another_script_says_whose_it_is(capsys):
     assert "--flip is a flag of eval.py, not of train.py" in refused(capsys, "--flip")
 
 
+def test_a_flag_of_another_model_says_whose_it_is(capsys):
+    for parser in (train, evaluate):
+        message = refused(capsys, "--model=mask_rcnn_r50", "--eval_mode=slide", parser=parser)
+        assert "--eval_mode is a setting of deeplabv3, not of maskrcnn" in message
+        assert "--coco_root is a setting of maskrcnn, not of deeplabv3" in refused(capsys, "--coco_root=x")
+
+
 def test_a_word_without_dashes_is_explained(capsys):
     assert "unexpected word 'batch_size=3'; flags are written --name=value" in refused(capsys, "batch_size=3")
 
@@ -233,12 +240,12 @@ COCO_DATA = {"data_file", "val_data_file", "coco_root", "ann_file", "image_dir",
 DECLARED = {
     "deeplab_v3_s16": {
         "resumable": RESUMABLE | DATA | {"eval_crop_size", "allow_single_class", "max_pixels", "scales", "flip",
-                                         "class_names"},
+                                         "class_names", "eval_mode", "slide_stride"},
         "per host": PER_HOST | DATA,
         "always": {"backbone", "bn_eps", "aspp_rates", "dilation", "stem_pool", "head_conv3x3", "auxiliary",
                    "resize_align_corners", "colour_order", "image_mean", "image_std"},
         "to inference": {"model", "num_classes", "class_names", "ignore_label", "norm", "crop_size", "eval_crop_size",
-                         "exif", "bit_depth"}},
+                         "exif", "bit_depth", "eval_mode", "slide_stride"}},
     "mask_rcnn_r50": {
         "resumable": RESUMABLE | COCO_DATA | {
             "train_data_type", "val_data_type", "instance_set", "coco_classes", "category_ids", "save_checkpoint",

@@ -9,18 +9,20 @@ from typing import Any, ClassVar, Literal
 import pydantic
 
 from src.config import Positive, option, redeclared
+from src.contract import InputError
 from src.data.semantic.voc_classes import VOC_CLASSES
 from src.engine.settings import Settings
 
 PRESETS = Path(__file__).parent / "configs"
 MODELS = {"deeplab_v3_s16": 16, "deeplab_v3_s8": 8}  # name -> output stride
-
+_WINDOW = {"crop_size", "eval_crop_size"}
 
 _PATH = {"resumable": True, "per_host": True}
 _data = partial(option, group="common", topic="data")
 _input = partial(option, group="common", topic="input and augmentation")
 _network = partial(option, group="common", topic="network")
 _evaluation = partial(option, group="eval", topic="evaluation", resumable=True)
+_inference = partial(option, group="common", topic="evaluation", resumable=True, travels="to inference")
 
 
 class DeepLabV3Config(Settings):
@@ -81,6 +83,11 @@ class DeepLabV3Config(Settings):
     scales: tuple[Positive, ...] = _evaluation(
         (1.0,), "scales of the image whose probabilities are added; repeat the flag for several", min_length=1)
     flip: bool = _evaluation(False, "add the probabilities of the mirrored image")
+    eval_mode: Literal["whole", "slide"] = _inference(
+        "whole", "whole: an image is scaled to the evaluation canvas; slide: it keeps its scale and is seen through "
+                 "windows of that size, whose probabilities are averaged")
+    slide_stride: int | None = _inference(
+        None, "eval_mode=slide: pixels from one window to the next; None: two thirds of a window", ge=1)
     input_size: int = option(0, "side of the exported model's input, in pixels; 0: that of the evaluation canvas",
                              group="export", topic="export", ge=0)
     output: Literal["scores", "labels"] = option(
@@ -105,18 +112,47 @@ class DeepLabV3Config(Settings):
                              "class")
         if 0 < self.ignore_label < self.num_classes:
             raise ValueError(f"ignore_label={self.ignore_label} is a class index (num_classes={self.num_classes})")
-        canvas = self.eval_crop_size or self.crop_size
+        canvas = self.canvas
         if 0 < self.input_size < 33:
             raise ValueError(f"input_size={self.input_size}: expected at least 33 pixels, or 0")
-        if canvas < 33 or any(int((canvas - 1) * s) + 1 < 33 for s in self.scales):
-            raise ValueError(f"scales={self.scales}: a canvas of {canvas} pixels at the smallest of them is below "
+        scales = (1.0,) if self.eval_mode == "slide" else self.scales  # windows have one size
+        if canvas < 33 or any(int((canvas - 1) * s) + 1 < 33 for s in scales):
+            raise ValueError(f"scales={scales}: a canvas of {canvas} pixels at the smallest of them is below "
                              "33 pixels; give larger scales or a larger crop_size")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _windows_fit(self) -> DeepLabV3Config:
+        if self.eval_mode == "whole" and self.slide_stride is not None:
+            raise ValueError(f"slide_stride={self.slide_stride} has no effect without eval_mode=slide; give "
+                             "--eval_mode=slide too, or leave it out")
+        if self.eval_mode == "slide" and self.output == "labels":
+            raise ValueError("output=labels with eval_mode=slide: label maps of windows that overlap cannot be "
+                             "averaged; give --output=scores, or --eval_mode=whole")
+        weights_decide = (self.checkpoint or self.pretrained) and not _WINDOW & self.model_fields_set
+        if not weights_decide:
+            self._refuse_gaps()
+        return self
+
+    def _refuse_gaps(self) -> None:
+        """Raise InputError for windows that would leave pixels between them."""
+        window = min(self.canvas, self.exported_side)
+        if self.eval_mode == "slide" and self.stride(window) > window:
+            raise InputError(f"slide_stride={self.slide_stride} is above the side of a window, {window} pixels "
+                             "(eval_crop_size, or crop_size), and would leave gaps; give at most that side")
+
     def adopting(self, conventions: Mapping[str, Any], keys: Sequence[str]) -> DeepLabV3Config:
-        """See `Config`. A crop size that the user gives is also the evaluation's."""
-        given = {"crop_size", "eval_crop_size"} & self.model_fields_set
-        return super().adopting(conventions, [key for key in keys if key != "eval_crop_size" or not given])
+        """See `Config`. A crop size that the user gives is also the evaluation's, and its stride follows from it."""
+        decided = set()
+        if _WINDOW & self.model_fields_set:
+            decided = {"eval_crop_size", "slide_stride"}
+        if self.eval_mode == "whole" and "eval_mode" in self.model_fields_set:
+            decided.add("slide_stride")
+        return super().adopting(conventions, [key for key in keys if key not in decided])
+
+    def completed(self) -> DeepLabV3Config:
+        self._refuse_gaps()
+        return self
 
     def translate(self, conventions: Mapping[str, Any]) -> dict[str, Any]:
         """Choose the ASPP rates, which are published for each output stride, by the model's name."""
@@ -135,9 +171,18 @@ class DeepLabV3Config(Settings):
         check_split(self, split)
 
     @property
+    def canvas(self) -> int:
+        """Side of the evaluation canvas at scale 1, and of the windows of eval_mode=slide."""
+        return self.eval_crop_size or self.crop_size
+
+    @property
     def exported_side(self) -> int:
         """Side of the exported model's input."""
-        return self.input_size or self.eval_crop_size or self.crop_size
+        return self.input_size or self.canvas
+
+    def stride(self, window: int) -> int:
+        """Pixels from one window of this side to the next."""
+        return self.slide_stride or window * 2 // 3
 
     @property
     def output_stride(self) -> int:

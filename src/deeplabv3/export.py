@@ -1,7 +1,7 @@
 """Export of DeepLabV3: the graph from image tensor to result, its preprocessing as data, its predictor."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import mindspore as ms
@@ -13,6 +13,7 @@ from src.deeplabv3.config import DeepLabV3Config
 from src.deeplabv3.inference import Predictor
 from src.deeplabv3.network import DeepLabV3
 from src.deeplabv3.preprocess import Preprocess
+from src.deeplabv3.slide import SlidePredictor
 from src.exporting.preprocess_spec import decode_spec, tensor
 
 
@@ -53,17 +54,19 @@ class Export:
         return Scores(network, getattr(ms, self.config.precision))
 
     def inputs(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
-        return self.preprocess.fit(image, self.config.exported_side)[:1]
+        side = self.config.exported_side
+        if self.config.eval_mode == "slide":  # the first window
+            return (self.preprocess.normalise(image[:side, :side], (side, side)),)
+        return self.preprocess.fit(image, side)[:1]
 
-    def predictor(self, run: Callable, shape: tuple[int, ...]) -> Predictor:
+    def predictor(self, run: Callable, shape: tuple[int, ...]) -> Predictor | SlidePredictor:
         def probabilities(batch: np.ndarray) -> np.ndarray:
             output = run(batch)[0]
             if output.ndim == 3:  # label maps carry no probability: 1 for the class
                 return np.moveaxis(np.eye(self.config.num_classes, dtype=np.float32)[output], -1, 1)
             return output.astype(np.float32)
 
-        return Predictor(probabilities, preprocess=self.preprocess, crop_size=shape[-1], scales=(1.0,), flip=False,
-                         batch_size=shape[0], workers=self.config.workers)
+        return make_predictor(self.config, self.preprocess, probabilities, side=shape[-1], batch_size=shape[0])
 
     def preprocess_spec(self) -> dict[str, Any]:
         c, batch, side = self.config, self.config.exported_batch, self.config.exported_side
@@ -72,15 +75,28 @@ class Export:
         else:
             output = tensor("scores", (batch, c.num_classes, side, side), c.precision,
                             "class probabilities of every input pixel")
+        slide = c.eval_mode == "slide"
+        whole = {"rule": "long_side", "size": [side, side], "rounding": "floor", "interpolation": "bilinear"}
         return {
             "task": "semantic", "class_names": list(c.names),
             "inputs": [tensor("image", (batch, 3, side, side), "float32", "normalised image, top left on the canvas",
                               layout="NCHW")],
             "outputs": [output],
             "decode": {"colour_order": c.colour_order, **decode_spec(c.exif, c.bit_depth)},
-            "resize": {"rule": "long_side", "size": [side, side], "rounding": "floor", "interpolation": "bilinear"},
+            "resize": {"rule": "slide", "size": [side, side], "slide_stride": c.stride(side)} if slide else whole,
             "pad": {"position": "bottom_right", "value": "zero_after_normalisation"},
             "normalise": {"mean": list(c.image_mean), "std": list(c.image_std), "in_model": False},
             "postprocess": {"done_in_model": ["argmax"] if c.output == "labels" else ["softmax"],
-                            "resize_back": "nearest" if c.output == "labels" else "bilinear"},
+                            "resize_back": "average" if slide else "nearest" if c.output == "labels" else "bilinear"},
         }
+
+
+def make_predictor(config: DeepLabV3Config, preprocess: Preprocess, probabilities: Callable, *, side: int,
+                   batch_size: int, scales: Sequence[float] = (1.0,),
+                   flip: bool = False) -> Predictor | SlidePredictor:
+    """The predictor of the configuration's `eval_mode`; for `probabilities` see either. `side` is that of its input."""
+    if config.eval_mode == "slide":
+        return SlidePredictor(probabilities, preprocess=preprocess, window=side, stride=config.stride(side),
+                              scales=scales, flip=flip, batch_size=batch_size, workers=config.workers)
+    return Predictor(probabilities, preprocess=preprocess, crop_size=side, scales=scales, flip=flip,
+                     batch_size=batch_size, workers=config.workers)

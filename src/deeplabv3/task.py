@@ -12,12 +12,13 @@ from src.contract import Dataset
 from src.data.decode import Decoding, decode_label
 from src.deeplabv3.augmentation import TrainAugmentation
 from src.deeplabv3.config import DeepLabV3Config
-from src.deeplabv3.export import Export
+from src.deeplabv3.export import Export, make_predictor
 from src.deeplabv3.inference import Predictor
 from src.deeplabv3.loss import DeepLabV3Loss
 from src.deeplabv3.memory import activation_bytes
 from src.deeplabv3.network import DeepLabV3
 from src.deeplabv3.preprocess import Preprocess
+from src.deeplabv3.slide import SlidePredictor
 from src.deeplabv3.splits import open_split
 from src.engine.precision import gathers
 from src.layers.conv_norm import norm_factory
@@ -81,14 +82,13 @@ class DeepLabV3Task:
         return DeepLabV3Loss(network, ignore_label=self.config.ignore_label,
                              gather=gathers(self.config.device_target))
 
-    def predictor(self, network: DeepLabV3) -> Predictor:
+    def predictor(self, network: DeepLabV3) -> Predictor | SlidePredictor:
         if self.scores is None or self.scores.network is not network:
             self.scores = SoftmaxScores(network)  # kept, so that a run that evaluates often compiles it once
         self.scores.set_train(False)
         c = self.config
-        return Predictor(self.scores.of, preprocess=self.preprocess,
-                         crop_size=c.eval_crop_size or c.crop_size, scales=c.scales, flip=c.flip,
-                         batch_size=c.batch_size, workers=c.workers)
+        return make_predictor(c, self.preprocess, self.scores.of, side=c.canvas, batch_size=c.batch_size,
+                              scales=c.scales, flip=c.flip)
 
     def evaluator(self) -> MeanIoU:
         return MeanIoU(self.class_names, decode_label, self.config.ignore_label)

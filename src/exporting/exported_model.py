@@ -5,7 +5,7 @@ agree, so that one file cannot give two results: what the task would write is co
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,18 @@ def _is_tensor(entry: Any) -> bool:
             and isinstance(entry.get("shape"), list) and all(type(n) is int and n > 0 for n in entry["shape"]))
 
 
-def refuse_fixed(model: Path, settings: Iterable[str]) -> None:
-    """Raise InputError for a setting that is built into an exported file, that is, for all but `CHANGEABLE`."""
-    fixed = sorted(set(settings) - set(CHANGEABLE))
-    if fixed:
-        raise InputError(f"{fixed[0]} has no effect on {model}: an exported file has its settings built in. Give it to "
-                         "export.py and export again, or load the checkpoint with it; after the graph come only "
-                         f"{', '.join(CHANGEABLE)}")
+def refuse_fixed(model: Path, settings: Mapping[str, Any], config: Any) -> None:
+    """Raise InputError for another value of a setting that is built into an exported file: all but `CHANGEABLE`.
+
+    Args:
+        config: with the values that the file was exported with.
+    """
+    for name in sorted(settings.keys() - set(CHANGEABLE)):
+        own = getattr(config, name, None)
+        if settings[name] != own:
+            raise InputError(f"{name} has no effect on {model}: an exported file has its settings built in, here "
+                             f"{name}={own}. Give it to export.py and export again, or load the checkpoint with it; "
+                             f"after the graph come only {', '.join(CHANGEABLE)}")
 
 
 def settings_of(spec: Mapping[str, Any]) -> dict[str, Any]:

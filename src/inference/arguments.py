@@ -4,9 +4,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from src.command_line import Parser, add_flag, number_in
 from src.contract import InputError
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The keys of the model's configuration among the flags, for `src.inference.model.load`."""
+    given = {name: getattr(args, name) for name in ("amp_level", "eval_mode", "slide_stride")}
+    return {name: value for name, value in given.items() if value not in ("auto", None)}
 
 
 def parse(argv: Sequence[str], *, description: str) -> argparse.Namespace:
@@ -29,7 +36,13 @@ def parse(argv: Sequence[str], *, description: str) -> argparse.Namespace:
              choices=("auto", "O0", "O2", "O3"))
     parser.add_argument("--score_threshold", "--least_score", default=0.5, type=number_in(float, 0, 1),
                         help="draw instances of at least this score; all of them are written (default: 0.5)")
-    add_flag(parser, "batch_size", 1, "images per batch (checkpoints only; an exported file has its own)")
+    add_flag(parser, "batch_size", 1, "images per batch, or windows of eval_mode=slide (checkpoints only; an exported "
+             "file has its own)")
+    add_flag(parser, "eval_mode", "auto", "DeepLabV3: whole scales an image to the network's input; slide keeps its "
+             "scale and averages windows of that size; auto: as the model was trained or exported",
+             choices=("auto", "whole", "slide"))
+    parser.add_argument("--slide_stride", type=number_in(int, 1), help="eval_mode=slide: pixels from one window to the "
+                        "next (default: two thirds of a window)")
     args = parser.parse_args(argv)
     path = Path(args.model_path)
     if not path.is_file():

@@ -138,6 +138,7 @@ def _checkpoint(path: Path, device_target: str, batch_size: int, settings: dict[
     from src.weights.load import load_weights
 
     model = settings.pop("model", "") or tasks.model_of_weights(path) or tasks.DEFAULT
+    _refuse_other_models(model, path, settings)
     cls = tasks.config_class(model)
     batch_key = "test_batch_size" if "test_batch_size" in cls.model_fields else "batch_size"
     config = tasks.with_conventions(build(cls, {"model": model, "checkpoint": str(path), batch_key: batch_size,
@@ -152,10 +153,18 @@ def _checkpoint(path: Path, device_target: str, batch_size: int, settings: dict[
     return Model(task.class_names, task.predictor(network), spec | {"amp_level": config.amp_level})
 
 
+def _refuse_other_models(model: str, path: Path, settings: Mapping[str, Any]) -> None:
+    """Raise InputError for a setting that only another model has."""
+    remarks = tasks.keys_of_other_models(model)
+    for key in sorted(settings.keys() & remarks.keys()):
+        raise InputError(f"--{key}={settings[key]} {remarks[key]}, and {path} is a {model}; leave it out")
+
+
 def _exported(path: Path, device_target: str, batch_size: int, settings: dict[str, Any]) -> Model:
     from src.exporting import exported_model, runners
 
     spec = exported_model.read(path)
+    _refuse_other_models(spec["model"], path, settings)
     shape = tuple(spec["inputs"][0]["shape"])
     if batch_size not in (1, shape[0]):
         raise InputError(f"batch_size={batch_size}: {path} takes batches of {shape[0]}; export it again with "
@@ -182,11 +191,11 @@ def exported_task(path: Path, spec: dict[str, Any], settings: dict[str, Any]) ->
     """
     from src.exporting import exported_model, preprocess_spec
 
-    exported_model.refuse_fixed(path, settings)
     cls, values = tasks.config_class(spec["model"]), exported_model.settings_of(spec)
     places = {key: f"{path.with_name(preprocess_spec.FILE_NAME)}: {key}" for key in values}
     task = tasks.create(build(cls, values, places))
     exported_model.refuse_contradictions(path, spec, task)
+    exported_model.refuse_fixed(path, settings, task.config)
     return tasks.create(build(cls, values | settings, places)) if settings else task
 
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from src.contract import InputError, LabelMap
 
+PIXELS = 2 ** 22  # that are counted at once: an index has eight times the memory of a label
+
 
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int, *,
                      ignore_label: int = 255) -> np.ndarray:
@@ -14,9 +16,13 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int,
 
     Pixels whose truth is `ignore_label` or not in 0..K-1 do not count. Predictions must be in 0..K-1.
     """
-    counted = (truth < num_classes) & (truth != ignore_label)
-    index = truth[counted].astype(np.int64) * num_classes + predicted[counted]
-    return np.bincount(index, minlength=num_classes * num_classes).reshape(num_classes, num_classes)
+    counts = np.zeros(num_classes * num_classes, np.int64)
+    for start in range(0, truth.size, PIXELS):
+        some, other = (array.reshape(-1)[start:start + PIXELS] for array in (truth, predicted))
+        counted = (some < num_classes) & (some != ignore_label)
+        index = some[counted].astype(np.int64) * num_classes + other[counted]
+        counts += np.bincount(index, minlength=num_classes * num_classes)
+    return counts.reshape(num_classes, num_classes)
 
 
 class MeanIoU:

@@ -81,6 +81,17 @@ def test_settings_that_are_built_in_are_refused(exported, name, value):
         create(exported, **{name: value})
 
 
+def test_how_images_are_seen_is_built_in(exported):
+    """The file may be asked for what it does anyway; windows need an export with them, and are DeepLabV3's."""
+    if "deeplab" not in json.loads(exported.with_name("preprocess.json").read_text())["model"]:
+        with pytest.raises(InputError, match="--eval_mode=slide is a setting of deeplabv3, not of maskrcnn"):
+            prediction.load(exported, eval_mode="slide")
+        return
+    assert create(exported, eval_mode="whole").config.eval_mode == "whole"
+    with pytest.raises(InputError, match="eval_mode has no effect on .*m.onnx: .*, here eval_mode=whole. Give it"):
+        prediction.load(exported, eval_mode="slide")
+
+
 def test_a_file_with_other_tensors_is_refused(exported):
     spec = exported_model.read(exported)
     inputs, outputs = ([tuple(entry["shape"]) for entry in spec[key]] for key in ("inputs", "outputs"))

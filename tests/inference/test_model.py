@@ -15,6 +15,7 @@ from src.contract import InputError, Instances, LabelMap
 from src.data.decode import decode_image
 from src.engine import checkpoint, loop
 from src.engine.runtime import Runtime
+from src.inference import arguments
 from src.inference import model as prediction
 from src.results.folder import claim
 from src.weights import load as weights
@@ -51,6 +52,21 @@ def test_three_lines_predict_and_draw_files_and_arrays_alike(deeplab, tmp_path):
     drawn = model.draw(predictions[0])
     assert drawn.shape == pixels.shape
     assert drawn.dtype == np.uint8
+
+
+def test_windows_of_a_checkpoint_and_how_the_command_line_asks_for_them(deeplab):
+    pixels = image(3, 100, 140)
+    words = [f"--model_path={deeplab}", "a.png", "--eval_mode=slide", "--slide_stride=40"]
+    settings = arguments.settings_of(arguments.parse(words, description=""))
+    assert settings == {"eval_mode": "slide", "slide_stride": 40}
+    assert arguments.settings_of(arguments.parse(words[:2], description="")) == {}
+    slide, whole = prediction.load(deeplab, **settings), prediction.load(deeplab)
+    assert slide.preprocess["resize"] == {"rule": "slide", "size": [65, 65], "slide_stride": 40}
+    found = [p.found.labels for p in slide.predict([pixels, pixels[:65, :65]])]
+    assert [labels.shape for labels in found] == [(100, 140), (65, 65)]
+    assert (found[1] == next(whole.predict(pixels[:65, :65])).found.labels).mean() >= 0.9999
+    with pytest.raises(InputError, match="slide_stride=66 is above the side of a window, 65 pixels"):
+        prediction.load(deeplab, eval_mode="slide", slide_stride=66)
 
 
 def test_a_single_image_needs_no_list_and_wrong_arrays_are_refused(deeplab, tmp_path):

@@ -1,0 +1,128 @@
+"""Label maps of large images: windows of full resolution that overlap, whose probabilities are averaged.
+
+As mmsegmentation's `slide_inference`. The network sees every image in its own scale, where `inference.Predictor`
+shrinks or enlarges it to one canvas.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+
+from src.contract import LabelMap, Record
+from src.data import image_ops
+from src.data.read_ahead import decode_record, read_ahead
+from src.deeplabv3.preprocess import Preprocess
+from src.deeplabv3.window_sums import WindowSums
+
+CHUNK = 2 ** 22  # probabilities that are resized and compared at once
+
+
+class SlidePredictor:
+    """Records -> label maps, in order, `batch_size` windows at a time. A batch may hold windows of several images.
+
+    Args:
+        probabilities: (B, 3, S, S) float32 array -> (B, K, S, S) class probabilities; called with B = batch_size and
+            S = window alone, so that one graph is compiled (a short last batch is filled with zeros).
+        preprocess, scales, flip, batch_size: see the configuration. Each scale is that of the whole image; windows
+            have one size.
+        window: side of the windows, pixels. A smaller image is padded at the bottom and right.
+        stride: pixels from one window to the next; the last one of a row or column is moved inwards to the border.
+        workers: threads that decode and normalise.
+    """
+
+    def __init__(self, probabilities: Callable[[np.ndarray], np.ndarray], *, preprocess: Preprocess, window: int,
+                 stride: int, scales: Sequence[float] = (1.0,), flip: bool = False, batch_size: int = 1,
+                 workers: int = 2):
+        self.probabilities = probabilities
+        self.preprocess = preprocess
+        self.window = window
+        self.stride = stride
+        self.scales = scales
+        self.flip = flip
+        self.batch_size = batch_size
+        self.workers = workers
+
+    def __call__(self, records: Iterable[Record]) -> Iterator[LabelMap]:
+        with ThreadPoolExecutor(self.workers) as pool:
+            windows = ((mosaic, *place) for mosaic in self._mosaics(records, pool) for place in mosaic.places())
+            while batch := list(islice(windows, self.batch_size)):
+                for (mosaic, *place), found in zip(batch, self._probabilities(pool, batch)):
+                    mosaic.add(*place, found)
+                    if mosaic.done == len(mosaic.labels):
+                        yield LabelMap(mosaic.image_id, mosaic.labels)
+
+    def _mosaics(self, records: Iterable[Record], pool: ThreadPoolExecutor) -> Iterator[Mosaic]:
+        for (image_id,), (image,) in read_ahead(records, self._image, batch_size=1, pool=pool):
+            yield Mosaic(image_id, image, scales=self.scales, window=self.window, stride=self.stride)
+
+    def _image(self, record: Record) -> np.ndarray:
+        return decode_record(record, self.preprocess.decoding)
+
+    def _probabilities(self, pool: ThreadPoolExecutor, batch: list[tuple]) -> np.ndarray:
+        side = self.window
+        inputs = np.zeros((self.batch_size, 3, side, side), np.float32)
+        parts = [mosaic.pixels(*place) for mosaic, *place in batch]
+        for k, part in enumerate(pool.map(lambda pixels: self.preprocess.normalise(pixels, (side, side)), parts)):
+            inputs[k] = part
+        found = self.probabilities(inputs)
+        if self.flip:
+            found = found + self.probabilities(np.ascontiguousarray(inputs[..., ::-1]))[..., ::-1]
+        return found
+
+
+class Mosaic:
+    """An image between its windows and its label map.
+
+    Attributes:
+        labels: (H, W) uint8, complete down to row `done`.
+    """
+
+    def __init__(self, image_id: int, image: np.ndarray, *, scales: Sequence[float], window: int, stride: int):
+        size = image.shape[:2]
+        self.image_id = image_id
+        self.window = window
+        self.images = [image_ops.resize(image, scaled(size, scale), "bilinear") if scale != 1 else image
+                       for scale in scales]
+        self.sums = [WindowSums(one.shape[:2], size, window=window, stride=stride) for one in self.images]
+        self.labels = np.zeros(size, np.uint8)
+        self.done = 0
+
+    def places(self) -> list[tuple[int, int, int]]:
+        """(index of the scale, top, left) of the windows. Scales go down the image together, so few rows are open."""
+        return sorted(((k, top, left) for k, sums in enumerate(self.sums) for top in sums.tops for left in sums.lefts),
+                      key=lambda place: place[1] / self.sums[place[0]].size[0])
+
+    def pixels(self, scale: int, top: int, left: int) -> np.ndarray:
+        """(at most window, at most window, 3) uint8 RGB."""
+        return self.images[scale][top:top + self.window, left:left + self.window]
+
+    def add(self, scale: int, top: int, left: int, probabilities: np.ndarray) -> None:
+        """Add the (K, window, window) probabilities of a window; complete the label map as far as possible."""
+        self.sums[scale].add(top, left, probabilities)
+        ready = min(sums.ready() for sums in self.sums)
+        rows = max(CHUNK // (len(probabilities) * self.labels.shape[1]), 1)
+        while self.done < ready:
+            stop = min(self.done + rows, ready)
+            first, *others = (sums.take(self.done, stop) for sums in self.sums)
+            for scores in others:
+                first += scores
+            self.labels[self.done:stop] = best_class(first)
+            self.done = stop
+
+
+def scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """(H, W) times `scale`, rounded half up, at least 1."""
+    height, width = (max(int(side * scale + 0.5), 1) for side in size)
+    return height, width
+
+
+def best_class(scores: np.ndarray) -> np.ndarray:
+    """(K, H, W) -> (H, W) uint8 index of the best class, the first among equals. Faster than argmax over axis 0."""
+    best, labels = scores[0].copy(), np.zeros(scores.shape[1:], np.uint8)
+    for k in range(1, len(scores)):
+        np.putmask(labels, scores[k] > best, k)
+        np.maximum(best, scores[k], out=best)
+    return labels
