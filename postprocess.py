@@ -36,7 +36,8 @@ def parse(argv: list[str]):
     add_flag(parser, "label_map", "", "semantic: renumber the labels, see train.py --help")
     add_flag(parser, "allow_single_class", False, "semantic: take labels whose counted pixels are all of one class")
     add_flag(parser, "ann_file", "", "instance: COCO annotations")
-    add_flag(parser, "img_path", "", "instance: folder of the images")
+    add_flag(parser, "img_path", "", "instance: folder of the images, to check them and to read sizes that the "
+             "annotations lack; not needed")
     add_flag(parser, "max_detections", 100, "instance: best detections of an image that count; COCO's numbers have 100")
     add_flag(parser, "num_classes", 21, "of raw .bin results of the model zoo's DeepLabV3")
     add_flag(parser, "crop_size", 513, "of raw .bin results of the model zoo's DeepLabV3")
@@ -45,8 +46,8 @@ def parse(argv: list[str]):
     args = parser.parse_args(argv)
     semantic, instance = bool(args.data_lst or args.data_root), bool(args.ann_file or args.img_path)
     if semantic == instance:
-        raise InputError("give either --data_root and --data_lst, or --ann_file and --img_path")
-    for name in ("data_root", "data_lst") if semantic else ("ann_file", "img_path"):
+        raise InputError("give either --data_root and --data_lst, or --ann_file")
+    for name in ("data_root", "data_lst") if semantic else ("ann_file",):
         if not getattr(args, name):
             raise InputError(f"--{name} is missing")
     return args

@@ -11,9 +11,10 @@ log = logging.getLogger(__name__)
 
 def main() -> int:
     args = parse(sys.argv[1:], description=__doc__)
+    from src.exporting.preprocess_spec import decoding_of
     from src.inference import model as prediction
     from src.inference.coco_ids import CocoIds
-    from src.inference.collecting import collect
+    from src.inference.collecting import collect, warn_of_dark_inputs
     from src.report.progress_bar import progress_display
     from src.results.folder import PredictionFolder, claim
 
@@ -23,6 +24,7 @@ def main() -> int:
     image_ids = inputs.listed_ids() | (ids.images(inputs.images) if ids else {})
     model = prediction.load(args.model_path, device_target=args.device_target, batch_size=args.batch_size,
                             **settings_of(args))
+    warn_of_dark_inputs(inputs.images, decoding_of(model.preprocess).bit_depth)
     category_ids = ids.categories(model.class_names, model.category_ids) if ids else ()
     with progress_display() as progress:
         folder = PredictionFolder(Path(args.output_dir), model, image_ids=image_ids, category_ids=category_ids,

@@ -150,20 +150,34 @@ def warn_of_dark_images(dataset: Dataset, bit_depth: int) -> None:
 
     Looks at `_LOOKED_AT` images, evenly spread; what cannot be read is left to those who read it.
     """
-    ids = np.unique(np.linspace(0, len(dataset) - 1, min(_LOOKED_AT, len(dataset))).astype(int)).tolist()
+    rows = dataset.rows(evenly(len(dataset)))  # in one call: opening MindRecords takes longer than reading some
+    found = dark_samples((record.image for record in rows), bit_depth)
+    if found:
+        log.warning("%s: %s: give --bit_depth=%d (now %d)", dataset.name, *found, bit_depth)
+
+
+def evenly(total: int) -> list[int]:
+    """Some positions of `total`, evenly spread."""
+    return np.unique(np.linspace(0, total - 1, min(_LOOKED_AT, total)).astype(int)).tolist()
+
+
+def dark_samples(images: Iterable[bytes], bit_depth: int) -> tuple[str, int] | None:
+    """What to say of 16-bit images that use far fewer bits than `bit_depth`, and how many; None where they do not.
+
+    Single samples, as of a broken pixel, do not decide: at least one in a thousand of an image must be as high.
+    """
     ranges = []
     try:
-        for record in dataset.rows(ids):  # in one call: opening MindRecords takes longer than reading some
-            ranges += [found] if (found := decode.sample_range(record.image)) else []
+        for data in images:
+            ranges += [found] if (found := decode.sample_range(data)) else []
     except InputError:
         pass  # said where the image is read
     if not ranges:
-        return
+        return None
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
     bits = max(high.bit_length(), 8)
-    if bits <= bit_depth - 2:
-        log.warning("%s: samples of the 16-bit images are %d..%d in the %d that were looked at, and come out nearly "
-                    "black: give --bit_depth=%d (now %d)", dataset.name, low, high, len(ranges), bits, bit_depth)
+    return (f"samples of the 16-bit images are {low}..{high} in the {len(ranges)} that were looked at, and come out "
+            "nearly black", bits) if bits <= bit_depth - 2 else None
 
 
 def size_of(record: Record) -> int:

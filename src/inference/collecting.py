@@ -1,6 +1,7 @@
 """Images and videos that a command line names, and the names of their results."""
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections import Counter
@@ -12,10 +13,14 @@ import cv2
 import numpy as np
 
 from src.contract import InputError
+from src.data.checks import dark_samples, evenly
+from src.data.columns import columns
+from src.data.columns import lines as lines_of
 from src.data.decode import decode_image
 from src.inference.reading import IMAGES, UNREADABLE, VIDEOS, read_image
 from src.results.files import result_names
 
+log = logging.getLogger(__name__)
 _LONGEST_NAME = 235  # bytes; file names have 255, a frame's number, a suffix and ".unfinished-" come to it
 
 
@@ -87,18 +92,20 @@ def read_list(path: str) -> list[tuple[str, int | None]]:
         InputError: no such file, no text, no image, or an open quote.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+        lines = lines_of(Path(path).read_bytes().decode("utf-8-sig", errors="surrogateescape"))
     except OSError as error:
         raise InputError(f"--image_list={path}: {error.strerror}") from error
     rows = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        match = re.match(r'\s*(?:"((?:[^"\\]|\\.)+)"|([^"\s]\S*))(?:\s+(\S+))?', line)
-        if not match or "\0" in line:
+        try:
+            name, *rest = columns(line)
+        except InputError:
+            name = ""
+        if not name or "\0" in line:
             raise InputError(f'--image_list={path}:{number}: {line[:60]!r} is no image; write PATH, or "A PATH"')
-        name = re.sub(r"\\(.)", r"\1", match[1]) if match[1] else match[2]
-        rows.append((name, int(match[3]) if re.fullmatch(r"-?\d{1,18}", match[3] or "") else None))
+        rows.append((name, int(rest[0]) if rest and re.fullmatch(r"-?\d{1,18}", rest[0]) else None))
     if not rows:
         raise InputError(f"--image_list={path}: names no image")
     return rows
@@ -182,6 +189,15 @@ def _unreadable(one: Input, is_video: bool) -> str:
     except OSError as error:
         return error.strerror or str(error)
     return ""
+
+
+def warn_of_dark_inputs(images: Sequence[Input], bit_depth: int) -> None:
+    """Warn where 16-bit images use far fewer bits than a model's `bit_depth`; looks at some of them."""
+    looked_at = (read_image(images[k].path) for k in evenly(len(images)))
+    found = dark_samples(looked_at, bit_depth) if images else None
+    if found:
+        log.warning("%s: scale them to 16 bits, or predict with a model that was trained with --bit_depth=%d (this one "
+                    "was with %d)", *found, bit_depth)
 
 
 def frames(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:

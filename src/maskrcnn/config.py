@@ -251,6 +251,11 @@ class MaskRCNNConfig(Settings):
         """Names of the classes: those given, or numbered ones."""
         return self.coco_classes or ("background", *(f"class_{i}" for i in range(1, self.num_classes)))
 
+    @property
+    def chose_classes(self) -> bool:
+        """Whether somebody chose the classes; those of the training data come with its category ids."""
+        return not self.category_ids
+
     def check_data(self, split: str) -> None:
         check_split(self, split)
 
@@ -273,8 +278,13 @@ class MaskRCNNConfig(Settings):
         return values
 
     def adopting(self, conventions: Mapping[str, Any], keys: Sequence[str]) -> MaskRCNNConfig:
-        """See `Config`. A run that continues after `start_epoch` freezes the same parts: its optimizer has the rest."""
-        return super().adopting(conventions, (*keys, "freeze_at") if self.start_epoch else keys)
+        """See `Config`. A run that continues after `start_epoch` freezes the same parts: its optimizer has the rest.
+
+        Category ids belong to the weights' own classes: classes that the user chose do not get them.
+        """
+        keys = (*keys, "freeze_at") if self.start_epoch else keys
+        chosen = "coco_classes" in self.model_fields_set
+        return super().adopting(conventions, [key for key in keys if not (chosen and key == "category_ids")])
 
     def completed(self) -> MaskRCNNConfig:
         """This configuration with normalisation, frozen parts and classes decided by weights and data.

@@ -14,6 +14,7 @@ from src.data.instance.coco_classes import COCO_CATEGORIES, COCO_CLASSES
 from src.data.instance.coco_layout import coco_layout, image_folder_of
 from src.data.instance.target import Category, categories_of
 from src.data.instance.txt import TxtDataset
+from src.wording import some
 
 log = logging.getLogger(__name__)
 _NOTHING = ("there is nothing to learn: {images} images have 0 objects of the classes and {crowds} crowd regions "
@@ -45,7 +46,9 @@ def open_split(c: Any, split: str) -> Dataset:
     else:
         ann_file, image_dir = _annotations(c, split)
         dataset = CocoDataset(ann_file, image_dir, class_names=c.coco_classes, class_map=c.class_map,
-                              absent="error" if split == "train" else "allow", on_bad=c.on_bad, how=how)
+                              absent="error" if split == "train" else "allow",
+                              others="leave_out" if split == "train" or c.chose_classes else "keep",
+                              on_bad=c.on_bad, how=how)
         _say_unlisted(dataset)
     warn_of_dark_images(dataset, c.bit_depth)
     if split == "train" and not dataset.objects:
@@ -76,8 +79,7 @@ def _say_unlisted(dataset: CocoDataset) -> None:
     names = dataset.unlisted()
     if names:
         log.warning("%s: %d files of %s are in no record: the annotation file does not name them, or left out above "
-                    "(%s%s)", dataset.name, len(names), dataset.image_dir, ", ".join(names[:5]),
-                    ", ..." if len(names) > 5 else "")
+                    "(%s)", dataset.name, len(names), dataset.image_dir, some(names, 5))
 
 
 def categories(c: Any, split: str) -> tuple[Category, ...]:

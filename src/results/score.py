@@ -14,7 +14,8 @@ from src.contract import Dataset, InputError
 from src.data.checks import describe_bad
 from src.data.decode import decode_label, header_size
 from src.data.instance.coco import CocoDataset
-from src.data.instance.target import categories_of
+from src.data.instance.coco_layout import image_folder_of
+from src.data.instance.target import categories_of, decode_target
 from src.data.semantic.label_counts import count_labels, report
 from src.data.semantic.label_map import IGNORED, MappedLabels, read_label_map
 from src.data.semantic.voc import ListDataset
@@ -64,7 +65,8 @@ def score_coco(result_path: str, ann_file: str, img_path: str, *, max_detections
 
     Args:
         result_path: folder of results.
-        ann_file, img_path, on_bad: see `CocoDataset`.
+        ann_file, on_bad: see `CocoDataset`.
+        img_path: folder of the images; empty: they are not looked at.
         max_detections: see `CocoMAP`.
     """
     dataset, predict, left_out = _instance(result_path, ann_file, img_path, on_bad)
@@ -97,13 +99,14 @@ def _instance(result_path: str, ann_file: str, img_path: str,
               on_bad: OnBad) -> tuple[CocoDataset, Callable, Counter[str]]:
     """The truth, a function from a record to instances or None, and the number of detections left out, by class."""
     if is_result_folder(result_path):
-        results = _index(result_path, img_path, "instance")
+        results = _index(result_path, img_path or image_folder_of(ann_file), "instance")
         dataset = _coco(ann_file, img_path, on_bad)
         labels = _labels_of_truth(results, dataset, ann_file)
         return dataset, lambda r: results.instances(r.file_name, r.image_id, labels), results.left_out
     _expect_raw(result_path)
     return _coco(ann_file, img_path, on_bad), lambda r: zoo_raw.instances(
-        result_path, r.file_name, r.image_id, image_size=header_size(r.image)), Counter()
+        result_path, r.file_name, r.image_id,
+        image_size=header_size(r.image) if r.image else decode_target(r.target).size), Counter()
 
 
 def _labels_of_truth(results: ResultFiles, dataset: CocoDataset, ann_file: str) -> dict[int, int]:
@@ -125,9 +128,11 @@ def _labels_of_truth(results: ResultFiles, dataset: CocoDataset, ann_file: str) 
 
 def _coco(ann_file: str, img_path: str, on_bad: OnBad) -> CocoDataset:
     try:
-        return _usable(CocoDataset(ann_file, img_path, on_bad=on_bad))
+        return _usable(CocoDataset(ann_file, img_path or image_folder_of(ann_file), on_bad=on_bad,
+                                   needs_images=bool(img_path)))
     except InputError as error:
-        raise InputError(f"--ann_file={ann_file} with --img_path={img_path}: {error}") from error
+        images = f"with --img_path={img_path}" if img_path else "without --img_path=FOLDER, which tells missing sizes"
+        raise InputError(f"--ann_file={ann_file} {images}: {error}") from error
 
 
 def _usable(dataset: ListDataset | CocoDataset) -> ListDataset | CocoDataset:
@@ -140,7 +145,7 @@ def _usable(dataset: ListDataset | CocoDataset) -> ListDataset | CocoDataset:
 def _index(result_path: str, image_root: str, task: str) -> ResultFiles:
     results = read_index(result_path, image_root)
     if results.task != task:
-        truth = "--data_root and --data_lst" if results.task == "semantic" else "--ann_file and --img_path"
+        truth = "--data_root and --data_lst" if results.task == "semantic" else "--ann_file"
         raise InputError(f"--result_path={result_path}: holds results of the task {results.task}; score them "
                          f"with {truth}")
     return results

@@ -1,11 +1,9 @@
 """Write the list of a COCO file's images for offline inference: `list_coco_images.py --ann_file=JSON --out=FILE`.
 
-Each line has a file name and its COCO id. A name that contains blanks or starts with a double quote is put in double
-quotes, with a backslash before each double quote and backslash in it.
+Each line has a file name, in double quotes where it contains blanks, and its COCO id.
 """
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ if __name__ == "__main__":  # works from any folder, as a file too
 
 from src.command_line import Parser, add_flag, entry_point
 from src.contract import InputError
+from src.data.columns import quoted
 from src.data.instance.coco_check import is_id, read_annotations
 from src.files import write_file
 
@@ -27,20 +26,18 @@ def main() -> int:
     for name in ("ann_file", "out"):
         if not getattr(args, name):
             raise InputError(f"--{name} is missing")
-    lines = [quoted(image.get("file_name"), args.ann_file) + (f" {image['id']}" if is_id(image.get("id")) else "")
+    lines = [column(image.get("file_name"), args.ann_file) + (f" {image['id']}" if is_id(image.get("id")) else "")
              for image in read_annotations(args.ann_file)["images"]]
     write_file(Path(args.out), "".join(f"{line}\n" for line in lines))
     return 0
 
 
-def quoted(name: Any, place: str) -> str:
-    """A file name as the first word of a line; InputError if a line cannot hold it."""
-    if not isinstance(name, str) or not name or re.search("[\0\n\ud800-\udfff]", name):
-        raise InputError(f"{place}: file_name {name!r} cannot be written to a list; rename the image")
-    if not name.startswith('"') and not any(map(str.isspace, name)):
-        return name
-    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+def column(name: Any, place: str) -> str:
+    """A file name as the first column of a line; InputError, with the place, if a line cannot hold it."""
+    try:
+        return quoted(name)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Report of a load: what became of each name in a weights file and in a network."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from src.contract import InputError
 from src.weights.names import matches
+from src.wording import some
 
 Mismatch = tuple[str, tuple[int, ...], tuple[int, ...]]
 
@@ -79,15 +80,10 @@ class LoadReport:
         for what, names in (("left over", self.left_over), ("missing", self.missing)):
             unexpected = [name for name in names if not matches(name, self.expected)]
             if unexpected:
-                problems.append(f"{_some(unexpected)} {what}")
+                problems.append(f"{len(unexpected)}: {some(unexpected)} {what}")
         if self.mismatched:
-            shapes = _some([f"{name} {theirs} for {ours}" for name, theirs, ours in self.mismatched])
-            problems.append(f"{shapes} of another shape")
+            shapes = some(f"{name} {theirs} for {ours}" for name, theirs, ours in self.mismatched)
+            problems.append(f"{len(self.mismatched)}: {shapes} of another shape")
         if problems:
             raise InputError(f"{self.place} ({self.family}) does not fit: {'; '.join(problems)}"
                              + (f". {remedy}" if remedy else ""))
-
-
-def _some(names: Iterable[str], limit: int = 8) -> str:
-    names = list(names)
-    return f"{len(names)}: " + ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from src.contract import InputError
-from src.tools.list_coco_images import quoted
+from src.tools.list_coco_images import column
 from tests.ascend310_infer.tiny_models import instance_model, instance_spec, semantic_model
 from tests.tiny_coco import CATEGORIES, content, write_coco
 from tests.tiny_seg import write_data
@@ -67,7 +67,7 @@ def test_file_names_of_a_list_keep_blanks_quotes_and_backslashes(tmp_path):
                     "--out=list"], cwd=tmp_path, check=True)
     for name in ("a\nb.jpg", "\ud800.jpg", "", 7, None):
         with pytest.raises(InputError, match=f"a.json: file_name {re.escape(repr(name))} "):
-            quoted(name, "a.json")
+            column(name, "a.json")
     assert (tmp_path / "list").read_text().splitlines() == [
         "1.jpg 0", '"a b.jpg" 1', r'"a \"b\".jpg" 2', r'"\"a\".jpg" 3', 'a"b.jpg 4', r'"a\\b c.jpg" 5', "a\\b.jpg 6",
         '" a.jpg" 7']

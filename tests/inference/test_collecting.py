@@ -12,11 +12,11 @@ from src.contract import InputError
 from src.data.decode import decode_image
 from src.inference.arguments import parse
 from src.inference.coco_ids import CocoIds
-from src.inference.collecting import Input, collect, read_list
+from src.inference.collecting import Input, collect, read_list, warn_of_dark_inputs
 from src.inference.reading import read_image
 from src.results.files import result_names
 from tests.tiny_coco import write_coco
-from tests.tiny_seg import image, jpeg
+from tests.tiny_seg import image, jpeg, png
 
 # 24 x 16 pixels, the left half red, the right half blue; written with pillow-heif 1.8.1.
 HEIC = base64.b64decode(
@@ -143,3 +143,16 @@ def test_the_flags(flag, tmp_path):
     (tmp_path / "m.onnx").write_text("")
     args = parse([f"--model_path={tmp_path / 'm.onnx'}", f"{flag}=0.25", "a.jpg"], description="")
     assert args.score_threshold == 0.25
+
+
+def test_12_bits_in_16_are_warned_of_before_they_are_predicted(tmp_path, caplog):
+    pixels = np.full((40, 60), 4095, np.uint16)
+    pixels[3, 3] = 65535  # a broken pixel
+    (tmp_path / "a.png").write_bytes(png(pixels))
+    images = collect([str(tmp_path)]).images
+    warn_of_dark_inputs(images, 16)
+    assert "are 4095..4095 in the 1 that were looked at, and come out nearly black: scale them to 16" in caplog.text
+    caplog.clear()
+    warn_of_dark_inputs(images, 12)
+    warn_of_dark_inputs([], 16)
+    assert not caplog.records

@@ -135,7 +135,8 @@ def test_detections_against_coco(tmp_path):
     assert numbers["classes"]["dog"]["bbox"] == numbers["classes"]["dog"]["segm"] == pytest.approx(1)
     assert numbers["bbox"]["AP"] == pytest.approx(0.5)
     assert numbers["images_without_prediction"] == []
-    ran = postprocess(results, f"--ann_file={ann_file}", f"--img_path={tmp_path / 'val'}", cwd=tmp_path)
+    (tmp_path / "val").rename(tmp_path / "elsewhere")
+    ran = postprocess(results, f"--ann_file={ann_file}", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "Evaluate annotation type *segm*" in ran.stdout
     assert "Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100 ] = 0.500" in ran.stdout
@@ -187,6 +188,7 @@ def test_raw_detections_of_the_model_zoo(dtype, tmp_path):
     assert numbers["classes"]["dog"]["segm"] == numbers["classes"]["dog"]["bbox"] == pytest.approx(1)
     assert numbers["classes"]["cat"]["bbox"] == 0
     assert numbers["images_without_prediction"] == []
+    assert score_coco(str(tmp_path / "raw"), str(ann_file), "") == numbers  # without the images
     (tmp_path / "raw/1_2.bin").write_bytes(b"\1")
     with pytest.raises(InputError, match="1_2.bin: 1 rows, 1_1.bin has 2"):
         score_coco(str(tmp_path / "raw"), str(ann_file), str(tmp_path / "val"))
@@ -280,9 +282,9 @@ def test_what_is_wrong_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(("flags", "message"), [
-    ([], "give either --data_root and --data_lst, or --ann_file and --img_path"),
+    ([], "give either --data_root and --data_lst, or --ann_file"),
     (["--data_lst=l", "--ann_file=a"], "give either"), (["--data_lst=l"], "--data_root is missing"),
-    (["--ann_file=a"], "--img_path is missing"), (["--data_list=l"], "did you mean --data_lst")])
+    (["--img_path=a"], "--ann_file is missing"), (["--data_list=l"], "did you mean --data_lst")])
 def test_flags(flags, message, capsys):
     with pytest.raises((InputError, SystemExit)) as stopped:
         parse(flags)

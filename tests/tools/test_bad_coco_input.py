@@ -128,7 +128,7 @@ CASES = {
     "no target": (nothing, ["--dst_path="], ["--dst_path is missing"]),
     "line with a box of four numbers": (line("2.jpg 1,2,3,4"), TXT, [LINE, "'1,2,3,4' is no box", "x1,y1,x2,y2,class"]),
     "line with an unknown class": (line("2.jpg 1,2,3,4,3"), TXT, [LINE, "class 3 is none of 1..2", "--num_classes"]),
-    "line with a box outside": (line("2.jpg 1,2,40,4,1"), TXT, [LINE, "2.jpg: box 1,2,40,4 lies outside", "correct"]),
+    "line with a box outside": (line("2.jpg 30,2,40,4,1"), TXT, [LINE, "2.jpg: box 30,2,40,4 lies outside", "correct"]),
     "line with a missing image": (line("9.jpg 1,2,3,4,1"), TXT, [LINE, "9.jpg does not exist", "--image_dir"]),
     "text file empty": (put("txt/list.txt", b"\n"), TXT, ["list.txt: no usable line", "x1,y1,x2,y2,class"]),
     "text file without classes": (nothing, [*TXT, "--num_classes=0"], ["--num_classes=0", "number of classes"]),

@@ -20,6 +20,7 @@ from src.data.instance import coco_check
 from src.data.instance.coco_layout import names_start_from
 from src.data.instance.target import Category, class_names, encode_categories, encode_instances, encode_target
 from src.data.near_match import near_match
+from src.wording import some
 
 log = logging.getLogger(__name__)
 _NO_IMAGES = ("", ".json", ".txt", ".md", ".xml", ".csv", ".yaml", ".yml", ".db")
@@ -50,16 +51,17 @@ class CocoDataset:
 
     def __init__(self, ann_file: str | Path, image_dir: str | Path, *, class_names: Sequence[str] = (),
                  class_map: str = "order", absent: Literal["error", "allow"] = "error",
-                 on_bad: Literal["error", "skip"] = "error", needs_images: bool = True,
-                 how: decode.Decoding = decode.AS_STORED):
+                 others: Literal["leave_out", "keep"] = "leave_out", on_bad: Literal["error", "skip"] = "error",
+                 needs_images: bool = True, how: decode.Decoding = decode.AS_STORED):
         """Read and check the whole file and look the images up; pixels are not read here.
 
         Args:
             ann_file: the annotation file.
             image_dir: the folder that its file names start from.
-            class_names: names by class index, "background" first; annotations of other categories are left out, with
-                a warning. None: all categories of the file.
+            class_names: names by class index, "background" first. None: all categories of the file.
             class_map, absent: see `coco_check.class_table`.
+            others: what is done about objects of categories that are not in `class_names`, with a warning: "leave_out",
+                or "keep" as classes behind the chosen ones, which nobody can find.
             on_bad: "error" raises on bad images and annotations; "skip" leaves bad annotations out of their images,
                 images that are unusable themselves with all they hold, and keeps the messages in `bad`.
             how: image files are decoded: sizes that the file lacks are those of upright images under exif="turn".
@@ -76,6 +78,8 @@ class CocoDataset:
         content = coco_check.read_annotations(ann_file)
         self.categories = coco_check.class_table(content["categories"], ann_file, class_names=class_names,
                                                  class_map=class_map, absent=absent)
+        if others == "keep":
+            self.categories += coco_check.unknown_classes(content, self.categories, ann_file)
         if needs_images:
             self.image_dir = names_start_from(self.image_dir, _file_names(content["images"]))
         reader = _Reader(self, {category["id"] for category in content["categories"]}, needs_images)
@@ -253,7 +257,7 @@ class _Reader:
             raise InputError("the id is there twice; annotation ids must be unique")
         self.seen_annotations.add(number)
         if type(category_id) is not int or category_id not in self.known:
-            raise InputError(f"unknown category_id {category_id!r}; categories has {_some(sorted(self.known))}")
+            raise InputError(f"unknown category_id {category_id!r}; categories has {some(sorted(self.known))}")
         if category_id not in self.by_category:
             self.other_categories[category_id] += 1
         return self.by_category.get(category_id)
@@ -292,7 +296,3 @@ def _is_file(entry: os.DirEntry) -> bool:
         return entry.is_file()
     except OSError:  # a link that leads to itself
         return False
-
-
-def _some(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")

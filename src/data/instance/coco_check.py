@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from src.contract import InputError, Record
 from src.data import decode
 from src.data.instance.coco_tidy import tidied
 from src.data.instance.target import MAX_CLASSES, Category, compress, decode_target, run_lengths, to_rle
+from src.wording import some
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +116,21 @@ def class_table(categories: Sequence[Any], path: str | Path, *, class_names: Seq
         raise InputError(f"{path}: category id {table[-1].category_id} would be class {table[-1].label}, there are at "
                          f"most {MAX_CLASSES} with background; use class_map=order, or choose some with --coco_classes")
     return table
+
+
+def unknown_classes(content: Mapping[str, Sequence[Any]], known: Sequence[Category], path: str | Path
+                    ) -> tuple[Category, ...]:
+    """Classes behind the `known` ones for the other categories that have objects; says which."""
+    ids, first = {category.category_id for category in known}, max(category.label for category in known) + 1
+    objects = Counter(entry.get("category_id") for entry in content["annotations"] if isinstance(entry, dict)
+                      and type(entry.get("category_id")) is int and entry["category_id"] not in ids)
+    rows = [row for row in content["categories"] if objects[row["id"]]]
+    if rows:
+        log.warning("%s: the model does not know %d categories, and their %d objects count as not found: %s. "
+                    "--coco_classes=%s evaluates the classes that it knows alone", path, len(rows),
+                    sum(objects[row["id"]] for row in rows), some(row["name"] for row in rows),
+                    shlex.quote(",".join(["background", *(category.name for category in known)])))
+    return tuple(Category(label, row["id"], row["name"]) for label, row in enumerate(rows, first))
 
 
 def name_fault(name: str) -> str | None:
@@ -236,16 +253,26 @@ def _checked_box(box: Any, size: tuple[int, int], repairs: Counter[str]) -> list
     x, y, width, height = box
     if width < 0 or height < 0:
         raise InputError(f"bbox {box} has a negative side; it must be x, y, width, height")
-    if _within((x, y), (x + width, y + height), size):
+    fitted = fit_box((x, y, x + width, y + height), size)
+    if fitted == (x, y, x + width, y + height):
         return box
     corners = 0 <= x < width <= size[1] + TOLERANCE and 0 <= y < height <= size[0] + TOLERANCE
-    if corners or not _mostly_within((x, y), (x + width, y + height), size):
+    if corners or not fitted:
         hint = "; it looks like two corners, but must be x, y, width, height" if corners else \
             "; correct it, or the image's height and width"
         raise InputError(f"bbox {box} lies outside its image of {size[1]}x{size[0]} (width x height){hint}")
     repairs["boxes that leave their image are clipped"] += 1
-    left, top = max(x, 0), max(y, 0)
-    return [left, top, min(x + width, size[1]) - left, min(y + height, size[0]) - top]
+    return [fitted[0], fitted[1], fitted[2] - fitted[0], fitted[3] - fitted[1]]
+
+
+def fit_box(box: tuple[float, ...], size: tuple[int, int]) -> tuple[float, ...] | None:
+    """A box x1, y1, x2, y2 in an image of `size` (H, W): as it is where it is inside but for rounding, clipped where at
+    least half of it is inside, else None."""
+    low, high = box[:2], box[2:]
+    if _within(low, high, size):
+        return box
+    return (max(low[0], 0), max(low[1], 0), min(high[0], size[1]), min(high[1], size[0])) \
+        if _mostly_within(low, high, size) else None
 
 
 def _within(low: Sequence[float], high: Sequence[float], size: tuple[int, int]) -> bool:

@@ -1,11 +1,12 @@
 """Object detection from a text file: one image a line, `path x1,y1,x2,y2,class ...`; boxes without masks.
 
-x1,y1 is a box's upper left corner and x2,y2 its lower right one, in pixels from the image's upper left corner; the
-class is an index, 1 the first, 0 is background. A line with a path alone is an image without objects. The line's number
-is the image's id. No MindSpore here.
+A path with blanks stands in double quotes. x1,y1 is a box's upper left corner and x2,y2 its lower right one, in pixels
+from the image's upper left corner; the class is an index, 1 the first, 0 is background. A line with a path alone is an
+image without objects. The line's number is the image's id. No MindSpore here.
 """
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -16,9 +17,12 @@ from typing import Any, Literal
 from src.contract import InputError, Record
 from src.data import decode
 from src.data.checks import describe_bad
-from src.data.instance.coco_check import TOLERANCE, name_fault
+from src.data.columns import columns, lines
+from src.data.instance.coco_check import fit_box, name_fault
 from src.data.instance.target import MAX_CLASSES, Category, encode_categories, encode_instances, encode_target
+from src.data.near_match import files_in, near_match
 
+log = logging.getLogger(__name__)
 _FORM = "`path x1,y1,x2,y2,class ...`"
 
 
@@ -49,7 +53,7 @@ class TxtDataset:
             image_dir: folder that its paths start from.
             class_names: names by class index, "background" first.
             on_bad: "error" raises on the first bad lines, "skip" leaves out bad boxes, and lines whose image is
-                missing, and keeps their messages in `bad`.
+                missing, and keeps their messages in `bad`; it reads the images' headers to find boxes outside.
             how: image files are decoded: boxes are in the frame of upright images under exif="turn".
 
         Raises:
@@ -66,11 +70,12 @@ class TxtDataset:
         self.categories = tuple(Category(k, k, name) for k, name in enumerate(class_names) if k)
         self.bad: list[str] = []
         self._kept = self._bad_boxes = 0  # lines with bad boxes, and these
+        self._said_clipped = False
         self._lines: list[_Line] = []
         seen: dict[str, int] = {}
         for number, text in enumerate(_read_lines(anno_path), 1):
             if text.strip():
-                self._add(number, text.split(), seen, keep=on_bad == "skip")
+                self._add(number, text, seen, keep=on_bad == "skip")
         if self.bad and on_bad == "error":
             raise InputError(f"{describe_bad(self.bad)}\nRepair them, or leave them out with --on_bad=skip: bad boxes "
                              "alone, and images that are missing")
@@ -78,17 +83,21 @@ class TxtDataset:
             raise InputError(f"{anno_path}: no usable line; a line is {_FORM}\n{describe_bad(self.bad)}".rstrip())
         self._categories = encode_categories(self.categories)
 
-    def _add(self, number: int, words: Sequence[str], seen: dict[str, int], *, keep: bool) -> None:
+    def _add(self, number: int, text: str, seen: dict[str, int], *, keep: bool) -> None:
         """Take a line in; `keep` leaves out bad boxes alone."""
-        path = words[0]
         try:
+            path, *words = columns(text)
             first = seen.setdefault(os.path.normpath(path), number)
             if first != number:
                 raise InputError(f"image {path!r} is there twice (first in line {first}); put all its boxes in one")
             if not os.path.isfile(os.path.join(self.image_dir, path)):
-                raise InputError(f"image {os.path.join(self.image_dir, path)} does not exist; paths start from "
-                                 "--image_dir and cannot contain blanks")
-            boxes, problems = self._boxes(words[1:])
+                near = near_match(self.image_dir, path, files_in) or \
+                    "paths start from --image_dir, and those with blanks stand in double quotes"
+                raise InputError(f"image {os.path.join(self.image_dir, path)} does not exist; {near}")
+            boxes, problems = self._boxes(words)
+            if keep:
+                boxes, outside = self._inside(path, boxes)
+                problems += outside
             if problems and not keep:
                 raise InputError(problems[0])
             if problems:
@@ -108,6 +117,17 @@ class TxtDataset:
             except InputError as error:
                 problems.append(str(error))
         return tuple(boxes), problems
+
+    def _inside(self, path: str, boxes: tuple[tuple[float, ...], ...]
+                ) -> tuple[tuple[tuple[float, ...], ...], list[str]]:
+        """The boxes that lie in their image, and what is wrong with the others; all where its size is not known."""
+        try:
+            with open(os.path.join(self.image_dir, path), "rb") as file:
+                size = decode.header_size(file.read(), self.how)
+        except (OSError, InputError):
+            return boxes, []  # said where the image is read
+        inside = tuple(box for box in boxes if fit_box(box[:4], size))
+        return inside, [_outside(box, size) for box in boxes if box not in inside]
 
     @property
     def left_out(self) -> tuple[int, int]:
@@ -147,8 +167,31 @@ class TxtDataset:
             size = decode.header_size(image, self.how)
         except InputError as error:
             raise InputError(f"image {error}") from error
-        instances = [_instance(number, box, size) for number, box in enumerate(line.boxes, 1)]
+        try:
+            instances = [self._instance(number, box, size, line) for number, box in enumerate(line.boxes, 1)]
+        except InputError as error:
+            raise InputError(f"{error}{decode.exif_hint(image)}") from error
         return encode_target(line.number, size, self._categories, encode_instances(instances))
+
+    def _instance(self, number: int, box: tuple[float, ...], size: tuple[int, int], line: _Line) -> dict[str, Any]:
+        fitted = fit_box(box[:4], size)
+        if not fitted:
+            raise InputError(_outside(box, size))
+        if fitted != box[:4] and not self._said_clipped:
+            self._said_clipped = True
+            log.warning("%s:%d: box %s leaves its image of %dx%d (width x height) and is clipped; so are others, "
+                        "without a message for each", self.name, line.number, _text(box), size[1], size[0])
+        x1, y1, x2, y2 = fitted
+        return {"id": number, "label": box[4], "category_id": box[4], "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
+
+
+def _outside(box: Sequence[float], size: tuple[int, int]) -> str:
+    return f"box {_text(box)} lies outside its image of {size[1]}x{size[0]} (width x height); correct it"
+
+
+def _text(box: Sequence[float]) -> str:
+    return ",".join(f"{value:g}" for value in box[:4])
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -165,7 +208,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 def _read_lines(path: str | Path) -> list[str]:
     try:
-        return Path(path).read_bytes().decode("utf-8-sig").splitlines()
+        return lines(Path(path).read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; --anno_path is a text file with lines {_FORM}") from None
     except OSError as error:
@@ -191,12 +234,3 @@ def _parse_box(word: str, num_classes: int) -> tuple[float, ...]:
         raise InputError(f"box {word!r}: class {parts[4]} is none of 1..{num_classes - 1} (0 is background); correct "
                          "it or set --num_classes")
     return x1, y1, x2, y2, int(label)
-
-
-def _instance(number: int, box: Sequence[float], size: tuple[int, int]) -> dict[str, Any]:
-    x1, y1, x2, y2, label = box
-    if min(x1, y1) < -TOLERANCE or x2 > size[1] + TOLERANCE or y2 > size[0] + TOLERANCE:
-        raise InputError(f"box {x1:g},{y1:g},{x2:g},{y2:g} lies outside its image of {size[1]}x{size[0]} (width x "
-                         "height); correct it")
-    return {"id": number, "label": label, "category_id": label, "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}

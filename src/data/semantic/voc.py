@@ -19,9 +19,10 @@ import numpy as np
 from src.contract import InputError, Record
 from src.data import decode
 from src.data.checks import describe_bad
+from src.data.columns import columns
+from src.data.columns import lines as lines_of
 from src.data.near_match import files_in, near_match
-
-_COLUMN = re.compile(r'"((?:[^"]|"")*)"(?=\s|$)|(\S+)')
+from src.wording import some
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,15 @@ def read_list(data_lst: str | Path, exists: Callable[[str], bool] = lambda name:
         raise InputError(f"{data_lst}: not a text file (byte {error.start}); a list has lines `image label`") from error
     lines, problems = [], []
     seen: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        words = _columns(line.strip(), exists)
-        if not words:
-            continue
-        problem = _line_problem(words, seen, number)
+    for number, line in enumerate(lines_of(text), 1):
+        try:
+            words = _columns(line.strip(), exists)
+            problem = _line_problem(words, seen, number) if words else None
+        except InputError as error:
+            words, problem = [], str(error)
         if problem:
             problems.append(f"{data_lst}:{number}: {problem}")
-        else:
+        elif words:
             seen[os.path.normpath(words[0])] = number
             lines.append(Line(number, *words))
     if not lines and not problems:
@@ -70,14 +72,9 @@ def read_list(data_lst: str | Path, exists: Callable[[str], bool] = lambda name:
     return lines, problems
 
 
-def quoted(path: str) -> str:
-    """A path as a column of a list."""
-    return '"' + path.replace('"', '""') + '"' if " " in path or "\t" in path or path.startswith('"') else path
-
-
 def _columns(line: str, exists: Callable[[str], bool]) -> list[str]:
     """The columns of a line without blanks at its ends."""
-    words = [(inside or plain).replace('""', '"') if inside else plain for inside, plain in _COLUMN.findall(line)]
+    words = columns(line)
     if "\t" in line and '"' not in line:
         words = [word.strip() for word in line.split("\t") if word.strip()]
     if len(words) <= 2:
@@ -241,8 +238,8 @@ def label_histogram(label: np.ndarray, num_classes: int, ignore_label: int) -> d
     found = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     wrong = [value for value in found if value >= num_classes and value != ignore_label]
     if wrong:
-        raise InputError(f"label has values {_some(wrong)}, but classes are 0..{num_classes - 1} and {ignore_label} is "
-                         f"ignored; {_way_out(wrong, num_classes, ignore_label)}")
+        raise InputError(f"label has values {some(wrong, 5)}, but classes are 0..{num_classes - 1} and {ignore_label} "
+                         f"is ignored; {_way_out(wrong, num_classes, ignore_label)}")
     return found
 
 
@@ -275,7 +272,3 @@ def _check_sizes(image: tuple[int, ...], label: tuple[int, ...], data: bytes) ->
     if image != label:
         raise InputError(f"image is {image[0]}x{image[1]} (H x W), its label {label[0]}x{label[1]}; pair each image "
                          f"with its own label, at the same size{decode.exif_hint(data)}")
-
-
-def _some(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values[:5])) + (f" and {len(values) - 5} more" if len(values) > 5 else "")

@@ -20,8 +20,8 @@ import numpy as np
 from src.contract import InputError
 from src.data import decode
 from src.data.checks import describe_bad, ordered_map
+from src.data.columns import quoted
 from src.data.semantic.colour_table import FILE_NAME, ColourTable, read_labelmap
-from src.data.semantic.voc import quoted
 from src.files import write_file
 
 log = logging.getLogger(__name__)

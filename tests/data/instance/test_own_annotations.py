@@ -323,3 +323,30 @@ def test_skip_keeps_the_line_of_a_text_file_with_a_bad_box(tmp_path):
     assert [len(instances(dataset, n)) for n in range(len(dataset))] == [1, 0]
     assert dataset.left_out == (1, 2)
     assert len(dataset.bad) == 3
+
+
+def test_objects_of_classes_that_the_model_does_not_know_count_as_not_found(tmp_path, caplog):
+    """Where training data named the classes, as category_ids tell; classes that somebody chose are evaluated alone."""
+    write_coco(tmp_path)  # cats and dogs; no fish has an object
+    config = MaskRCNNConfig(coco_root=str(tmp_path), val_data_type="val", coco_classes=("background", "dog"),
+                            category_ids=(0, 3))
+    dataset = open_split(config, "val")
+    assert dataset.categories == ((1, 3, "dog"), (2, 7, "cat"))
+    assert "does not know 1 categories, and their 2 objects count as not found: cat" in caplog.text
+    assert "--coco_classes=background,dog evaluates" in caplog.text
+    evaluator = CocoMAP()
+    for row in dataset.rows(range(len(dataset))):
+        truth = decode_target(row.target)
+        dogs = truth.labels == 1
+        evaluator.update(Instances(row.image_id, truth.boxes_image[dogs], truth.labels[dogs], np.ones(dogs.sum()),
+                                   [to_rle(POLYGON, (24, 32))] * dogs.sum()), row.target)
+    assert evaluator.compute()["bbox"]["AP"] == pytest.approx(0.5)
+    chosen = config.model_copy(update={"category_ids": ()})
+    assert [len(instances(open_split(chosen, "val"), n)) for n in range(3)] == [1, 1, 0]
+
+
+def test_chosen_classes_do_not_get_the_category_ids_of_the_weights():
+    theirs = {"coco_classes": ["background", "cat", "dog"], "category_ids": [0, 1, 2]}
+    keys = MaskRCNNConfig.network_keys()
+    assert not MaskRCNNConfig().adopting(theirs, keys).chose_classes
+    assert MaskRCNNConfig(coco_classes=("background", "dog")).adopting(theirs, keys).chose_classes

@@ -1,7 +1,9 @@
 """Boxes from a text file."""
 import pytest
+from PIL import Image
 
 from src.contract import InputError
+from src.data.decode import Decoding
 from src.data.instance.target import decode_target
 from src.data.instance.txt import TxtDataset
 from tests.tiny_coco import write_txt
@@ -65,6 +67,39 @@ def test_a_list_below_a_file_is_refused(tmp_path):
 
 
 def test_a_box_outside_its_image_is_found_when_it_is_read(tmp_path):
-    dataset = TxtDataset(write_txt(tmp_path, ["1.jpg 0,0,33.5,5,1"]), tmp_path / "images", class_names=NAMES)
-    with pytest.raises(InputError, match="list.txt:1: 1.jpg: box 0,0,33.5,5 lies outside its image of 32x24"):
-        next(dataset.rows([0]))
+    path = write_txt(tmp_path, ["1.jpg 30,0,35,5,1"])
+    with pytest.raises(InputError, match="list.txt:1: 1.jpg: box 30,0,35,5 lies outside its image of 32x24"):
+        next(TxtDataset(path, tmp_path / "images", class_names=NAMES).rows([0]))
+
+
+def test_boxes_over_the_border_are_clipped_and_those_outside_skipped_alone(tmp_path, caplog):
+    path = write_txt(tmp_path, ["1.jpg -2,-3,12,11,1 0,0,33.5,26,2 0.5,0,32.9,24,1", "2.jpg 30,0,35,5,1 1,1,9,9,2"])
+    dataset = TxtDataset(path, tmp_path / "images", class_names=NAMES, on_bad="skip")
+    first, second = (decode_target(record.target) for record in dataset.rows([0, 1]))
+    assert first.boxes_image.tolist() == [[0, 0, 12, 11], [0, 0, 32, 24], [0.5, 0, 32, 24]]
+    assert first.instances[0]["area"] == 12 * 11
+    assert caplog.text.count("leaves its image") == 1
+    assert "list.txt:1: box -2,-3,12,11 leaves its image of 32x24 (width x height) and is clipped" in caplog.text
+    assert second.boxes_image.tolist() == [[1, 1, 9, 9]]
+    assert dataset.bad == [f"{path}:2: box 30,0,35,5 lies outside its image of 32x24 (width x height); correct it"]
+    assert dataset.left_out == (0, 1)
+
+
+def test_paths_with_blanks_stand_in_quotes_and_near_ones_are_named(tmp_path):
+    path = write_txt(tmp_path, ['"IMG (1).jpg" 4,6,12,11,1', '2.jpg'])
+    (tmp_path / "images/1.jpg").rename(tmp_path / "images/IMG (1).jpg")
+    dataset = TxtDataset(path, tmp_path / "images", class_names=NAMES)
+    assert [record.file_name for record in dataset.rows([0, 1])] == ["IMG (1).jpg", "2.jpg"]
+    path.write_text("2.JPG 4,6,12,11,1\n")
+    with pytest.raises(InputError, match=r"2.jpg does \(capitals matter here\)"):
+        TxtDataset(path, tmp_path / "images", class_names=NAMES)
+
+
+def test_a_photo_with_an_orientation_says_exif(tmp_path):
+    path = write_txt(tmp_path, ["1.jpg 2,40,9,59,1"])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40)).save(tmp_path / "images/1.jpg", exif=exif)
+    assert len(list(TxtDataset(path, tmp_path / "images", class_names=NAMES, how=Decoding("turn")).rows([0]))) == 1
+    with pytest.raises(InputError, match="EXIF orientation 6: .*--exif=turn"):
+        next(TxtDataset(path, tmp_path / "images", class_names=NAMES).rows([0]))

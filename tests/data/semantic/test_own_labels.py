@@ -171,7 +171,8 @@ def test_scoring_offline_results_refuses_masks_of_0_and_255_too(tmp_path):
 
 @pytest.mark.parametrize("line", [
     "images/IMG (0).jpg labels/IMG (0).png", '"images/IMG (0).jpg" "labels/IMG (0).png"',
-    "images/IMG (0).jpg\tlabels/IMG (0).png", '"images/IMG (0).jpg"   labels/0.png', 'images/a"b.jpg labels/0.png'])
+    "images/IMG (0).jpg\tlabels/IMG (0).png", '"images/IMG (0).jpg"   labels/0.png', 'images/a"b.jpg labels/0.png',
+    '"images/a""b.jpg" labels/0.png', r'"images/a\"b.jpg" labels/0.png'])
 def test_names_with_blanks_and_quotes_in_lists(tmp_path, line):
     write(tmp_path, [OBJECT])
     for copy in ("images/IMG (0).jpg", 'images/a"b.jpg', "labels/IMG (0).png"):
