@@ -17,6 +17,7 @@ from src.data.importers.geometry import from_corners, from_polygons
 from src.data.importers.pictures import Annotation, Collection, Picture, Reading, class_name, split_of
 from src.data.importers.reading import ImageIndex, Model, checked, files_below, open_picture, read_json
 from src.data.instance.coco_check import checked_encoding
+from src.data.instance.coco_tidy import SEARCHED
 
 Id = int | str
 
@@ -33,6 +34,8 @@ class Image(Model):
     coco_url: str | None = None
     height: int | None = None
     width: int | None = None
+    neg_category_ids: list | None = None
+    not_exhaustive_category_ids: list | None = None
 
 
 class Object(Model):
@@ -139,6 +142,8 @@ class _File:
                                said=said)  # type: ignore[arg-type]
         folders = PurePosixPath(picture.name).parts[:-1]
         picture.split = next(filter(None, map(split_of, (self.path.stem, self.path.parent.name, *folders))), "")
+        if entry.neg_category_ids is not None or entry.not_exhaustive_category_ids is not None:
+            self.reading.report.note(f"images say which categories were looked for in them: {SEARCHED}", picture.name)
         for where, found in objects:
             annotation = self._annotation(found, picture, where)
             picture.annotations += [annotation] if annotation else []

@@ -15,10 +15,11 @@ from src.data.importers.pictures import Annotation, Picture, Report
 CLIPPED = "shapes reach beyond their image and were cut off at its border"
 OUTSIDE = "shapes without any pixel of their image were not taken"
 FLAT = "shapes without an area were not taken"
+Outline = Sequence[Sequence[float]] | np.ndarray
 _VERTICES = 72  # of a polygon that stands for an ellipse: within 0.1 % of its radius
 
 
-def from_polygons(name: str, polygons: Sequence[Sequence[Sequence[float]]], picture: Picture, report: Report,
+def from_polygons(name: str, polygons: Sequence[Outline], picture: Picture, report: Report,
                   place: str) -> Annotation | None:
     """One object of several outlines [[x, y], ...]; None, and noted, where nothing of it is left."""
     kept, clipped, flat = [], False, False

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -65,19 +66,22 @@ def _short(value: Any) -> str:
     return text if len(text) < 60 else f"{text[:57]}..."
 
 
-def read_text(path: Path) -> str:
-    """A text file in UTF-8, with or without a byte order mark."""
+def read_text(path: Path, *, fallback: str = "") -> str:
+    """A text file in UTF-8, with or without a byte order mark, or else in the encoding `fallback`."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        return data.decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: {str(error.strerror).lower()}; restore the file") from error
     except UnicodeDecodeError as error:
+        if fallback:
+            return data.decode(fallback)
         raise InputError(f"{path}: not a text in UTF-8 (byte {error.start}); export it again") from error
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    text = read_text(path)
+def read_json(path: Path, *, fallback: str = "") -> Any:
+    """The content of a JSON file; for `fallback` see `read_text`."""
+    text = read_text(path, fallback=fallback)
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -87,6 +91,18 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: a number with thousands of digits; export it again") from error
     except RecursionError:
         raise InputError(f"{path}: lists or objects nested too deep; export it again") from None
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """The root of an XML file. Entities that would grow without bounds are refused by the parser (expat)."""
+    try:
+        return ElementTree.fromstring(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: {str(error.strerror).lower()}; restore the file") from error
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        raise InputError(f"{path}: not XML ({error}); export it again, it may be truncated") from error
+    except RecursionError:
+        raise InputError(f"{path}: elements nested too deep; export it again") from None
 
 
 def files_below(root: Path, suffixes: Iterable[str]) -> list[Path]:

@@ -13,6 +13,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 log = logging.getLogger(__name__)
+# LVIS (Gupta et al. 2019, section 3) annotates an image for some of its 1203 categories, and scores it for these alone.
+SEARCHED = ("LVIS's neg_category_ids and not_exhaustive_category_ids have no counterpart here; training takes all "
+            "other categories for absent, and AP counts detections of them as false")
 
 
 def tidied(content: dict[str, list], path: str | Path) -> dict[str, list]:
@@ -22,6 +25,8 @@ def tidied(content: dict[str, list], path: str | Path) -> dict[str, list]:
     category_ids = _numbers(categories, "id", f"{path}: category ids")
     annotations = [_annotation(entry, image_ids, category_ids) for entry in annotations]
     _number_annotations(annotations, path)
+    if any(isinstance(entry, dict) and "neg_category_ids" in entry for entry in images):
+        log.warning("%s: images say which categories were looked for in them: %s", path, SEARCHED)
     images = [_image(_with_id(entry, image_ids)) for entry in images]
     categories = _classes([_with_id(entry, category_ids) for entry in categories], annotations, path)
     return content | {"images": images, "annotations": annotations, "categories": categories}

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from src.contract import InputError
 from src.data.importers.geometry import clip
@@ -14,7 +15,9 @@ from tests.data.importers.exports import (
     WIDTH,
     cityscapes,
     cvat_masks,
+    lvis,
     masks,
+    put_json,
     save,
     scene,
     supervisely,
@@ -22,6 +25,7 @@ from tests.data.importers.exports import (
     voc,
     yolo,
 )
+from tests.data.importers.forms import ade20k_instances, cityscapes_polygons
 
 
 def entries(root) -> list[dict]:
@@ -156,3 +160,98 @@ def test_a_mask_of_another_size_is_named(tmp_path):
     with pytest.raises(InputError, match="masks/dog/s1.png: has another size than its image images/s1.png"):
         run("masks", tmp_path)
     assert "2 bad entries" not in run("masks", tmp_path, on_bad="skip")
+
+
+def test_lvis_says_that_its_lists_of_searched_categories_are_not_used(tmp_path):
+    lvis(tmp_path / "source")
+    text = run("lvis", tmp_path)
+    assert "4 images say which categories were looked for in them: LVIS's neg_category_ids" in text
+
+
+def test_groups_of_cityscapes_polygons_are_crowds_and_unknown_labels_are_named(tmp_path):
+    cityscapes_polygons(tmp_path / "source")
+    path = tmp_path / "source/gtFine/train/aachen/aachen_000000_000019_gtFine_polygons.json"
+    content = json.loads(path.read_text())
+    content["objects"][-1]["label"] = "cargroup"
+    path.write_text(json.dumps(content))
+    run("cityscapes", tmp_path, layout="coco")
+    found = {(entry["category_id"], entry["iscrowd"]) for entry in entries(tmp_path) if entry["image_id"] == 1}
+    assert found == {(1, 0), (3, 1)}
+    content["objects"][-1]["label"] = "tiger"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"polygons.json: objects.5: label 'tiger' is none of Cityscapes"):
+        import_data("cityscapes", tmp_path / "source", tmp_path / "other", Options())
+
+
+def cvat_entries(root, shapes: str) -> tuple[list[dict], str]:
+    """The annotations of an image with these shapes, and the report."""
+    save(root / "source/images/a.png", scene(0))
+    (root / "source/annotations.xml").write_text(
+        f'<annotations><version>1.1</version><image id="0" name="a.png" width="{WIDTH}" height="{HEIGHT}">{shapes}'
+        "</image></annotations>")
+    text = run("cvat", root)
+    return entries(root), text
+
+
+def test_cvats_masks_have_holes_and_boxes_turn_around_their_middle(tmp_path):
+    found, _ = cvat_entries(tmp_path, (
+        '<mask label="ring" rle="0, 8, 2, 8" left="3" top="2" width="6" height="3"/>'
+        '<box label="box" xtl="20" ytl="10" xbr="40" ybr="20" rotation="90"/>'
+        '<ellipse label="egg" cx="30" cy="20" rx="10" ry="5" rotation="90"/>'))
+    ring, box, egg = found
+    mask = coco_mask.decode(ring["segmentation"])
+    assert mask[2:5, 3:9].tolist() == [[1] * 6, [1, 1, 0, 0, 1, 1], [1] * 6]
+    assert (mask.sum(), ring["bbox"]) == (16, [3, 2, 6, 3])
+    assert box["bbox"] == pytest.approx([25, 5, 10, 20])
+    assert egg["bbox"] == pytest.approx([25, 10, 10, 20], abs=0.05)
+
+
+@pytest.mark.parametrize(("shape", "words"), [
+    ('<mask label="a" rle="3, 4" left="0" top="0" width="3" height="3"/>', "mask 0: its rle does not cover 3 x 3"),
+    ('<polygon label="a" points="1,2;3"/>', "polygon 0: '3' is no point"),
+    ('<polygon label="a" points="1,2;3,x;4,5"/>', "'x' is no coordinate"),
+    ('<box label="a" xtl="nan" ytl="1" xbr="2" ybr="3"/>', "xtl: 'nan' is no coordinate"),
+    ('<box xtl="1" ytl="1" xbr="2" ybr="3"/>', "box 0: '' cannot name a class"),
+    ('<star label="a"/>', "a shape 'star' is not known"), ("<polygon", "annotations.xml: not XML")])
+def test_what_is_wrong_in_cvats_xml_is_named(tmp_path, shape, words):
+    with pytest.raises(InputError, match=words):
+        cvat_entries(tmp_path, shape)
+
+
+def studio(root, results) -> str:
+    """The report on a task with these regions."""
+    save(root / "source/a.png", scene(0))
+    put_json(root / "source/x.json", [{"id": 7, "data": {"image": "a.png"}, "annotations": [{"result": results}]}])
+    return run("label_studio", root)
+
+
+def test_label_studios_ellipses_and_what_has_no_area(tmp_path):
+    region = {"original_width": WIDTH, "original_height": HEIGHT, "type": "ellipselabels", "id": "e",
+              "value": {"x": 50, "y": 50, "radiusX": 10, "radiusY": 20, "ellipselabels": ["egg"]}}
+    point = region | {"id": "p", "type": "keypointlabels", "value": {"x": 1, "y": 1, "keypointlabels": ["egg"]}}
+    text = studio(tmp_path, [region, point])
+    assert entries(tmp_path)[0]["bbox"] == pytest.approx([24, 12, 12, 16], abs=0.05)
+    assert "1 regions of type keypointlabels were not taken: they have no area" in text
+
+
+@pytest.mark.parametrize(("changes", "value", "words"), [
+    ({"image_rotation": 90}, {}, "task 7: the image was turned by 90 degrees"),
+    ({"original_width": 61}, {}, "says 61x40 .width x height., but"),
+    ({}, {"polygonlabels": ["a", "b"]}, "region r has the labels a, b; an object has one class"),
+    ({}, {"polygonlabels": []}, "region r has the labels none"),
+    ({}, {"points": None, "rle": [1, 2, 3]}, "a brush mask is damaged"),
+    ({}, {"points": None, "rle": [0, 0, 0, 4, 56, 0, 0, 0]}, "a brush mask has 4 values, its image of 60x40"),
+    ({}, {"points": [[1, "x"]]}, "result.0: value.points.0.1")])
+def test_what_is_wrong_in_label_studios_tasks_is_named(tmp_path, changes, value, words):
+    region = {"original_width": WIDTH, "original_height": HEIGHT, "id": "r", "type": "polygonlabels",
+              "value": {"points": [[1, 1], [20, 1], [20, 20]], "polygonlabels": ["a"]} | value} | changes
+    with pytest.raises(InputError, match=words):
+        studio(tmp_path, [region])
+
+
+def test_ade20ks_instances_of_unknown_categories_are_named(tmp_path):
+    ade20k_instances(tmp_path / "source")
+    path = tmp_path / "source/ADEChallengeData2016/annotations_instance/training/s0.png"
+    save(path, np.full((HEIGHT, WIDTH, 3), 9, np.uint8))
+    with pytest.raises(InputError, match=r"s0.png: has category 9, but there are 1..2"):
+        run("ade20k", tmp_path, layout="coco")

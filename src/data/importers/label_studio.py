@@ -1,0 +1,215 @@
+"""Label Studio: its JSON and JSON-MIN with polygons, rectangles, ellipses and brush masks, or its export to COCO.
+
+The keys are those of labelstud.io/guide/export and of the tags' pages: lengths in percent of the image, brush masks in
+the run-length encoding of `brush_rle`. Of several annotations of a task the latest counts that was not cancelled.
+"""
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import numpy as np
+
+from src.contract import InputError
+from src.data.importers import coco
+from src.data.importers.brush_rle import decode_brush
+from src.data.importers.geometry import ellipse, from_mask, from_polygons
+from src.data.importers.pictures import Annotation, Collection, Picture, Reading, class_name, names_in_order
+from src.data.importers.reading import (
+    IMAGE_SUFFIXES,
+    ImageIndex,
+    Model,
+    Number,
+    Point,
+    Side,
+    checked,
+    files_below,
+    open_picture,
+    read_json,
+)
+
+_UPLOADED = re.compile(r"[0-9a-f]{8}-")  # in front of the name of a file that was uploaded
+
+
+class Value(Model):
+    """What is drawn: the keys of its kind, and the labels under a key such as `polygonlabels`."""
+
+    points: list[Point] | None = None
+    x: Number = 0
+    y: Number = 0
+    width: Number | None = None
+    height: Number | None = None
+    radiusX: Number | None = None
+    radiusY: Number | None = None
+    rotation: Number = 0
+    rle: list[int] | None = None
+    model_config = Model.model_config | {"extra": "allow"}
+
+    def labels(self) -> list[str]:
+        found = [value for key, value in (self.model_extra or {}).items() if key.endswith("labels")]
+        return [str(name) for value in found if isinstance(value, list) for name in value]
+
+    def is_shape(self) -> bool:
+        return bool(self.points or self.rle) or self.width is not None or self.radiusX is not None
+
+
+class Region(Model):
+    id: str | None = None
+    type: str = ""
+    original_width: Side | None = None
+    original_height: Side | None = None
+    image_rotation: Number = 0
+    value: Value
+
+
+class Result(Model):
+    result: list[dict]
+    was_cancelled: bool = False
+    ground_truth: bool = False
+    updated_at: str = ""
+
+
+def read(reading: Reading) -> Collection:
+    """Every JSON file below the source that is a list of tasks; without one, annotation files in COCO's layout."""
+    lists: dict[Path, list] = {}
+    others = []
+    for path in files_below(reading.source, (".json",)):
+        with reading.report.collecting():
+            content = read_json(path)
+            if isinstance(content, list):
+                lists[path] = content
+            else:
+                others.append(path)
+    if not lists:
+        reading.report.bad.clear()  # it is going to be said again
+        return coco.read(reading)
+    for path in others:
+        reading.report.note("JSON files that are no list of tasks were not read", reading.relative(path))
+    images, pictures = ImageIndex(reading), []
+    for path, tasks in lists.items():
+        for position, task in enumerate(tasks):
+            with reading.report.collecting():
+                pictures.append(_picture(reading, images, path, task, f"{path}: task {_id(task, position)}"))
+    seen: dict[Path | bytes, Picture] = {}
+    for picture in pictures:
+        other = seen.setdefault(picture.image, picture)
+        if other is not picture:
+            reading.report.bad.append(f"{picture.place}: image {picture.name} is that of {other.place} too; remove one "
+                                      "of the tasks")
+    return Collection(list(seen.values()), names_in_order(list(seen.values())))
+
+
+def _id(task: Any, position: int) -> Any:
+    return task.get("id", position) if isinstance(task, dict) else position
+
+
+def _picture(reading: Reading, images: ImageIndex, path: Path, task: Any, place: str) -> Picture:
+    if not isinstance(task, dict):
+        raise InputError(f"{place}: is no task; export JSON or JSON-MIN from Label Studio")
+    data = task["data"] if isinstance(task.get("data"), dict) else task
+    image = _find(images, path, data, place)
+    regions = _regions(reading, task, place)
+    sizes = {(region.original_height, region.original_width) for region in regions
+             if region.original_height and region.original_width}
+    if len(sizes) > 1:
+        raise InputError(f"{place}: its regions were drawn on images of different sizes; draw them again")
+    picture = open_picture(reading, image, reading.relative(image), place,
+                           said=next(iter(sizes), None))
+    for name, region in _named(reading, regions, place):
+        found = _annotation(reading, picture, name, region, place)
+        picture.annotations += [found] if found else []
+    return picture
+
+
+def _find(images: ImageIndex, path: Path, data: dict[str, Any], place: str) -> Path:
+    """The image of a task: the value of `data` that ends like one, without the prefix of an upload if need be."""
+    named = [name for value in data.values() if isinstance(value, str)
+             if (name := _name(value)).lower().endswith(IMAGE_SUFFIXES)]
+    if len(named) != 1:
+        raise InputError(f"{place}: names {len(named)} images; a task must have one under `data`, as a file name")
+    places = [path.parent, path.parent / "images"]
+    base = PurePosixPath(named[0]).name
+    without = str(PurePosixPath(named[0]).with_name(_UPLOADED.sub("", base, count=1)))
+    try:
+        return images.find(named[0], places, place)
+    except InputError:
+        if not _UPLOADED.match(base):
+            raise
+        return images.find(without, places, place)
+
+
+def _name(value: str) -> str:
+    """The path in an address: of /data/local-files/?d=PATH, of an upload, of a bucket or a server."""
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return value
+    return parse_qs(parts.query).get("d", [unquote(parts.path)])[0]
+
+
+def _regions(reading: Reading, task: dict[str, Any], place: str) -> list[Region]:
+    """The regions of the annotation that counts; JSON-MIN has them under the names of its controls."""
+    if isinstance(task.get("annotations"), list):
+        results = [checked(Result, entry, f"{place}: annotations.{k}") for k, entry in enumerate(task["annotations"])]
+        done = [result for result in results if not result.was_cancelled]
+        if len(done) > 1:
+            reading.report.note("tasks have several annotations: the ground truth was taken, else the latest", place)
+        if not done:
+            reading.report.note("tasks without an annotation were taken as images without objects", place)
+            return []
+        entries = max(done, key=lambda result: (result.ground_truth, result.updated_at)).result
+        return [checked(Region, entry, f"{place}: result.{k}") for k, entry in enumerate(entries)
+                if isinstance(entry.get("value"), dict)]
+    drawn = [(key, entry) for key, value in task.items() if isinstance(value, list) for entry in value
+             if isinstance(entry, dict) and "original_width" in entry]
+    return [checked(Region, {**entry, "value": entry}, f"{place}: {key}") for key, entry in drawn]
+
+
+def _named(reading: Reading, regions: Sequence[Region], place: str) -> list[tuple[str, Region]]:
+    """Shapes with their class. Configurations that label a shape in a second step write two regions of one id."""
+    groups: dict[Any, list[Region]] = defaultdict(list)
+    for position, region in enumerate(regions):
+        groups[region.id or position].append(region)
+    found = []
+    for group in groups.values():
+        shapes = [region for region in group if region.value.is_shape()]
+        names = list(dict.fromkeys(name for region in group for name in region.value.labels()))
+        if not shapes:
+            reading.report.note(f"regions of type {group[0].type} were not taken: they have no area", place)
+        elif len(names) != 1:
+            raise InputError(f"{place}: region {group[0].id} has the labels {', '.join(names) or 'none'}; an object "
+                             "has one class: choose one in Label Studio")
+        else:
+            found.append((class_name(names[0], place), shapes[0]))
+    return found
+
+
+def _annotation(reading: Reading, picture: Picture, name: str, region: Region, place: str) -> Annotation | None:
+    if region.image_rotation % 360:
+        raise InputError(f"{place}: the image was turned by {region.image_rotation:g} degrees while it was labelled; "
+                         "label it as it is stored")
+    value = region.value
+    if value.rle:
+        mask = decode_brush(value.rle, picture.size, place)
+        return from_mask(name, mask, picture, reading.report, picture.name)
+    scale = np.array(picture.size[::-1]) / 100
+    return from_polygons(name, [_outline(value, scale, place)], picture, reading.report, picture.name)
+
+
+def _outline(value: Value, scale: np.ndarray, place: str) -> np.ndarray:
+    """(N, 2) pixels. A rectangle turns around its upper left corner, an ellipse around its middle."""
+    corner, angle = np.array([value.x, value.y]) * scale, math.radians(value.rotation)
+    if value.points is not None:
+        return np.array(value.points).reshape(-1, 2) * scale
+    if value.radiusX is not None and value.radiusY is not None:
+        return ellipse(corner.tolist(), (np.array([value.radiusX, value.radiusY]) * scale).tolist(), angle)
+    if value.width is None or value.height is None:
+        raise InputError(f"{place}: a region is no polygon, rectangle, ellipse or brush mask; draw it again")
+    across, down = (np.array([value.width, value.height]) * scale).tolist()
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    return corner + np.array([[0, 0], [across, 0], [across, down], [0, down]]) @ turn
