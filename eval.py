@@ -22,7 +22,7 @@ def main() -> int:
         raise InputError(f"--result_path={path}: a folder; name a file")
     tasks.check(settings, "val")
     path.parent.mkdir(parents=True, exist_ok=True)
-    from src.engine import loop, runtime
+    from src.engine import inference_engine, loop, runtime
     from src.engine.precision import apply_inference_amp
     from src.results.files import write_coco_results, write_json
     from src.weights.load import load_weights
@@ -37,10 +37,11 @@ def main() -> int:
                                  "what it was trained for")
     log.info(report.summary())
     apply_inference_amp(network, settings.amp_level, settings.device_target, report.conventions)
+    log.info("inference in %s%s", task.engine.name, inference_engine.hint(settings))
     evaluator = loop.evaluate_split(task, network, task.dataset("val"), machine)
     numbers = evaluator.compute()
     print(task.describe(numbers))
-    write_json(path, numbers | {"checkpoint": settings.checkpoint})
+    write_json(path, numbers | {"checkpoint": settings.checkpoint, "inference_engine": task.engine.name})
     for name, content in task.results(evaluator).items():
         write_coco_results(path.with_name(f"{path.stem}.{name}.json"), content)
     return 0

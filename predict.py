@@ -23,7 +23,7 @@ def main() -> int:
     ids = CocoIds(args.ann_file) if args.ann_file else None
     image_ids = inputs.listed_ids() | (ids.images(inputs.images) if ids else {})
     model = prediction.load(args.model_path, device_target=args.device_target, batch_size=args.batch_size,
-                            **settings_of(args))
+                            inference_engine=args.inference_engine, **settings_of(args))
     warn_of_dark_inputs(inputs.images, decoding_of(model.preprocess).bit_depth)
     category_ids = ids.categories(model.class_names, model.category_ids) if ids else ()
     with progress_display() as progress:
@@ -42,8 +42,8 @@ def tell(folder: Path, index: dict, bad: list) -> int:
         log.warning("%s: %s", one.path, reason)
     if index.get("coco_results", {}).get("reason"):
         log.info("no detections.json: %s", index["coco_results"]["reason"])
-    log.info("%d images and %d videos in %s%s", len(index["images"]) - len(bad), len(index["videos"]), folder,
-             f"; not readable, see above: {len(bad)}" if bad else "")
+    log.info("%d images and %d videos in %s, by %s%s", len(index["images"]) - len(bad), len(index["videos"]), folder,
+             index["inference_engine"], f"; not readable, see above: {len(bad)}" if bad else "")
     return 3 if bad else 0
 
 

@@ -123,6 +123,7 @@ class Task(Protocol):
         classifier: globs of the parameters whose shapes depend on the number of classes.
         may_be_missing: globs of the parameters that pretrained weights may lack, or have in addition to the network's.
         export: what only exported files need.
+        engine: runs the inference network (`src.engine.inference_engine`).
     """
 
     columns: tuple[str, ...]
@@ -132,6 +133,7 @@ class Task(Protocol):
     classifier: tuple[str, ...]
     may_be_missing: tuple[str, ...]
     export: Export
+    engine: Any
 
     def dataset(self, split: str) -> Dataset:
         """The records of the split "train" or "val"."""

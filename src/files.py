@@ -29,6 +29,15 @@ def write_file(path: Path, content: bytes | str) -> None:
         unfinished.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
 
 
+def user_cache() -> Path:
+    """The project's folder among the user's caches, which need not exist.
+
+    Raises:
+        RuntimeError: there is no home folder, and XDG_CACHE_HOME is not set.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mindseg"
+
+
 def sha256(path: Path) -> str:
     """Hash of a file's bytes."""
     digest = hashlib.sha256()

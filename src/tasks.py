@@ -8,6 +8,7 @@ from pathlib import Path
 from src.command_line import nearest
 from src.config import build, parse
 from src.contract import InputError, Task
+from src.engine import inference_engine
 from src.engine.precision import check_level
 from src.engine.settings import BEFORE_THE_KEYS, Settings
 
@@ -57,9 +58,11 @@ def check(settings, *splits: str) -> None:
         splits: those that are going to be read, "train" or "val".
 
     Raises:
-        InputError: float16 on a CPU, or a weights file or data that is missing.
+        InputError: float16 on a CPU, OpenVINO elsewhere or where it is not installed, or a weights file or data that
+            is missing.
     """
     check_level(settings.amp_level, settings.device_target)
+    inference_engine.check(settings.inference_engine, settings.device_target)
     if settings.checkpoint or settings.pretrained:
         from src.weights.formats import check_file
 

@@ -25,7 +25,7 @@ def test_all_that_a_network_is_built_from_comes_with_its_weights(model, monkeypa
     monkeypatch.undo()
     keys = read & set(cls.model_fields)
     assert len(keys) > 10
-    assert keys - {*cls.network_keys()} <= TRAINING | {"model", "max_pixels"}
+    assert keys - {*cls.network_keys()} <= TRAINING | {"model", "max_pixels", "inference_engine"}
 
 
 @pytest.mark.parametrize(("family", "model"), [("deeplabv3", "deeplab_v3_s16"), ("maskrcnn", "mask_rcnn_r50")])

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import mindspore as ms
 import mindspore.nn as nn
-import numpy as np
 from mindspore import ops
 
 from src.contract import Dataset
@@ -20,6 +19,7 @@ from src.deeplabv3.network import DeepLabV3
 from src.deeplabv3.preprocess import Preprocess
 from src.deeplabv3.slide import SlidePredictor
 from src.deeplabv3.splits import open_split
+from src.engine.inference_engine import InferenceEngine
 from src.engine.precision import gathers
 from src.layers.conv_norm import norm_factory
 from src.layers.random import SampleDropout
@@ -38,10 +38,6 @@ class SoftmaxScores(nn.Cell):
     def construct(self, image):
         return ops.softmax(self.network(image).astype(ms.float32), 1)
 
-    def of(self, batch: np.ndarray) -> np.ndarray:
-        """`construct` for arrays."""
-        return self(ms.Tensor(batch)).asnumpy()
-
 
 class DeepLabV3Task:
     """DeepLabV3 at both output strides, which follow from the model's name."""
@@ -58,6 +54,7 @@ class DeepLabV3Task:
         self.preprocess = Preprocess(config.colour_order, config.image_mean, config.image_std,
                                      Decoding(config.exif, config.bit_depth, config.max_pixels))
         self.export = Export(config, self.preprocess)
+        self.engine = InferenceEngine(config.inference_engine, config.device_target, config.common())
         self.scores: SoftmaxScores | None = None
 
     def dataset(self, split: str) -> Dataset:
@@ -86,8 +83,8 @@ class DeepLabV3Task:
         if self.scores is None or self.scores.network is not network:
             self.scores = SoftmaxScores(network)  # kept, so that a run that evaluates often compiles it once
         self.scores.set_train(False)
-        c = self.config
-        return make_predictor(c, self.preprocess, self.scores.of, side=c.canvas, batch_size=c.batch_size,
+        c, run = self.config, self.engine.function(self.scores)
+        return make_predictor(c, self.preprocess, lambda batch: run(batch)[0], side=c.canvas, batch_size=c.batch_size,
                               scales=c.scales, flip=c.flip)
 
     def evaluator(self) -> MeanIoU:

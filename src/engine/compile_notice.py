@@ -3,13 +3,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 import time
 from pathlib import Path
 
 from src.engine.position import clock
-from src.files import write_file
+from src.files import user_cache, write_file
 
 log = logging.getLogger(__name__)
 SPEAK_EVERY = 30.0  # seconds
@@ -63,7 +62,7 @@ class CompileNotice:
 
 def times_file() -> Path:
     """The file with the times, in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mindseg" / "compile_seconds.json"
+    return user_cache() / "compile_seconds.json"
 
 
 def _read_times() -> dict[str, float]:

@@ -48,15 +48,24 @@ class Operation:
 
 @dataclass
 class Graph:
-    """Operations in an order in which they can run."""
+    """Operations in an order in which they can run.
+
+    Attributes:
+        weights: parameters that the graph takes as inputs; empty where their values are in the operations.
+    """
 
     inputs: list[Ref]
+    weights: list[Ref] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
 
 
-def read(path: Path) -> Graph:
+def read(path: Path, *, without_weights: bool = False) -> Graph:
     """Read a MindIR file.
+
+    Args:
+        without_weights: parameters become `Graph.weights`, with the names that they have in their network; otherwise
+            operations hold their values.
 
     Raises:
         InputError: missing, not MindIR, or with control flow, which our networks have none of.
@@ -72,7 +81,7 @@ def read(path: Path) -> Graph:
     if model.functions:
         raise InputError(f"{path}: its graph calls other graphs ({model.functions[0].name}, ...), which has no "
                          "translation")
-    return _Reader(model).graph()
+    return _Reader(model).graph(without_weights)
 
 
 class _Reader:
@@ -83,10 +92,14 @@ class _Reader:
         self.primitives = {p.name: p for p in model.primitives}
         self.values: dict[str, Any] = {}
 
-    def graph(self) -> Graph:
+    def graph(self, without_weights: bool) -> Graph:
         graph = Graph([])
         for parameter in self.proto.parameter:
-            self.values[parameter.name] = _array(parameter)
+            if without_weights:
+                graph.weights.append(Ref(parameter.name.split(":")[-1], *_type(parameter)))
+                self.values[parameter.name] = graph.weights[-1]
+            else:
+                self.values[parameter.name] = _array(parameter)
         for entry in self.proto.input:
             ref = Ref(entry.name.split(":")[-1], *_type(entry.tensor[0]))
             graph.inputs.append(ref)

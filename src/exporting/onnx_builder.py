@@ -29,7 +29,7 @@ class Builder:
         self.nodes: list[onnx.NodeProto] = []
         self.made_by: dict[str, onnx.NodeProto] = {}
         self.constants: dict[Any, onnx.TensorProto] = {}
-        self.names = {ref.name: ref.name for ref in graph.inputs}
+        self.names = {ref.name: ref.name for ref in (*graph.inputs, *graph.weights)}
         self.names |= {ref.name: name for ref, name in zip(graph.outputs, self.outputs)}
         self.uses = Counter(name for op in graph.operations for name in refs(op.inputs))
         self.uses.update(ref.name for ref in graph.outputs)
@@ -47,6 +47,12 @@ class Builder:
             self.constants[key] = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape),
                                                           f"c{len(self.constants)}")
         return self.constants[key].name
+
+    def reshaped(self, value: Ref | np.ndarray, shape: Sequence[int]) -> str:
+        """The name of a weight in another shape."""
+        if isinstance(value, Ref):
+            return self.add("Reshape", [self.name(value), self.ints(shape)])
+        return self.constant(value.reshape(shape))
 
     def ints(self, values: Sequence[int] | int) -> str:
         """An int64 constant: axes, shapes, positions."""
@@ -80,7 +86,7 @@ class Builder:
 
     def model(self) -> onnx.ModelProto:
         """The finished model."""
-        inputs = [_info(ref.name, ref) for ref in self.graph.inputs]
+        inputs = [_info(ref.name, ref) for ref in (*self.graph.inputs, *self.graph.weights)]
         outputs = [_info(name, ref) for name, ref in zip(self.outputs, self.graph.outputs)]
         graph = helper.make_graph(self.nodes, "MindSeg", inputs, outputs, list(self.constants.values()))
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,

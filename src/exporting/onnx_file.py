@@ -26,19 +26,29 @@ def translate(mindir: Path, outputs: Sequence[str]) -> onnx.ModelProto:
     Raises:
         InputError: an operation has no translation; names it and the cells that it comes from.
     """
-    graph = mindir_graph.read(mindir)
+    try:
+        return translate_graph(mindir_graph.read(mindir), outputs)
+    except Untranslatable as error:
+        raise InputError(f"--file_format=ONNX: {error}. Add a translation to src/exporting/onnx_ops.py, or export "
+                         "MINDIR") from error
+
+
+def translate_graph(graph: mindir_graph.Graph, outputs: Sequence[str]) -> onnx.ModelProto:
+    """Translate a graph; its `weights` become inputs of the model, after its own.
+
+    Raises:
+        Untranslatable: an operation has no translation; names it and the cells that it comes from.
+    """
     unknown = {op.primitive: op.place for op in graph.operations if op.primitive not in TABLE}
     if unknown:
         listed = "; ".join(f"{primitive} of {place}" for primitive, place in unknown.items())
-        raise InputError(f"--file_format=ONNX: no translation of {listed}. Add one to src/exporting/onnx_ops.py, or "
-                         "export MINDIR")
+        raise Untranslatable(f"no translation of {listed}")
     builder = Builder(graph, outputs)
     for op in graph.operations:
         try:
             TABLE[op.primitive](builder, op)
         except Untranslatable as error:
-            raise InputError(f"--file_format=ONNX: {op.primitive} of {op.place}: {error}, which has no translation; "
-                             "export MINDIR") from error
+            raise Untranslatable(f"no translation of {op.primitive} of {op.place}: {error}") from error
     model = builder.model()
     onnx.checker.check_model(model, full_check=True)
     return model

@@ -83,7 +83,7 @@ def bias_add(b: Builder, op: Operation) -> None:
     """Goes into the convolution or product before it."""
     x, bias = op.inputs[:2]
     if not b.absorb(x, ("Conv", "Gemm"), b.name(bias), op.outputs[0]):
-        b.add("Add", [b.name(x), b.name(np.reshape(bias, (-1, *[1] * (len(x.shape) - 2))))], op.outputs[0])
+        b.add("Add", [b.name(x), b.reshaped(bias, (-1, *[1] * (len(x.shape) - 2)))], op.outputs[0])
 
 
 @translates("BatchNorm")
@@ -100,8 +100,8 @@ def group_norm(b: Builder, op: Operation) -> None:
     rows = b.add("Reshape", [b.name(x), b.ints([x.shape[0], groups, -1])])
     rows = b.add("InstanceNormalization", [rows, b.constant(one), b.constant(zero)], epsilon=eps)
     rows = b.add("Reshape", [rows, b.ints(x.shape)])
-    scaled = b.add("Mul", [rows, b.constant(gamma.reshape(1, -1, 1, 1))])
-    b.add("Add", [scaled, b.constant(beta.reshape(1, -1, 1, 1))], op.outputs[0])
+    scaled = b.add("Mul", [rows, b.reshaped(gamma, (1, -1, 1, 1))])
+    b.add("Add", [scaled, b.reshaped(beta, (1, -1, 1, 1))], op.outputs[0])
 
 
 @translates("MaxPool")

@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,41 @@ from src.contract import InputError
 
 Shapes = list[tuple[int | None, ...]]  # None where a file leaves a side open
 Run = Callable[..., tuple[np.ndarray, ...]]
-RUNTIMES = {".mindir": ("MindSpore",), ".onnx": ("ONNX Runtime", "OpenVINO")}
+RUNTIMES = {".mindir": ("MindSpore",), ".onnx": ("OpenVINO", "ONNX Runtime")}  # the fastest first
+FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}  # OpenVINO's default is bfloat16 where the processor has it
 _MODULES = {"MindSpore": "mindspore", "ONNX Runtime": "onnxruntime", "OpenVINO": "openvino"}
 
 
 def runtimes_for(path: Path) -> list[str]:
     """Names of the installed runtimes that take this file."""
     return [name for name in RUNTIMES.get(path.suffix, ()) if importlib.util.find_spec(_MODULES[name])]
+
+
+def runtime_of(path: Path, inference_engine: str) -> str:
+    """The runtime of a file by the flag --inference_engine; "auto" is the first that is installed.
+
+    Raises:
+        InputError: that engine does not take such a file, or none is installed.
+    """
+    wanted = {"mindspore": "MindSpore", "openvino": "OpenVINO"}.get(inference_engine, "")
+    if wanted and wanted not in RUNTIMES[path.suffix]:
+        raise InputError(f"--inference_engine={inference_engine}: {path} runs in {' or '.join(RUNTIMES[path.suffix])}; "
+                         "leave the flag out, or give the checkpoint")
+    return wanted or _installed(path)
+
+
+def with_version(runtime: str) -> str:
+    """"OpenVINO 2026.4.1"."""
+    return f"{runtime} {version(_MODULES[runtime])}"
+
+
+def _installed(path: Path, runtime: str = "") -> str:
+    """`runtime`, or the first that is installed for this file."""
+    installed = runtimes_for(path)
+    if not installed or (runtime and runtime not in installed):
+        wanted = runtime or " or ".join(RUNTIMES.get(path.suffix, ())) or "a runtime"
+        raise InputError(f"{path}: needs {wanted}; pip install -r requirements/export.txt")
+    return runtime or installed[0]
 
 
 def load(path: Path, runtime: str = "", *, threads: int = 0) -> Run:
@@ -40,11 +69,7 @@ def load_with_shapes(path: Path, runtime: str = "", *, threads: int = 0) -> tupl
     """See `load`; with the shapes of the inputs and of the outputs that the file itself has."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    installed = runtimes_for(path)
-    if not installed or (runtime and runtime not in installed):
-        wanted = runtime or " or ".join(RUNTIMES.get(path.suffix, ())) or "a runtime"
-        raise InputError(f"{path}: needs {wanted}; pip install -r requirements/export.txt")
-    runtime = runtime or installed[0]
+    runtime = _installed(path, runtime)
     if runtime == "MindSpore":
         from src.exporting import mindir
 
@@ -68,7 +93,7 @@ def _onnx_runtime(path: Path, threads: int) -> tuple[Run, Shapes, Shapes]:
 
 
 @contextlib.contextmanager
-def _all_instructions() -> Iterator[None]:
+def all_instructions() -> Iterator[None]:
     """Hide MindSpore's convolution switch (`src/__init__.py`), under which OpenVINO compiles code that crashes."""
     switch = os.environ.pop("ONEDNN_MAX_CPU_ISA", None)
     try:
@@ -82,10 +107,8 @@ def _openvino(path: Path, threads: int) -> tuple[Run, Shapes, Shapes]:
     import openvino
 
     core = openvino.Core()
-    options = {"INFERENCE_PRECISION_HINT": "f32"}  # its default is bfloat16 where the processor has it
-    if threads:
-        options["INFERENCE_NUM_THREADS"] = threads
-    with _all_instructions():
+    options = FLOAT32 | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
+    with all_instructions():
         model = core.compile_model(core.read_model(path), "CPU", options)
 
     def run(*inputs: np.ndarray) -> tuple[np.ndarray, ...]:

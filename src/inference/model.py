@@ -8,7 +8,7 @@ No arguments are parsed and nothing is printed here; `predict.py` is the command
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,10 +52,12 @@ class Model:
         preprocess: how the input is made, and the origin of the weights; see `src/exporting/preprocess_spec.py`.
     """
 
-    def __init__(self, class_names: tuple[str, ...], predictor: Any, preprocess: Mapping[str, Any]):
+    def __init__(self, class_names: tuple[str, ...], predictor: Any, preprocess: Mapping[str, Any],
+                 engine: Callable[[], str]):
         self.class_names = class_names
         self._predictor = predictor
         self.preprocess = preprocess
+        self._engine = engine
 
     @property
     def name(self) -> str:
@@ -65,6 +67,11 @@ class Model:
     def task(self) -> str:
         """"semantic" or "instance"."""
         return self.preprocess["task"]
+
+    @property
+    def inference_engine(self) -> str:
+        """What runs the network, with its version: of a checkpoint it is certain from the first prediction on."""
+        return self._engine()
 
     @property
     def category_ids(self) -> list[int]:
@@ -110,7 +117,8 @@ class Model:
                 zip(result_rows(found, dict(enumerate(self.category_ids))), found.labels)]
 
 
-def load(path: str | Path, *, device_target: str = DEVICE, batch_size: int = 1, **settings: Any) -> Model:
+def load(path: str | Path, *, device_target: str = DEVICE, batch_size: int = 1, inference_engine: str = "auto",
+         **settings: Any) -> Model:
     """Load a model.
 
     Args:
@@ -118,6 +126,7 @@ def load(path: str | Path, *, device_target: str = DEVICE, batch_size: int = 1, 
             with the preprocess.json that export.py wrote beside it.
         device_target: of a checkpoint; exported files run on a CPU.
         batch_size: images per batch of a checkpoint. An exported file has its own; leave it at 1 there.
+        inference_engine: "openvino"; "mindspore"; or "auto", the fastest that is installed and takes the network.
         settings: further keys of a checkpoint's configuration, for example `eval_crop_size` or `test_score_thr`. An
             exported file has them built in and takes only those of `src.exporting.exported_model.CHANGEABLE`.
 
@@ -127,8 +136,8 @@ def load(path: str | Path, *, device_target: str = DEVICE, batch_size: int = 1, 
     """
     path = Path(path)
     if path.suffix in EXPORTED:
-        return _exported(path, device_target, batch_size, settings)
-    return _checkpoint(path, device_target, batch_size, settings)
+        return _exported(path, device_target, batch_size, inference_engine, settings)
+    return _checkpoint(path, device_target, batch_size, settings | {"inference_engine": inference_engine})
 
 
 def _checkpoint(path: Path, device_target: str, batch_size: int, settings: dict[str, Any]) -> Model:
@@ -150,7 +159,8 @@ def _checkpoint(path: Path, device_target: str, batch_size: int, settings: dict[
     apply_inference_amp(network, config.amp_level, device_target, report.conventions)
     spec = preprocess_spec.complete(task.export.preprocess_spec(), model=config.model, family=report.family,
                                     checkpoint=path, conventions=config.conventions())
-    return Model(task.class_names, task.predictor(network), spec | {"amp_level": config.amp_level})
+    return Model(task.class_names, task.predictor(network), spec | {"amp_level": config.amp_level},
+                 lambda: task.engine.name)
 
 
 def _refuse_other_models(model: str, path: Path, settings: Mapping[str, Any]) -> None:
@@ -160,7 +170,7 @@ def _refuse_other_models(model: str, path: Path, settings: Mapping[str, Any]) ->
         raise InputError(f"--{key}={settings[key]} {remarks[key]}, and {path} is a {model}; leave it out")
 
 
-def _exported(path: Path, device_target: str, batch_size: int, settings: dict[str, Any]) -> Model:
+def _exported(path: Path, device_target: str, batch_size: int, engine: str, settings: dict[str, Any]) -> Model:
     from src.exporting import exported_model, runners
 
     spec = exported_model.read(path)
@@ -173,9 +183,10 @@ def _exported(path: Path, device_target: str, batch_size: int, settings: dict[st
         raise InputError(f"device_target={device_target}: {path} runs on a CPU here; load the checkpoint, or run the "
                          "file on the device with ascend310_infer")
     task = exported_task(path, spec, settings)
-    run, *shapes = runners.load_with_shapes(path)
+    runtime = runners.runtime_of(path, engine)
+    run, *shapes = runners.load_with_shapes(path, runtime)
     exported_model.refuse_other_model(path, spec, *shapes)
-    return Model(task.class_names, task.export.predictor(run, shape), spec)
+    return Model(task.class_names, task.export.predictor(run, shape), spec, lambda: runners.with_version(runtime))
 
 
 def exported_task(path: Path, spec: dict[str, Any], settings: dict[str, Any]) -> Task:

@@ -4,12 +4,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-import mindspore as ms
 import mindspore.nn as nn
 import numpy as np
 
 from src.contract import Dataset
 from src.data.decode import Decoding
+from src.engine.inference_engine import InferenceEngine
 from src.engine.precision import plain_box_ops
 from src.maskrcnn import COLUMNS, LOSS_NAMES, UNDECIDED
 from src.maskrcnn.augmentation import TrainAugmentation
@@ -50,6 +50,7 @@ class MaskRCNNTask:
                                   keep_ratio=c.keep_ratio, rule=c.resize_rule, rounding=c.resize_rounding,
                                   pad_before_normalise=c.pad_before_normalise,
                                   decoding=Decoding(c.exif, c.bit_depth, c.max_pixels))
+        self.engine = InferenceEngine(c.inference_engine, c.device_target, c.common())
         self.plain = plain_box_ops(c.box_ops, c.device_target)
         self.loss_names = (*LOSS_NAMES, UNDECIDED) if self.plain else LOSS_NAMES
         self.export = Export(c, self.preprocess, self._predictor)
@@ -102,10 +103,10 @@ class MaskRCNNTask:
         c = self.config
         network.set_train(False)
 
-        cell = CountedDetections(network).set_train(False) if self.plain else network
+        run = self.engine.function(CountedDetections(network).set_train(False) if self.plain else network)
 
         def detect(image: np.ndarray, image_size: np.ndarray) -> tuple[np.ndarray, ...]:
-            found = tuple(array.asnumpy() for array in cell(ms.Tensor(image), ms.Tensor(image_size)))
+            found = run(image, image_size)
             if self.plain and (undecided := found[-1]).any():
                 log.warning("suppression left %s=%d in a batch of %d images: they are dropped, so a detection may be "
                             "missing; --box_ops=primitive decides them on a CPU", UNDECIDED, undecided.sum(),

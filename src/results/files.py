@@ -12,6 +12,7 @@ index.json, version 2:
     format, version      "mindseg.results", 2
     task, model          "semantic" or "instance"; the model's name
     checkpoint_sha256    of the checkpoint, whether the model was one or was exported from it
+    inference_engine     predict.py: what ran the network, with its version
     class_names          index 0 first
     category_ids         instance: the COCO category id of each class, 0 for the background
     images               [{file_name, image_id, result, error}] and from predict.py `path`, the image's absolute path;

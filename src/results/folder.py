@@ -126,7 +126,7 @@ class PredictionFolder:
         images = self.images + [self._entry(image, error=reason) for image, reason in bad]
         index = {"format": files.FORMAT, "version": files.VERSION, "task": self.model.task, "model": self.model.name,
                  "checkpoint_sha256": self.model.preprocess["checkpoint"]["sha256"],
-                 "class_names": list(self.model.class_names)}
+                 "inference_engine": self.model.inference_engine, "class_names": list(self.model.class_names)}
         if self.model.task == "instance":
             index |= {"category_ids": self.category_ids, "coco_results": files.gather_coco_results(self.path, images)}
         index |= {"images": images, "videos": self.videos}

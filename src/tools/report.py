@@ -90,6 +90,7 @@ def main() -> int:
     settings = tasks.parse_settings(rest, program="report.py", groups=("eval",))
     if not settings.checkpoint:
         raise InputError("--checkpoint is missing: the one to show")
+    tasks.check(settings, "val")
     settings = tasks.with_conventions(settings)
     found = examine(settings)
     write_report(Path(args.run_dir), found, settings, args.count)
@@ -127,7 +128,7 @@ def passes(numbers: dict, name: str, least: float) -> bool:
 
 def examine(settings) -> Examined:
     """Evaluate the checkpoint that `settings` names."""
-    from src.engine import runtime
+    from src.engine import inference_engine, runtime
     from src.engine.evaluate import evaluate
     from src.engine.precision import apply_inference_amp
     from src.weights.load import load_weights
@@ -138,6 +139,7 @@ def examine(settings) -> Examined:
     network = task.network().set_train(False)
     weights = load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing)
     apply_inference_amp(network, settings.amp_level, settings.device_target, weights.conventions)
+    log.info("inference in %s%s", task.engine.name, inference_engine.hint(settings))
     found = Examined(task, task.dataset("val"), task.predictor(network))
     return evaluate(found.predictor, found.dataset, found)
 
@@ -151,10 +153,11 @@ def write_report(folder: Path, found: Examined, settings, count: int) -> None:
         "predictions.jpg": page.Picture("Predictions", found.picture(found.spread(count)), "From all over the split."),
         "worst.jpg": page.Picture("Worst images", found.picture(found.worst(count)), "The lowest scores first.")}
     colours = dict(zip(task.class_names, draw.palette(task.class_names).tolist()))
-    facts = {"model": settings.model, "checkpoint": settings.checkpoint, "split": found.dataset.name}
+    used = {"checkpoint": settings.checkpoint, "inference_engine": task.engine.name}
+    facts = {"model": settings.model, **used, "split": found.dataset.name}
     whole = page.Page(f"{settings.model}: {folder.name}", task.metric, numbers, colours, facts, list(pictures.values()))
     folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / "metrics.json", json.dumps(numbers | {"checkpoint": settings.checkpoint}, indent=2) + "\n")
+    write_file(folder / "metrics.json", json.dumps(numbers | used, indent=2) + "\n")
     for name, picture in pictures.items():
         write_file(folder / name, picture.data)
     write_file(folder / "report.html", page.render(whole))
