@@ -13,6 +13,7 @@ from src.exporting.calls import Call, TensorType
 
 ALL_INPUTS = {"NonMaxSuppression": 5}
 CONTROL_FLOW = {"If", "Loop", "Scan"}
+STANDARD = ("", "ai.onnx")  # domains of ONNX's own operators
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def read(path: Path) -> onnx.ModelProto:
 
 
 def calls(model: onnx.ModelProto) -> list[Call]:
-    """The nodes as calls. A shape that is known only when the model runs counts as empty."""
+    """The nodes of ONNX's own operators as calls. A shape that is known only when the model runs counts as empty."""
     types = {t.name: TensorType(_dtype(t.data_type), tuple(t.dims)) for t in model.graph.initializer}
     for value in (*model.graph.input, *model.graph.value_info, *model.graph.output):
         tensor = value.type.tensor_type
@@ -60,7 +61,7 @@ def calls(model: onnx.ModelProto) -> list[Call]:
                                                 tuple(d.dim_value for d in tensor.shape.dim)))
     return [Call(node.op_type, tuple(types.get(name) for name in node.input),
                  tuple(types[name] for name in node.output if name in types), node.name or node.output[0])
-            for node in model.graph.node]
+            for node in model.graph.node if node.domain in STANDARD]
 
 
 def _dtype(number: int) -> str:
@@ -83,7 +84,7 @@ def _node_traps(model: onnx.ModelProto) -> list[str]:
                          "segmentation fault where score_threshold is missing; export the model again")
         if node.op_type in CONTROL_FLOW:
             found.append(f"{node.op_type} {name}: control flow, which this check does not follow; export without it")
-        if node.domain not in ("", "ai.onnx"):
+        if node.domain not in STANDARD:
             found.append(f"{node.op_type} {name} is of the domain {node.domain}, which ATC has no parser for")
     return found
 

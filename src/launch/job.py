@@ -40,10 +40,19 @@ def build_job(args, command: tuple[str, ...], env: Mapping[str, str]) -> Job:
     cores = divide_cores(args.bind_core, len(server.devices), sorted(os.sched_getaffinity(0)))
     grace, why = find_grace(args.grace, env)
     allocation = find_allocation(env)
+    waiting = timeouts(args.compile_timeout, args.start_timeout, env)
     return Job(command=command, table=table, server=server, device_target=args.device_target, folder=args.folder,
-               log_name=args.log_name, cores=cores, timeouts=timeouts(args.compile_timeout, args.start_timeout, env),
-               port=allocation.port if allocation else None,
-               native=args.native_rank_table, grace=grace, quiet=quiet(env), origins=origins | why)
+               log_name=args.log_name, cores=cores, timeouts=waiting, port=allocation.port if allocation else None,
+               native=args.native_rank_table, grace=grace, quiet=quiet(env),
+               origins=origins | taken_as_set(args.port, waiting, env) | why)
+
+
+def taken_as_set(port: int | None, waiting: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
+    """{what: where it was found} of the scheduler's port and the time-outs that the environment sets."""
+    found = {name: "set in the environment" for name in waiting if env.get(name)}
+    if port is not None and str(port) == env.get("MS_SCHED_PORT"):
+        found["port"] = f"MS_SCHED_PORT={port}"
+    return found
 
 
 def find_grace(given: float | None, env: Mapping[str, str]) -> tuple[float, dict[str, str]]:

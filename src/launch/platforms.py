@@ -53,6 +53,11 @@ class Allocation:
     port: int | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def hosts_origin(self) -> str:
+        """The variables that say how many hosts there are."""
+        return ", ".join(text for what, text in self.origins.items() if what.startswith(("hosts", "ranks", "cards")))
+
 
 class _Variables:
     """Reads variables and notes which of them gave what."""
@@ -93,7 +98,7 @@ def find_allocation(env: Mapping[str, str]) -> Allocation | None:
         if found := read(_Variables(env)):
             if found.hosts and not found.index < len(found.hosts):
                 raise InputError(f"{found.platform}: {found.origins.get('index', 'the index of this host')}, but there "
-                                 f"are {len(found.hosts)} hosts ({found.origins.get('hosts', '')})")
+                                 f"are {len(found.hosts)} hosts ({found.hosts_origin})")
             return found
     return None
 

@@ -30,6 +30,8 @@ def to_server_list(document: Mapping[str, Any], name: str, hosts: Sequence[str] 
     """
     try:
         servers = _of_groups(document) if "group_list" in document else _of_ranks(document, hosts, name)
+    except InputError:
+        raise
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         form = ("group_list: [{instance_list: [{pod_name, server_id, devices: [{device_id, device_ip}]}]}], with a "
                 "number at the end of each pod_name" if "group_list" in document
@@ -59,9 +61,11 @@ def _of_ranks(document: Mapping[str, Any], hosts: Sequence[str], name: str) -> l
         if device["device_id"] in [d["device_id"] for d in groups[-1]]:
             groups.append([])
         groups[-1].append(device)
-    if len(groups) > 1 and len(hosts) != len(groups):
-        raise InputError(f"{name}: a table of version 2.0 names no hosts; its devices are those of {len(groups)} "
-                         f"hosts, and the environment tells of {len(hosts)}")
+    if len(groups) != max(len(hosts), 1):
+        raise InputError(f"{name}: a table of version 2.0 names no hosts; by its device_ids (one that repeats begins a "
+                         f"host) it is of {len(groups)} hosts, and the environment tells of {len(hosts) or 'none'}. "
+                         "Start this in the pods of that job, or write a table with addresses with "
+                         "src/tools/get_multicards_json.py")
     names = hosts if len(hosts) == len(groups) else ["127.0.0.1"]
     return [{"server_id": host or f"host{i}", "device": group}
             for i, (host, group) in enumerate(zip(names, groups))]

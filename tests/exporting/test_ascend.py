@@ -16,14 +16,17 @@ from mindspore import ops
 
 from src.contract import InputError
 from src.engine import loop
+from src.engine.float_status import FloatStatus
 from src.engine.precision import apply_amp
 from src.engine.runtime import Runtime
+from src.engine.train_step import LossScale, TrainStep
 from src.exporting import ascend, calls
 from src.exporting.ascend import Verdict, judge, rows, verdict
 from src.exporting.ascend_table import CHIPS, TRAINING_CHIPS, Operator, Rule, family, table
 from src.exporting.calls import Call, TensorType
 from src.layers.sync_norm import SyncBatchNorm
 from src.tools.ascend_report import training_batch
+from tests.engine.tiny_task import Linear, SquaredError
 
 ROOT = Path(__file__).parents[2]
 SERVING = ("310P", "910", "910B", "A3")
@@ -207,6 +210,19 @@ def test_statistics_over_ranks_stay_in_float32(level):
     inside = [c for c in found if "SyncBatchNorm" in c.place and c.primitive != "Cast"]
     assert {"Rsqrt", "RsqrtGrad"} <= {c.primitive for c in inside}
     assert [c for c in inside if any(t and t.dtype == "float16" for t in c.inputs)] == []
+
+
+@pytest.mark.usefixtures("graph_mode")
+@pytest.mark.parametrize("accumulate_steps", [1, 2])
+def test_the_step_that_reads_the_overflow_register_runs_on_910_alone(accumulate_steps):
+    network = Linear()
+    step = TrainStep(SquaredError(network), nn.Momentum(network.trainable_params(), 0.1, 0.9), in_chunks=True,
+                     loss_scale=LossScale(4.0, dynamic=True), float_status=FloatStatus(),
+                     accumulate_steps=accumulate_steps).set_train()
+    found = calls.of_cell(step, (np.ones((3, 2), np.float32), np.ones(3, np.float32)))
+    assert problems(found, "910") == []
+    assert {row.name for row in rows(found, "910B") if row.is_problem} == {"NPUClearFloatStatusV2",
+                                                                          "NPUGetFloatStatusV2"}
 
 
 def test_a_file_that_is_no_graph(tmp_path):

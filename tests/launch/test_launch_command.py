@@ -135,6 +135,13 @@ def test_flags_of_the_launcher_may_stand_among_those_of_train_py(dry, words):
     assert "train.py --epochs 2 --train_dir=out --data_file=voc --device_target=CPU\n" in output
 
 
+def test_what_the_environment_sets_is_used_and_named(dry):
+    plan = dry("rank.py", DEVICE_TARGET="CPU", WORKERS="2", MS_SCHED_PORT="4321", MS_TOPO_TIMEOUT="77")[1]
+    assert "  port: MS_SCHED_PORT=4321\n" in plan
+    assert "  MS_TOPO_TIMEOUT: set in the environment\n" in plan
+    assert "MS_NODE_TIMEOUT: set" not in plan
+
+
 @pytest.mark.parametrize(("word", "meant"), [("--max_restart=3", "--max_restarts"), ("--dryrun", "--dry_run")])
 def test_a_mistyped_flag_of_the_launcher_among_those_of_train_py(word, meant):
     with pytest.raises(InputError, match=f"^unknown flag {word.partition('=')[0]}; did you mean {meant}\\?$"):

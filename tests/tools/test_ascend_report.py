@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from src.tools.ascend_report import chips_by_check
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -23,6 +25,13 @@ def test_wrong_words_are_refused_before_anything_is_compiled(words, message):
     ran = run("--model=deeplab_v3_s16", *words)
     assert (ran.returncode, "Traceback" in ran.stderr, "compiling" in ran.stdout) == (2, False, False)
     assert message in ran.stderr
+
+
+@pytest.mark.parametrize(("given", "chips", "expected"), [
+    ("auto", ["910", "910B", "A3"], {"status": ["910"], "auto": ["910B", "A3"]}),
+    ("finite", ["910", "910B"], {"finite": ["910", "910B"]}), ("status", ["910B"], {"status": ["910B"]})])
+def test_the_step_of_a_910_reads_the_overflow_register(given, chips, expected):
+    assert chips_by_check(given, chips) == expected
 
 
 @pytest.mark.slow

@@ -133,6 +133,13 @@ def test_open_shapes_control_flow_and_foreign_domains_are_traps(tmp_path):
     found = onnx_check.check(write_onnx(tmp_path / "b.onnx", [branch], constants=[constant("flag", True)]), "310P")
     assert found.is_problem
     assert found.traps[0].startswith("If choice: control flow")
+    fancy = helper.make_node("Fancy", ["x"], ["y"], name="own", domain="com.example")
+    path = write_onnx(tmp_path / "c.onnx", [fancy])
+    model = onnx.load(path)
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+    onnx.save(model, path)
+    assert onnx_check.check(path, "310P").traps == [
+        "Fancy own is of the domain com.example, which ATC has no parser for"]
 
 
 def test_check_needs_no_atc_and_writes_nothing(tmp_path):
