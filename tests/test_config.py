@@ -99,8 +99,8 @@ def test_a_flag_of_another_script_says_whose_it_is(capsys):
 
 def test_a_flag_of_another_model_says_whose_it_is(capsys):
     for parser in (train, evaluate):
-        message = refused(capsys, "--model=mask_rcnn_r50", "--eval_mode=slide", parser=parser)
-        assert "--eval_mode is a setting of deeplabv3, not of maskrcnn" in message
+        message = refused(capsys, "--model=mask_rcnn_r50", "--slide_stride=9", parser=parser)
+        assert "--slide_stride is a setting of deeplabv3, not of maskrcnn" in message
         assert "--coco_root is a setting of maskrcnn, not of deeplabv3" in refused(capsys, "--coco_root=x")
 
 
@@ -238,6 +238,7 @@ PER_HOST = {"device_id", "workers", "checkpoint", "result_path", "output_dir", "
             "inference_engine"}
 DATA = {"data_file", "data_root", "data_lst", "val_data_file", "val_data_lst"}
 COCO_DATA = {"data_file", "val_data_file", "coco_root", "ann_file", "image_dir", "anno_path", "val_anno_path"}
+TILES = {"eval_mode", "tile_size", "tile_overlap", "merged_max_per_img"}
 DECLARED = {
     "deeplab_v3_s16": {
         "resumable": RESUMABLE | DATA | {"eval_crop_size", "allow_single_class", "max_pixels", "scales", "flip",
@@ -251,7 +252,7 @@ DECLARED = {
         "resumable": RESUMABLE | COCO_DATA | {
             "train_data_type", "val_data_type", "instance_set", "coco_classes", "category_ids", "save_checkpoint",
             "save_checkpoint_epochs", "test_score_thr", "test_iou_thr", "test_max_per_img", "test_batch_size",
-            "eval_max_detections", "max_pixels"},
+            "eval_max_detections", "max_pixels", *TILES},
         "per host": PER_HOST | COCO_DATA,
         "always": {
             "backbone", "stem_pool", "bn_eps", "colour_order", "image_mean", "image_std", "pad_before_normalise",
@@ -262,7 +263,7 @@ DECLARED = {
             "num_classes", "coco_classes", "category_ids", "class_map", "img_width", "img_height", "keep_ratio",
             "resize_rule", "resize_rounding", "mask_paste_pad", "rpn_proposal_min_bbox_size", "rpn_min_bbox_min_size",
             "rpn_nms_pre", "rpn_max_num", "rpn_nms_thr", "detection_min_size", "test_score_thr", "test_iou_thr",
-            "test_max_per_img", "freeze_at", "exif", "bit_depth"}}}
+            "test_max_per_img", "freeze_at", "exif", "bit_depth", *TILES}}}
 
 
 @pytest.mark.parametrize("model", DECLARED)

@@ -21,7 +21,7 @@ def read_ahead(records: Iterable[Record], prepare: Callable[[Record], T], *, bat
     The next batch is prepared while the caller works on the current one, so at most two are in memory.
 
     Args:
-        records: read in the caller's thread.
+        records: taken in the caller's thread; or parts of images, with an `image_id` too.
         prepare: called in `pool`, once per record; its exceptions are raised here when the record is due.
     """
     records = iter(records)
@@ -44,4 +44,5 @@ def decode_record(record: Record, how: Decoding = AS_STORED) -> np.ndarray:
     try:
         return decode_image(record.image, how)
     except InputError as error:
-        raise InputError(f"{record.place}: {record.file_name} {error}") from error
+        place = f"{record.place}: " if record.place else ""
+        raise InputError(f"{place}{record.file_name} {error}") from error

@@ -14,12 +14,13 @@ A task's `export.preprocess_spec()` gives what depends on the model, `complete` 
     decode              colour_order of the input's channels, what becomes of gray and alpha; exif_orientation is
                         "turned" or "ignored"; bits16 is "upper byte" or "upper 8 of N bits"
     resize              rule "long_side", "canvas" or "stretch", size (H, W), rounding of the sides "round" (half up) or
-                        "floor", interpolation; or rule "slide", size (H, W) and slide_stride
+                        "floor", interpolation; or rule "slide", size (H, W) and slide_stride; or rule "tiles", with
+                        tile_size (h, w), tile_overlap, and tile_rule "canvas" or "stretch" with what belongs to it
     pad                 position, and value of what is not image: "zero_after_normalisation",
                         "black_before_normalisation", or "mean" where the model normalises: the nearest byte to it
     normalise           mean and std in `colour_order` on the 0..255 scale; whether the model does it itself
-    postprocess         done_in_model, and what is left: resize_back, "average" for windows (semantic), mask_threshold
-                        and paste_pad (instance)
+    postprocess         done_in_model, and what is left: resize_back, "average" for windows (semantic), mask_threshold,
+                        paste_pad and for tiles merged_max_per_img (instance)
 
 Rules of `resize`, for an image of (h, w) and a size (H, W):
 
@@ -30,6 +31,9 @@ Rules of `resize`, for an image of (h, w) and a size (H, W):
     slide       the image keeps its size; windows of (H, W) start every slide_stride pixels from the top left, the last
                 one of a row and of a column moved inwards to the border; the probabilities of windows that overlap are
                 averaged. Only where the image is smaller than a window, it is padded
+    tiles       tiles of (h, w) start every h - tile_overlap rows and w - tile_overlap columns of the image, the last
+                one of a row and of a column moved inwards to the border; each is resized by tile_rule, and detections
+                of several tiles are merged (`src/maskrcnn/merge.py`)
 """
 from __future__ import annotations
 

@@ -14,8 +14,17 @@ from src.exporting.runners import RUNTIMES
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     """The keys of the model's configuration among the flags, for `src.inference.model.load`."""
-    given = {name: getattr(args, name) for name in ("amp_level", "eval_mode", "slide_stride")}
+    names = ("amp_level", "eval_mode", "slide_stride", "tile_size", "tile_overlap", "merged_max_per_img")
+    given = {name: getattr(args, name) for name in names}
     return {name: value for name, value in given.items() if value not in ("auto", None)}
+
+
+def _sides(text: str) -> tuple[int, ...]:
+    """Height and width, or one side."""
+    values = tuple(number_in(int, 1)(word) for word in text.split(","))
+    if len(values) > 2:
+        raise argparse.ArgumentTypeError(f"{text!r} has {len(values)} numbers, expected HEIGHT,WIDTH or one SIDE")
+    return values
 
 
 def parse(argv: Sequence[str], *, description: str) -> argparse.Namespace:
@@ -40,13 +49,19 @@ def parse(argv: Sequence[str], *, description: str) -> argparse.Namespace:
              "mindspore; auto: OpenVINO on a CPU where it is installed and takes the network", choices=CHOICES)
     parser.add_argument("--score_threshold", "--least_score", default=0.5, type=number_in(float, 0, 1),
                         help="draw instances of at least this score; all of them are written (default: 0.5)")
-    add_flag(parser, "batch_size", 1, "images per batch, or windows of eval_mode=slide (checkpoints only; an exported "
-             "file has its own)")
-    add_flag(parser, "eval_mode", "auto", "DeepLabV3: whole scales an image to the network's input; slide keeps its "
-             "scale and averages windows of that size; auto: as the model was trained or exported",
-             choices=("auto", "whole", "slide"))
+    add_flag(parser, "batch_size", 1, "images per batch, or windows or tiles of a large image (checkpoints only; an "
+             "exported file has its own)")
+    add_flag(parser, "eval_mode", "auto", "whole scales an image to the network's input; slide (DeepLabV3) keeps its "
+             "scale and averages windows of that size; tiles (Mask R-CNN) merges the detections of its parts; auto: as "
+             "the model was trained or exported", choices=("auto", "whole", "slide", "tiles"))
     parser.add_argument("--slide_stride", type=number_in(int, 1), help="eval_mode=slide: pixels from one window to the "
                         "next (default: two thirds of a window)")
+    parser.add_argument("--tile_size", type=_sides, help="eval_mode=tiles: height and width of a tile, or the side of "
+                        "a square one, in pixels of the image (default: the network's input)")
+    parser.add_argument("--tile_overlap", type=number_in(int, 0), help="eval_mode=tiles: overlap of neighbouring "
+                        "tiles, in pixels of the image (default: a quarter of a tile's short side)")
+    parser.add_argument("--merged_max_per_img", type=number_in(int, 0), help="eval_mode=tiles: detections per image "
+                        "after merging, at most (default: all)")
     args = parser.parse_args(argv)
     path = Path(args.model_path)
     if path.suffix not in RUNTIMES:  # exported files say themselves what runs them

@@ -21,6 +21,7 @@ from src import tasks
 from src.config import build
 from src.contract import InputError, Instances, LabelMap, Record, Task
 from src.data.decode import Decoding, decode_image
+from src.data.instance.target import mask_window
 from src.exporting.preprocess_spec import decoding_of
 from src.inference.reading import read_image
 from src.metrics.coco_results import result_rows
@@ -86,27 +87,31 @@ class Model:
         """
         if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
-        waiting: list[np.ndarray] = []
+        waiting: list[tuple[Image, bytes]] = []
         how = decoding_of(self.preprocess)
 
         def records() -> Iterator[Record]:
             for number, image in enumerate(images):
                 data = _bytes(image, number)
-                waiting.append(image if isinstance(image, np.ndarray) else _decoded(image, data, how))
+                waiting.append((image, data))
                 yield Record(number, str(number) if isinstance(image, np.ndarray) else str(image), data, b"")
 
         for found in self._predictor(records()):
-            yield Prediction(waiting.pop(0), found)
+            image, data = waiting.pop(0)  # decoded again, when the predictor no longer needs it: it may be large
+            yield Prediction(image if isinstance(image, np.ndarray) else _decoded(image, data, how), found)
 
-    def draw(self, prediction: Prediction, *, score_threshold: float = 0.5) -> np.ndarray:
-        """(H, W, 3) uint8 RGB: the image under its label map, or with boxes, masks, names and scores."""
+    def draw(self, prediction: Prediction, *, score_threshold: float = 0.5, in_place: bool = False) -> np.ndarray:
+        """(H, W, 3) uint8 RGB: the image under its label map, or with boxes, masks, names and scores.
+
+        With `in_place`, instances are drawn into `prediction.image` itself, which may be large.
+        """
         image, found = prediction.image, prediction.found
         if isinstance(found, LabelMap):
             return draw.overlay(image, found.labels, draw.palette(self.class_names))
         shown = np.flatnonzero(found.scores >= score_threshold)
         return draw.instances(image, found.boxes_image[shown], found.labels[shown], class_names=self.class_names,
-                              scores=found.scores[shown],
-                              masks=[coco_mask.decode(found.rles[k]).astype(bool) for k in shown if found.rles])
+                              scores=found.scores[shown], in_place=in_place,
+                              mask=lambda k: _part(found.rles[shown[k]]) if found.rles else None)
 
     def detections(self, found: Instances) -> list[dict[str, Any]]:
         """Instances as entries of COCO's results format, with the class index `label` and its `name`.
@@ -115,6 +120,12 @@ class Model:
         """
         return [row | {"label": int(label), "name": self.class_names[label]} for row, label in
                 zip(result_rows(found, dict(enumerate(self.category_ids))), found.labels)]
+
+
+def _part(rle: Mapping[str, Any]) -> draw.Part:
+    """The part of a mask that is not empty."""
+    left, top, width, height = coco_mask.toBbox(rle).astype(int).tolist()
+    return mask_window(rle, tuple(rle["size"]), (left, top, left + width, top + height)), top, left
 
 
 def load(path: str | Path, *, device_target: str = DEVICE, batch_size: int = 1, inference_engine: str = "auto",

@@ -19,6 +19,7 @@ from src.data.instance.target import class_names
 from src.engine.settings import Settings
 from src.maskrcnn.published import DERIVED, RETIRED, STRIDES
 from src.maskrcnn.splits import categories, check_split, names_data
+from src.maskrcnn.tiles import Tiling
 
 log = logging.getLogger(__name__)
 PRESETS = Path(__file__).parent / "configs"
@@ -55,6 +56,8 @@ _sampling = partial(option, topic="matching and sampling")
 _proposals = partial(option, topic="proposals and detections")
 _detections = partial(option, group="common", topic="proposals and detections")
 _saving = partial(option, topic="checkpoints and logging", resumable=True)
+_tiles = partial(option, group="common", topic="evaluation", resumable=True, travels="to inference")
+TILE_KEYS = ("tile_size", "tile_overlap", "merged_max_per_img")
 
 
 class MaskRCNNConfig(Settings):
@@ -208,6 +211,17 @@ class MaskRCNNConfig(Settings):
     eval_max_detections: int = option(
         100, "detections per image that count in AP, the best ones; COCO's numbers are with 100", group="common",
         topic="evaluation", resumable=True, ge=1)
+    eval_mode: Literal["whole", "tiles"] = _tiles(
+        "whole", "whole: an image is scaled to the network's input; tiles: parts of it are, which overlap, and "
+                 "detections of one object in several tiles are merged")
+    tile_size: tuple[pydantic.PositiveInt, ...] = _tiles(
+        (), "eval_mode=tiles: height and width of a tile, or the side of a square one, in pixels of the image; by "
+            "default img_height and img_width, which keeps the image's scale", max_length=2)
+    tile_overlap: int | None = _tiles(
+        None, "eval_mode=tiles: overlap of neighbouring tiles, in pixels of the image; objects up to this size lie "
+              "completely in a tile; None: a quarter of a tile's short side", ge=0)
+    merged_max_per_img: int = _tiles(0, "eval_mode=tiles: detections per image after merging, at most; 0: all "
+                                        "(test_max_per_img is for each tile)", ge=0)
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> MaskRCNNConfig:
@@ -230,6 +244,28 @@ class MaskRCNNConfig(Settings):
         if self.image_dir and not (self.anno_path or self.ann_file):
             raise ValueError(f"image_dir={self.image_dir}: holds the images of anno_path or ann_file; give one of them")
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _tiles_overlap(self) -> MaskRCNNConfig:
+        if self.eval_mode == "whole":
+            for name in TILE_KEYS:
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name}={getattr(self, name)} has no effect without eval_mode=tiles; give "
+                                     "--eval_mode=tiles too, or leave it out")
+        elif self.tiling.overlap >= min(self.tiling.size):
+            height, width = self.tiling.size
+            raise ValueError(f"tile_overlap={self.tile_overlap} leaves nothing of tiles of {height} x {width} pixels "
+                             f"(tile_size, or img_height and img_width); give at most {min(height, width) // 2}, or "
+                             "larger tiles")
+        return self
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How images are cut into tiles; None under eval_mode=whole."""
+        if self.eval_mode == "whole":
+            return None
+        size = self.tile_size * 2 if len(self.tile_size) == 1 else self.tile_size or (self.img_height, self.img_width)
+        return Tiling(size, min(size) // 4 if self.tile_overlap is None else self.tile_overlap)
 
     @property
     def depth(self) -> int:
@@ -280,11 +316,14 @@ class MaskRCNNConfig(Settings):
     def adopting(self, conventions: Mapping[str, Any], keys: Sequence[str]) -> MaskRCNNConfig:
         """See `Config`. A run that continues after `start_epoch` freezes the same parts: its optimizer has the rest.
 
-        Category ids belong to the weights' own classes: classes that the user chose do not get them.
+        Category ids belong to the weights' own classes: classes that the user chose do not get them. Tiles belong to
+        the weights' own `eval_mode`: another one that the user chose does not get them.
         """
+        dropped = {"category_ids"} if "coco_classes" in self.model_fields_set else set()
+        if "eval_mode" in self.model_fields_set and self.eval_mode != conventions.get("eval_mode"):
+            dropped |= set(TILE_KEYS)
         keys = (*keys, "freeze_at") if self.start_epoch else keys
-        chosen = "coco_classes" in self.model_fields_set
-        return super().adopting(conventions, [key for key in keys if not (chosen and key == "category_ids")])
+        return super().adopting(conventions, [key for key in keys if key not in dropped])
 
     def completed(self) -> MaskRCNNConfig:
         """This configuration with normalisation, frozen parts and classes decided by weights and data.

@@ -46,6 +46,8 @@ class Export:
         return Detector(network, getattr(ms, self.config.precision))
 
     def inputs(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
+        if tiling := self.config.tiling:
+            image = tiling.tiles(image.shape[:2])[0].pixels(image)
         pixels, size = self.preprocess.prepare(image)
         return pixels, np.array(size, np.float32)
 
@@ -69,10 +71,19 @@ class Export:
                 tensor("valid", (batch, detections), "bool", "which slots hold a detection"),
                 tensor("masks", (batch, detections, side, side), c.precision, "probabilities in the frame of the box")],
             "decode": {"colour_order": c.colour_order, **decode_spec(c.exif, c.bit_depth)},
-            "resize": {"rule": "canvas" if c.keep_ratio else "stretch", "size": list(preprocess.size),
-                       "rounding": c.resize_rounding, "interpolation": "bilinear"},
+            "resize": self._resize_spec(),
             "pad": {"position": "bottom_right", "value": padding},
             "normalise": {"mean": list(c.image_mean), "std": list(c.image_std), "in_model": False},
             "postprocess": {"done_in_model": ["score_threshold", "nms", "sigmoid"], "score_threshold": c.test_score_thr,
-                            "mask_threshold": c.mask_thr_binary, "paste_pad": c.mask_paste_pad},
+                            "mask_threshold": c.mask_thr_binary, "paste_pad": c.mask_paste_pad}
+            | ({"merged_max_per_img": c.merged_max_per_img} if c.tiling else {}),
         }
+
+    def _resize_spec(self) -> dict[str, Any]:
+        c, rule = self.config, "canvas" if self.config.keep_ratio else "stretch"
+        spec = {"rule": rule, "size": list(self.preprocess.size), "rounding": c.resize_rounding,
+                "interpolation": "bilinear"}
+        if c.tiling:
+            spec |= {"rule": "tiles", "tile_rule": rule, "tile_size": list(c.tiling.size),
+                     "tile_overlap": c.tiling.overlap}
+        return spec

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from src.contract import Instances
+from src.maskrcnn.mask_runs import edges_of, rectangle, to_rle
+from src.maskrcnn.merge import TileInstances
+from src.maskrcnn.tiles import Tile
 
 
 def to_instances(image_id: int, detections: tuple[np.ndarray, ...], *, image_size: tuple[float, float],
@@ -32,6 +34,30 @@ def to_instances(image_id: int, detections: tuple[np.ndarray, ...], *, image_siz
         rles = [mask_to_rle(mask, box, original_size, paste_pad=paste_pad, threshold=threshold)
                 for mask, box in zip(masks[valid], boxes)]
     return Instances(image_id, boxes, labels[valid].astype(np.int32), scores[valid].astype(np.float32), rles)
+
+
+def to_tile_instances(tile: Tile, detections: tuple[np.ndarray, ...], *, image_size: tuple[float, float],
+                      original_size: tuple[int, int], paste_pad: int | None = None, threshold: float = 0.5,
+                      with_masks: bool = True) -> TileInstances:
+    """Turn the detections of one tile into instances in the frame of its image.
+
+    Args:
+        tile: where it lies in the image.
+        detections, image_size, paste_pad, threshold: see `to_instances`; of the tile.
+        original_size: (height, width) of the whole image.
+        with_masks: False takes the pixels of the boxes for masks.
+    """
+    boxes, labels, scores, valid, masks = (np.asarray(array) for array in detections)
+    valid = valid.astype(bool)
+    boxes = scale_boxes(boxes[valid], image_size, tile.size)
+    moved = boxes + np.array([tile.left, tile.top] * 2, np.float32)
+    if with_masks:
+        regions = (paste(mask, box, tile.size, paste_pad=paste_pad, threshold=threshold)
+                   for mask, box in zip(masks[valid], boxes))
+        edges = [edges_of(region, top + tile.top, left + tile.left, original_size[0]) for region, top, left in regions]
+    else:
+        edges = [rectangle(y1, x1, y2, x2, original_size[0]) for x1, y1, x2, y2 in moved.round().astype(int)]
+    return TileInstances(tile, moved, labels[valid].astype(np.int32), scores[valid].astype(np.float32), edges)
 
 
 def scale_boxes(boxes: np.ndarray, image_size: tuple[float, float], original_size: tuple[int, int]) -> np.ndarray:
@@ -100,17 +126,5 @@ def _interpolation(low: float, high: float, limit: int, cells: int) -> tuple[np.
 
 
 def encode_region(region: np.ndarray, top: int, left: int, size: tuple[int, int]) -> dict:
-    """Compressed RLE of an image of `size` (H, W) that is empty outside `region` (h, w) bool at (top, left).
-
-    Runs go down the columns, so only the region's own columns are looked at.
-    """
-    height, width = size
-    pixels = np.zeros(region.shape[1] * height + 2, bool)  # an empty one before and after
-    columns = pixels[1:-1].reshape(region.shape[1], height)
-    columns[:, top:top + region.shape[0]] = region.T
-    edges = np.flatnonzero(pixels[1:] != pixels[:-1]) + left * height
-    runs = np.diff(edges, prepend=0, append=height * width).tolist()
-    if not runs[-1]:
-        runs.pop()
-    rle = coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
-    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+    """Compressed RLE of an image of `size` (H, W) that is empty outside `region` (h, w) bool at (top, left)."""
+    return to_rle(edges_of(region, top, left, size[0]), size)

@@ -24,7 +24,7 @@ from src.maskrcnn.build import (
 )
 from src.maskrcnn.config import MaskRCNNConfig
 from src.maskrcnn.export import Export
-from src.maskrcnn.inference import Predictor
+from src.maskrcnn.inference import Predictor, TiledPredictor
 from src.maskrcnn.memory import activation_bytes
 from src.maskrcnn.network import CountedDetections, LossWeights, MaskRCNN, MaskRCNNLosses, freeze
 from src.maskrcnn.preprocess import Preprocess
@@ -117,8 +117,11 @@ class MaskRCNNTask:
 
     def _predictor(self, detect: Callable, preprocess: Preprocess, batch_size: int) -> Predictor:
         c = self.config
-        return Predictor(detect, preprocess=preprocess, batch_size=batch_size, workers=c.workers,
-                         paste_pad=c.mask_paste_pad, threshold=c.mask_thr_binary, with_masks=c.dataset != "other")
+        common = {"preprocess": preprocess, "batch_size": batch_size, "workers": c.workers,
+                  "paste_pad": c.mask_paste_pad, "threshold": c.mask_thr_binary, "with_masks": c.dataset != "other"}
+        if c.tiling:
+            return TiledPredictor(detect, tiling=c.tiling, limit=c.merged_max_per_img, **common)
+        return Predictor(detect, **common)
 
     def evaluator(self) -> CocoMAP:
         return CocoMAP(self.config.eval_max_detections)

@@ -1,8 +1,8 @@
-"""Pictures of predictions and truth. Images are (H, W, 3) uint8 RGB throughout; nothing is drawn in place."""
+"""Pictures of predictions and truth. Images are (H, W, 3) uint8 RGB throughout; nothing is drawn in place unasked."""
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ INK, PAPER, GRAY, WRONG = (34, 34, 38), (255, 255, 255), (120, 120, 128), (228, 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _GAP = 8  # pixels between the parts of a picture
 _DARKENED = (70, 70, 74)
+Part = tuple[np.ndarray, int, int]  # a mask (h, w) of a part of an image, its top row and its left column
 _NAMED = 20  # objects in an image up to which each gets a name tag; more tags would hide each other
 
 
@@ -62,24 +63,29 @@ def errors(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, num_clas
 
 
 def instances(image: np.ndarray, boxes: np.ndarray, labels: Sequence[int], *, class_names: Sequence[str],
-              scores: Sequence[float] | None = None, masks: Sequence[np.ndarray] = (),
-              alpha: float = 0.5) -> np.ndarray:
+              scores: Sequence[float] | None = None,
+              mask: Callable[[int], Part | None] = lambda k: None, alpha: float = 0.5,
+              in_place: bool = False) -> np.ndarray:
     """Draw instances over an image, the first on top; with their names if there are at most 20.
 
     Args:
         boxes: (N, 4) xyxy, half-open, pixels of the image.
         labels: N class indices.
         scores: N numbers in [0, 1], or None for truth.
-        masks: N full-size (H, W) bool masks, or none at all.
+        mask: from an instance's number to its mask, None where it has none. Only one mask exists at a time.
+        in_place: draw into `image` itself, which may be large.
     """
-    out = image.copy()
+    out = image if in_place else image.copy()
     colours = palette([f"instance {k}" for k in range(len(boxes))])  # by instance, neighbours of one class differ
-    for k in reversed(range(len(masks))):
-        mask = np.ascontiguousarray(masks[k], np.uint8)
-        inside = mask > 0
-        out[inside] = (out[inside] * (1 - alpha) + colours[k] * alpha).astype(np.uint8)
-        outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(out, outlines, -1, PAPER, 1)  # not smoothed, so it follows the mask's pixels
+    for k in reversed(range(len(boxes))):
+        if (found := mask(k)) is None:
+            continue
+        part, top, left = found
+        part = np.ascontiguousarray(part, np.uint8)
+        inside, under = part > 0, out[top:top + part.shape[0], left:left + part.shape[1]]
+        under[inside] = (under[inside] * (1 - alpha) + colours[k] * alpha).astype(np.uint8)
+        outlines, _ = cv2.findContours(part, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(out, outlines, -1, PAPER, 1, offset=(left, top))  # unsmoothed: it follows the mask's pixels
     for k in reversed(range(len(boxes))):
         x1, y1, x2, y2 = (round(float(v)) for v in boxes[k])
         cv2.rectangle(out, (x1, y1), (max(x2 - 1, x1), max(y2 - 1, y1)), colours[k].tolist(), 1)

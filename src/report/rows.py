@@ -1,7 +1,7 @@
 """One image of a split as a row of pictures, truth beside prediction, for label maps and instances. No MindSpore."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -38,17 +38,22 @@ def _truth(image: np.ndarray, target: bytes, class_names: Sequence[str], factor:
     """The truth without crowd regions, in which nothing is counted."""
     truth = decode_target(target)
     chosen = np.flatnonzero(~truth.crowds)
-    rles = [to_rle(truth.instances[k]["segmentation"], truth.size) for k in chosen
-            if "segmentation" in truth.instances[k]]
+    rles = [to_rle(one["segmentation"], truth.size) if "segmentation" in one else None
+            for one in (truth.instances[k] for k in chosen)]
     return draw.instances(image, truth.boxes_image[chosen] * factor, truth.labels[chosen], class_names=class_names,
-                          masks=_masks(rles, image))
+                          mask=_mask_of(rles, image))
 
 
 def _prediction(image: np.ndarray, found: Instances, class_names: Sequence[str], factor: float) -> np.ndarray:
     sure = np.flatnonzero(found.scores >= SURE)
     return draw.instances(image, found.boxes_image[sure] * factor, found.labels[sure], class_names=class_names,
-                          scores=found.scores[sure], masks=_masks([found.rles[k] for k in sure if found.rles], image))
+                          scores=found.scores[sure], mask=_mask_of([found.rles[k] for k in sure if found.rles], image))
 
 
-def _masks(rles: Sequence[dict], image: np.ndarray) -> list[np.ndarray]:
-    return [draw.fit(coco_mask.decode(rle), max(image.shape[:2]), labels=True).astype(bool) for rle in rles]
+def _mask_of(rles: Sequence[dict | None], image: np.ndarray) -> Callable[[int], draw.Part | None]:
+    """From an instance's number to its mask in the size of the image, None where it has none."""
+    def mask(k: int) -> draw.Part | None:
+        if not rles or rles[k] is None:
+            return None
+        return draw.fit(coco_mask.decode(rles[k]), max(image.shape[:2]), labels=True), 0, 0
+    return mask

@@ -63,6 +63,13 @@ def claim(folder: Path, model_file: Path, preprocess: Mapping[str, Any]) -> None
     write_json(folder / RUN, own)
 
 
+def _jpeg(picture: np.ndarray) -> bytes:
+    """Encode RGB pixels, which may be so many that no copy of them fits: they are BGR afterwards."""
+    for row in picture:
+        row[:] = row[:, ::-1].copy()
+    return cv2.imencode(".jpg", picture)[1].tobytes()
+
+
 class PredictionFolder:
     """Predicts with a model and writes into a folder that was claimed by `claim`.
 
@@ -92,8 +99,8 @@ class PredictionFolder:
     def add_images(self, images: Sequence[Input]) -> None:
         predictions = self.model.predict(image.path for image in images)
         for done, (image, prediction) in enumerate(zip(images, predictions), 1):
-            picture = self.model.draw(prediction, score_threshold=self.score_threshold)
-            self._write(f"overlays/{image.name}.jpg", cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes())
+            picture = self.model.draw(prediction, score_threshold=self.score_threshold, in_place=True)
+            self._write(f"overlays/{image.name}.jpg", _jpeg(picture))
             result = self._result(image.name, image.file_name, prediction)
             self.images.append(self._entry(image, result=result))
             self.progress("images", done, len(images))

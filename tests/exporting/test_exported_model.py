@@ -82,14 +82,14 @@ def test_settings_that_are_built_in_are_refused(exported, name, value):
 
 
 def test_how_images_are_seen_is_built_in(exported):
-    """The file may be asked for what it does anyway; windows need an export with them, and are DeepLabV3's."""
-    if "deeplab" not in json.loads(exported.with_name("preprocess.json").read_text())["model"]:
-        with pytest.raises(InputError, match="--eval_mode=slide is a setting of deeplabv3, not of maskrcnn"):
-            prediction.load(exported, eval_mode="slide")
-        return
+    """The file may be asked for what it does anyway; windows and tiles need an export with them."""
+    is_deeplab = "deeplab" in json.loads(exported.with_name("preprocess.json").read_text())["model"]
     assert create(exported, eval_mode="whole").config.eval_mode == "whole"
     with pytest.raises(InputError, match="eval_mode has no effect on .*m.onnx: .*, here eval_mode=whole. Give it"):
-        prediction.load(exported, eval_mode="slide")
+        prediction.load(exported, eval_mode="slide" if is_deeplab else "tiles")
+    other = {"tile_overlap": 9} if is_deeplab else {"slide_stride": 9}
+    with pytest.raises(InputError, match="--(tile_overlap|slide_stride)=9 is a setting of .*, not of "):
+        prediction.load(exported, **other)
 
 
 def test_a_file_with_other_tensors_is_refused(exported):

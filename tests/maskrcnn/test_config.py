@@ -221,6 +221,13 @@ def test_no_key_of_the_published_table_is_forgotten(shared):
     ({"mask_paste_pad": -1}, "mask_paste_pad"), ({"lr_milestones": (-1,)}, "lr_milestones"),
     ({"roi_layer": "{"}, "roi_layer.*dictionary"), ({"seed": 2 ** 32}, "seed"),
     ({"image_dir": "images"}, "image_dir=images: .*anno_path or ann_file"),
+    ({"tile_size": (512,)}, "tile_size=.*no effect without eval_mode=tiles; give --eval_mode=tiles too"),
+    ({"tile_overlap": 0}, "tile_overlap=0 has no effect without eval_mode=tiles"),
+    ({"eval_mode": "tiles", "tile_size": (1, 2, 3)}, "tile_size.*at most 2"),
+    ({"eval_mode": "tiles", "tile_size": (0,)}, "tile_size.*greater than 0"),
+    ({"eval_mode": "tiles", "tile_size": (90, 60), "tile_overlap": 60}, "tile_overlap=60 leaves nothing of tiles of "
+                                                                        "90 x 60 pixels .*at most 30, or larger"),
+    ({"eval_mode": "tiles", "merged_max_per_img": -1}, "merged_max_per_img"),
     ({"rpn_proposal_nms_pre": 3000}, "rpn_proposal_nms_pre=3000: input should be less than or equal to 2864")])
 def test_what_cannot_work_is_refused(values, message):
     with pytest.raises(InputError, match=message):
@@ -274,6 +281,30 @@ def test_own_conventions_come_back():
     c = config(img_width=640, img_height=384, anchor_scales=(4, 8), roi_layer={"out_size": 5}).completed()
     back = MaskRCNNConfig().adopting(c.translate(c.conventions()), c.network_keys())
     assert {k: getattr(back, k) for k in c.network_keys()} == {k: getattr(c, k) for k in c.network_keys()}
+
+
+@pytest.mark.parametrize(("words", "size", "overlap"), [
+    ([], (768, 1280), 192), (["--tile_size=500"], (500, 500), 125),
+    (["--tile_size=400,600", "--tile_overlap=0"], (400, 600), 0)])
+def test_tiles_of_the_command_line(words, size, overlap):
+    c = tasks.parse_settings(["--model=mask_rcnn_r50", "--eval_mode=tiles", *words], program="eval.py",
+                             groups=("eval",))
+    assert (c.tiling.size, c.tiling.overlap) == (size, overlap)
+    assert config().tiling is None
+
+
+def test_tiles_travel_with_the_weights_unless_the_user_looks_otherwise():
+    trained = config(eval_mode="tiles", tile_size=(300,), tile_overlap=40, merged_max_per_img=9)
+    said = trained.translate(trained.completed().conventions())
+
+    def evaluated(**given):
+        return MaskRCNNConfig(**given).adopting(said, trained.network_keys())
+
+    assert evaluated().tiling == trained.tiling
+    assert evaluated().merged_max_per_img == 9
+    assert evaluated(eval_mode="whole").tiling is None
+    assert evaluated(eval_mode="tiles", tile_size=(200,)).tiling.size == (200, 200)
+    assert evaluated(eval_mode="tiles", tile_overlap=20).tiling.overlap == 20
 
 
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)

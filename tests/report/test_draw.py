@@ -67,8 +67,8 @@ def test_fit_does_not_mix_labels():
 def test_instances_draw_half_open_boxes_and_fill_masks():
     mask = np.zeros((40, 60), bool)
     mask[20:30, 10:20] = True
-    out = draw.instances(gray(40, 60), np.array([[10, 20, 20, 30]], np.float32), [1], class_names=NAMES, masks=[mask],
-                         scores=[0.5])
+    out = draw.instances(gray(40, 60), np.array([[10, 20, 20, 30]], np.float32), [1], class_names=NAMES,
+                         mask=lambda k: (mask[15:], 15, 0), scores=[0.5])
     colour = draw.palette(["one"])[0].astype(int)
     assert out[25, 15].tolist() == ((100 + colour) // 2).tolist()
     assert out[29, 15].tolist() == out[25, 19].tolist() == colour.tolist()    # the last row and column inside
