@@ -131,7 +131,7 @@ def _may_have_16_bits(data: bytes) -> bool:
 
 
 def _refuse_other_samples(data: bytes) -> None:
-    """InputError for samples of floats or 32 bits, which a decoder would turn into garbage."""
+    """InputError for samples of floats, signed integers or 32 bits, which a decoder would turn into garbage."""
     if _kind(data) in ("JPEG", "PNG", "BMP", "WebP", "GIF"):
         return  # formats without such samples
     try:
@@ -139,11 +139,13 @@ def _refuse_other_samples(data: bytes) -> None:
             mode, tags = file.mode, getattr(file, "tag_v2", {})
     except (OSError, ValueError, SyntaxError):  # OpenCV reads more kinds than Pillow, or says what is wrong
         image = _imdecode(data, cv2.IMREAD_UNCHANGED | _UNTURNED)
-        is_float, bits = image.dtype.kind == "f", 8 * image.dtype.itemsize
+        kind, bits = {"f": "floats", "i": "signed"}.get(image.dtype.kind, ""), 8 * image.dtype.itemsize
     else:
-        is_float, bits = mode == "F" or 3 in tags.get(_SAMPLE_FORMAT, ()), max(tags.get(_BITS, (8,)))
-    if is_float or bits > 16:
-        raise InputError(f"has samples of {'floats' if is_float else 'integers'} of {bits} bits; scale them to 0..255 "
+        formats, bits = tags.get(_SAMPLE_FORMAT, ()), max(tags.get(_BITS, (8,)))
+        kind = "floats" if mode == "F" or 3 in formats else "signed" if 2 in formats else ""
+    if kind or bits > 16:
+        what = kind if kind == "floats" else f"{'' if bits > 16 else 'signed '}integers"
+        raise InputError(f"has samples of {what} of {bits} bits; scale them to 0..255 "
                          "(or 0..65535) yourself, so that it is known what is black and white, and save them with 8 "
                          "or 16 bits")
 

@@ -123,6 +123,13 @@ def test_samples_that_would_decode_to_garbage_are_refused_by_what_they_are(array
             decode(data)
 
 
+def test_signed_samples_are_refused():
+    """Those of computed tomography: air has -1000."""
+    data = cv2.imencode(".tiff", np.full((8, 12), -1000, np.int16))[1].tobytes()
+    with pytest.raises(InputError, match="has samples of signed integers of 16 bits; scale them"):
+        decode_image(data)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_twelve_bits_in_sixteen(kind):
     array = np.linspace(0, 4095, 96).astype(np.uint16).reshape(8, 12)

@@ -85,7 +85,7 @@ CASES = {
     "box of negative size": (first(bbox=[12, 6, -8, 5]), [], [ONE, "negative side", "x, y, width, height"]),
     "polygon of two points": (first(segmentation=[[4, 6, 12, 11]]), [], [ONE, "polygon of 4 numbers", "3 points"]),
     "polygon outside": (first(segmentation=[[4, 6, 80, 6, 12, 11]]), [], [ONE, "polygon reaches", "cut it off"]),
-    "polygon not nested": (first(segmentation=[4, 6, 12, 6, 12, 11]), [], [ONE, "list of polygons: [[x1"]),
+    "polygon not nested": (first(segmentation=[4, 6, 12, 6, 12]), [], [ONE, "list of polygons: [[x1"]),
     "polygon of point pairs": (first(segmentation=[[[4, 6], [12, 6], [12, 11], [4, 11]]]), [], [ONE, "flat list [x1"]),
     "mask of another size": (mask(RUNS, (32, 24)), [], [ONE, "mask's size is [32, 24]", "[24, 32]"]),
     "mask with too few runs": (mask(RUNS[:-2]), [], [ONE, "mask's runs cover", "768"]),

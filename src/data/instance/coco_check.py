@@ -22,13 +22,13 @@ from pycocotools import mask as coco_mask
 
 from src.contract import InputError, Record
 from src.data import decode
+from src.data.instance.border import TOLERANCE, fit_box, mostly_within, within
 from src.data.instance.coco_tidy import tidied
 from src.data.instance.target import MAX_CLASSES, Category, compress, decode_target, run_lengths, to_rle
 from src.wording import some
 
 log = logging.getLogger(__name__)
 
-TOLERANCE = 1.0  # pixels that rounding may put a box or polygon beyond the image's border
 _PARTS = ("images", "annotations", "categories")
 _LAST_ID = 2 ** 63
 _LARGEST = 2 ** 53  # of box coordinates and areas; sums of them are still finite
@@ -211,7 +211,8 @@ def to_instance(annotation: Mapping[str, Any], size: tuple[int, int], category: 
         InputError: says what is wrong; the caller adds the place.
     """
     repairs = Counter() if repairs is None else repairs
-    crowd = annotation.get("iscrowd", 0)
+    crowd = annotation.get("iscrowd")
+    crowd = 0 if crowd is None else crowd
     if crowd not in (0, 1):
         raise InputError(f"iscrowd is {crowd!r}; it is 0 or 1")
     segmentation = _checked_segmentation(annotation.get("segmentation"), size, repairs)
@@ -265,27 +266,6 @@ def _checked_box(box: Any, size: tuple[int, int], repairs: Counter[str]) -> list
     return [fitted[0], fitted[1], fitted[2] - fitted[0], fitted[3] - fitted[1]]
 
 
-def fit_box(box: tuple[float, ...], size: tuple[int, int]) -> tuple[float, ...] | None:
-    """A box x1, y1, x2, y2 in an image of `size` (H, W): as it is where it is inside but for rounding, clipped where at
-    least half of it is inside, else None."""
-    low, high = box[:2], box[2:]
-    if _within(low, high, size):
-        return box
-    return (max(low[0], 0), max(low[1], 0), min(high[0], size[1]), min(high[1], size[0])) \
-        if _mostly_within(low, high, size) else None
-
-
-def _within(low: Sequence[float], high: Sequence[float], size: tuple[int, int]) -> bool:
-    """Whether the box from `low` to `high` (x, y) is inside the image, but for rounding."""
-    return min(low) >= -TOLERANCE and high[0] <= size[1] + TOLERANCE and high[1] <= size[0] + TOLERANCE
-
-
-def _mostly_within(low: Sequence[float], high: Sequence[float], size: tuple[int, int]) -> bool:
-    """Whether at least half of the box from `low` to `high` (x, y) is inside the image."""
-    inside = max(min(high[0], size[1]) - max(low[0], 0), 0) * max(min(high[1], size[0]) - max(low[1], 0), 0)
-    return inside > 0 and 2 * inside >= (high[0] - low[0]) * (high[1] - low[1])
-
-
 def _checked_area(area: Any, segmentation: list | dict | None, box: Sequence[float], size: tuple[int, int]) -> float:
     """The annotated area in square pixels, or that of the mask, or of the box."""
     if area is None:
@@ -297,20 +277,23 @@ def _checked_area(area: Any, segmentation: list | dict | None, box: Sequence[flo
 
 def _checked_segmentation(segmentation: Any, size: tuple[int, int], repairs: Counter[str]) -> list | dict | None:
     """Polygons with what is no area dropped, an encoding compressed, None where there is no mask."""
-    if segmentation is None or segmentation == []:
+    if segmentation is None or segmentation in ([], {}, ""):
         return None
     if isinstance(segmentation, dict):
         return checked_encoding(segmentation, size)
     if not isinstance(segmentation, list):
         raise InputError("segmentation is neither a list of polygons nor an object with size and counts")
+    if len(segmentation) >= 6 and len(segmentation) % 2 == 0 and set(map(type, segmentation)) <= {int, float}:
+        segmentation = [segmentation]
+        repairs["polygons that were no list of polygons are taken as one"] += 1
     parts = [polygon for polygon in segmentation if not _is_degenerate(polygon)] or segmentation
     repairs["parts of fewer than 3 points are dropped from their objects"] += len(segmentation) - len(parts)
     extents = [_extent(polygon) for polygon in parts]
     low, high = (np.array([extent[k] for extent in extents]) for k in (0, 1))
     low, high = low.min(0).tolist(), high.max(0).tolist()
-    if _within(low, high, size):
+    if within(low, high, size):
         return parts
-    if not _mostly_within(low, high, size):
+    if not mostly_within(low, high, size):
         raise InputError(f"a polygon reaches from {low} to {high} (x, y), outside its image of "
                          f"{size[1]}x{size[0]} (width x height); cut it off there")
     repairs["polygons that leave their image are clipped"] += 1

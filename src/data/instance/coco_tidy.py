@@ -66,7 +66,11 @@ def _annotation(entry: Any, image_ids: dict[str, int], category_ids: dict[str, i
     if not isinstance(entry, dict):
         return entry
     tables = {"image_id": image_ids, "category_id": category_ids, "id": {}, "iscrowd": {}}
-    return entry | {key: _id(entry[key], numbers) for key, numbers in tables.items() if key in entry}
+    changed = {key: _id(entry[key], numbers) for key, numbers in tables.items() if key in entry}
+    for key in ("image_id", "category_id"):  # a text where the lists of images and categories have numbers
+        if isinstance(changed.get(key), str) and changed[key].isdecimal() and len(changed[key]) < 19:
+            changed[key] = int(changed[key])
+    return entry | changed
 
 
 def _number_annotations(annotations: list[Any], path: str | Path) -> None:
@@ -103,7 +107,7 @@ def _classes(categories: list[Any], annotations: Sequence[Any], path: str | Path
         others = [other for other in rows if other is not row]
         unused = isinstance(name, str) and type(row.get("id")) is int and not used[row["id"]]
         if unused and others and (name == "background" or any(other.get("supercategory") == name for other in others)
-                                  or _is_double(row, others, used)):
+                                  or _is_double(row, others, kept, used)):
             dropped.append(f"{name!r} (id {row['id']})")
             rows.remove(row)
         else:
@@ -114,6 +118,7 @@ def _classes(categories: list[Any], annotations: Sequence[Any], path: str | Path
     return kept
 
 
-def _is_double(row: dict[str, Any], others: Sequence[dict[str, Any]], used: Counter[int]) -> bool:
-    """Whether another row has the same name, and annotations."""
-    return any(other["name"] == row["name"] and type(other.get("id")) is int and used[other["id"]] for other in others)
+def _is_double(row: dict[str, Any], others: Sequence[dict[str, Any]], kept: Sequence[Any], used: Counter[int]) -> bool:
+    """Whether another row has the same name, and annotations or an earlier place."""
+    return any(other["name"] == row["name"] and type(other.get("id")) is int
+               and (used[other["id"]] or any(other is one for one in kept)) for other in others)

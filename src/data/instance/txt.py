@@ -18,7 +18,8 @@ from src.contract import InputError, Record
 from src.data import decode
 from src.data.checks import describe_bad
 from src.data.columns import columns, lines
-from src.data.instance.coco_check import fit_box, name_fault
+from src.data.instance.border import fit_box
+from src.data.instance.coco_check import name_fault
 from src.data.instance.target import MAX_CLASSES, Category, encode_categories, encode_instances, encode_target
 from src.data.near_match import files_in, near_match
 

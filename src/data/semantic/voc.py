@@ -86,7 +86,8 @@ def _columns(line: str, exists: Callable[[str], bool]) -> list[str]:
 
 def _line_problem(words: list[str], seen: Mapping[str, int], number: int) -> str | None:
     if len(words) == 1:
-        return f"one column {words[0]!r}; a line is `image label`, separated by a blank"
+        comma = "; a comma separates nothing here" if "," in words[0] or ";" in words[0] else ""
+        return f"one column {words[0]!r}; a line is `image label`, separated by a blank{comma}"
     if len(words) > 2:
         return (f"{len(words)} columns; a line is `image label`: put paths with blanks in double quotes, or separate "
                 "the two by a tab")

@@ -24,7 +24,7 @@ def test_a_good_annotation_keeps_its_numbers():
     ({"bbox": [-3, 0, 5, 5]}, "lies outside its image of 32x24 .*; correct it"),
     ({"bbox": [20, 15, 31, 23]}, "looks like two corners"), ({"bbox": [0, 20, 5, 9]}, "lies outside"),
     ({"segmentation": "4 6 12 6"}, "neither a list of polygons"),
-    ({"segmentation": [4, 6, 12, 6, 12, 11]}, "must be a list of polygons"),
+    ({"segmentation": [4, 6, 12, 6, 12]}, "must be a list of polygons"),
     ({"segmentation": [[4, 6, 12, 6]]}, "polygon of 4 numbers; it needs at least 3 points"),
     ({"segmentation": [[]]}, "polygon of 0 numbers"),
     ({"segmentation": [[4, 6, 12, 6, 12, 11, 4]]}, "polygon of 7 numbers"),

@@ -350,3 +350,26 @@ def test_chosen_classes_do_not_get_the_category_ids_of_the_weights():
     keys = MaskRCNNConfig.network_keys()
     assert not MaskRCNNConfig().adopting(theirs, keys).chose_classes
     assert MaskRCNNConfig(coco_classes=("background", "dog")).adopting(theirs, keys).chose_classes
+
+
+def test_ids_that_are_texts_in_annotations_alone(tmp_path):
+    data = content()
+    for entry in data["annotations"]:
+        entry |= {key: str(entry[key]) for key in ("image_id", "category_id")}
+    dataset = opened(tmp_path, data)
+    assert [len(instances(dataset, n)) for n in range(3)] == [2, 2, 0]
+
+
+def test_a_name_that_is_there_twice_without_annotations_stays_once(tmp_path, caplog):
+    data = content()
+    data["categories"] = [*data["categories"], {"id": 20, "name": "bird"}, {"id": 21, "name": "bird"}]
+    assert opened(tmp_path, data).class_names == ("background", "dog", "cat", "fish", "bird")
+    assert "'bird' (id 21)" in caplog.text
+
+
+def test_nothing_is_written_in_several_ways_and_a_polygon_without_its_list_is_one(tmp_path):
+    for nothing in ({"iscrowd": None}, {"segmentation": {}}, {"segmentation": ""}):
+        data = one() | {"annotations": [annotation(1, 10) | nothing]}
+        assert len(instances(opened(tmp_path / str(nothing), data))) == 1
+    found = instances(opened(tmp_path / "flat", one(segmentation=POLYGON[0])))
+    assert found[0]["segmentation"] == POLYGON
