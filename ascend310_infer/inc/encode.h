@@ -9,6 +9,7 @@
 
 #include "model.h"
 #include "preprocess_spec.h"
+#include "windows.h"
 
 namespace mindseg {
 
@@ -25,6 +26,13 @@ struct Placement {
 // returned something that is no result.
 std::string encode_result(const PreprocessSpec& spec, const std::vector<TensorSpec>& specs,
                           const std::vector<Buffer>& outputs, const Placement& placement);
+
+// Adds one window's scores to its image's. Throws ImageError where they are not finite.
+void add_window(const PreprocessSpec& spec, const std::vector<TensorSpec>& specs, const std::vector<Buffer>& outputs,
+                int slot, WindowSums& sums);
+
+// A label map as PNG bytes.
+std::string encode_png(const cv::Mat& labels);
 
 }  // namespace mindseg
 #endif  // MINDSEG_ENCODE_H_

@@ -3,10 +3,12 @@
 #define MINDSEG_PIPELINE_H_
 
 #include <atomic>
+#include <cstddef>
 #include <exception>
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,12 +19,14 @@
 #include "preprocess.h"
 #include "results.h"
 #include "timing.h"
+#include "windows.h"
 
 namespace mindseg {
 
 class Pipeline {
  public:
-  // `dump_inputs` is a folder for the network's inputs, or empty. `helpers` threads decode, and as many write.
+  // `dump_inputs` is a folder for the network's inputs, or empty. `helpers` threads decode, and as many write; where
+  // images are seen through windows, one of each, so that windows stay in order and few images are in memory.
   Pipeline(const Model& model, const PreprocessSpec& spec, Results& results, std::filesystem::path dump_inputs,
            int helpers);
 
@@ -33,12 +37,29 @@ class Pipeline {
   const Timing& timing() const { return timing_; }
 
  private:
+  // What the windows of one image share.
+  struct Mosaic {
+    WindowSums sums;
+    Latency latency;
+    bool failed = false;
+  };
+
+  // An image in a batch, or one window of it.
   struct Job {
     size_t image;
     Placement placement;
     Latency latency;
     Clock::time_point started;
     std::string fingerprint;  // of the image file
+    std::shared_ptr<Mosaic> mosaic;
+  };
+
+  // The image whose windows go into batches now.
+  struct Cut {
+    Job job;
+    cv::Mat pixels;
+    std::vector<cv::Rect> windows;
+    size_t next = 0;
   };
 
   // A batch's memory. There is a fixed number of them, which go round: free, ready, done, free.
@@ -52,9 +73,14 @@ class Pipeline {
   void decode_all();
   void infer_all(int slot);
   void write_all();
-  void fill(Batch& batch, size_t image);
-  void dump(const Batch& batch, const Job& job) const;
+  bool fill(Batch& batch);
+  bool fill_window(Batch& batch);
+  std::optional<size_t> next_image();
+  bool open(Job& job, cv::Mat& pixels);
+  void place(Batch& batch, Job job, const cv::Mat& pixels);
+  void dump(const Batch& batch, const Job& job, const std::string& name) const;
   void write(const Batch& batch, Job& job);
+  std::optional<std::string> result(const Batch& batch, Job& job) const;
   void failed(size_t image, const std::string& error);
   template <typename Stage>
   void guarded(Stage stage);
@@ -69,6 +95,7 @@ class Pipeline {
   const std::vector<size_t>* pending_ = nullptr;
   std::vector<Outcome>* outcomes_ = nullptr;
   std::atomic<size_t> next_{0};
+  std::unique_ptr<Cut> cut_;  // of the only decoder
   Queue free_, ready_, done_;
   std::mutex mutex_;  // of first_error_ and the screen
   std::exception_ptr first_error_;

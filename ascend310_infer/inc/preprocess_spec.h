@@ -17,10 +17,11 @@ enum class Task { kSemantic, kInstance };
 
 // kLongSide: the long side becomes `resize_size`, the short one is rounded down. kFit: long and short side reach those
 // of `resize_size`, then the whole is scaled down until it fits. kStretch: exactly `resize_size`.
+// kSlide: the image keeps its size and is seen through windows of `resize_size`.
 // What is not image: 0 after normalisation, black before it, or, where the model normalises, the byte nearest to the
 // mean, which its normalisation takes to 0.
 enum class Padding { kZero, kBlack, kMean };
-enum class ResizeRule { kLongSide, kFit, kStretch };
+enum class ResizeRule { kLongSide, kFit, kStretch, kSlide };
 
 struct Size {
   int height = 0;
@@ -57,6 +58,7 @@ struct PreprocessSpec {
   bool turn = false;  // photos are shown upright, as their EXIF orientation says
   ResizeRule rule = ResizeRule::kLongSide;
   Size resize_size;
+  int slide_stride = 0;         // kSlide: pixels from one window to the next
   bool round_half_up = false;  // scaled sides are rounded down otherwise
   Padding padding = Padding::kZero;
   bool normalise_in_model = false;

@@ -85,6 +85,13 @@ void expect_finite(const float* values, size_t count) {
   if (!finite) throw ImageError("the network returned scores that are not finite; " + kExportAgain);
 }
 
+// The class scores of one image or window.
+Floats finite_scores(const PreprocessSpec& spec, const Outputs& outputs) {
+  Floats scores = outputs["scores"];
+  expect_finite(scores.data(), static_cast<size_t>(spec.output("scores").elements() / spec.batch));
+  return scores;
+}
+
 std::string encode_labels(const PreprocessSpec& spec, const Outputs& outputs, const Placement& placement) {
   cv::Mat labels;
   if (spec.has_output("labels")) {
@@ -94,14 +101,11 @@ std::string encode_labels(const PreprocessSpec& spec, const Outputs& outputs, co
     wide.convertTo(narrow, CV_8U);
     labels = label_map(narrow, placement.valid, placement.original);
   } else {
-    const Floats scores = outputs["scores"];
-    expect_finite(scores.data(), static_cast<size_t>(spec.output("scores").elements() / spec.batch));
+    const Floats scores = finite_scores(spec, outputs);
     labels = label_map(scores.data(), static_cast<int>(spec.class_names.size()), spec.canvas, placement.valid,
                        placement.original);
   }
-  std::vector<unsigned char> bytes;
-  cv::imencode(".png", labels, bytes);
-  return {bytes.begin(), bytes.end()};
+  return encode_png(labels);
 }
 
 json segmentation(const cv::Mat& mask, const Box& box, const PreprocessSpec& spec, Size image) {
@@ -149,6 +153,17 @@ std::string encode_detections(const PreprocessSpec& spec, const Outputs& outputs
 }
 
 }  // namespace
+
+void add_window(const PreprocessSpec& spec, const std::vector<TensorSpec>& specs, const std::vector<Buffer>& outputs,
+                int slot, WindowSums& sums) {
+  sums.add(finite_scores(spec, Outputs(specs, outputs, slot)).data());
+}
+
+std::string encode_png(const cv::Mat& labels) {
+  std::vector<unsigned char> bytes;
+  cv::imencode(".png", labels, bytes);
+  return {bytes.begin(), bytes.end()};
+}
 
 std::string encode_result(const PreprocessSpec& spec, const std::vector<TensorSpec>& specs,
                           const std::vector<Buffer>& outputs, const Placement& placement) {

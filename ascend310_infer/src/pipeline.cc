@@ -13,6 +13,12 @@ namespace {
 
 int batches(const Model& model, int helpers) { return model.slots() + 2 * helpers + 1; }
 
+void add(const Latency& part, Latency& whole) {
+  for (const auto stage : {&Latency::decode, &Latency::preprocess, &Latency::inference, &Latency::write}) {
+    whole.*stage += part.*stage;
+  }
+}
+
 // File names have 255 bytes at most; ".unfinished-" and a suffix come to the stem.
 void expect_short_name(const ImageFile& image) {
   constexpr size_t kLongestStem = 235;
@@ -47,9 +53,10 @@ void Pipeline::run(const std::vector<ImageFile>& images, const std::vector<size_
   images_ = &images;
   pending_ = &pending;
   outcomes_ = &outcomes;
+  const int slots = spec_.rule == ResizeRule::kSlide ? 1 : model_.slots();
   std::vector<std::thread> decoders, inference, writers;
   for (int i = 0; i < helpers_; ++i) decoders.emplace_back([this] { guarded([this] { decode_all(); }); });
-  for (int i = 0; i < model_.slots(); ++i) inference.emplace_back([this, i] { guarded([this, i] { infer_all(i); }); });
+  for (int i = 0; i < slots; ++i) inference.emplace_back([this, i] { guarded([this, i] { infer_all(i); }); });
   for (int i = 0; i < helpers_; ++i) writers.emplace_back([this] { guarded([this] { write_all(); }); });
   for (auto& thread : decoders) thread.join();
   ready_.close();
@@ -78,48 +85,92 @@ void Pipeline::decode_all() {
   const auto size = static_cast<size_t>(spec_.batch);
   while (auto batch = free_.pop()) {
     (*batch)->jobs.clear();
-    // An unreadable image leaves its place to the next one.
-    while ((*batch)->jobs.size() < size) {
-      const size_t position = next_++;
-      if (position >= pending_->size()) break;
-      fill(**batch, (*pending_)[position]);
+    bool more = true;
+    while (more && (*batch)->jobs.size() < size) {
+      more = spec_.rule == ResizeRule::kSlide ? fill_window(**batch) : fill(**batch);
     }
     if ((*batch)->jobs.empty() || !ready_.push(std::move(*batch))) return;
   }
 }
 
-void Pipeline::fill(Batch& batch, size_t image) {
-  const ImageFile& file = (*images_)[image];
-  Job job{image, {file.name, file.id, {}, {}, static_cast<int>(batch.jobs.size())}, {}, Clock::now(), {}};
+std::optional<size_t> Pipeline::next_image() {
+  const size_t position = next_++;
+  if (position >= pending_->size()) return std::nullopt;
+  return (*pending_)[position];
+}
+
+// Puts the next image into the batch; an unreadable one leaves its place to the next. False after the last one.
+bool Pipeline::fill(Batch& batch) {
+  const auto image = next_image();
+  if (!image) return false;
+  Job job{*image, {}, {}, Clock::now(), {}, nullptr};
   cv::Mat pixels;
+  if (!open(job, pixels)) return true;
+  place(batch, std::move(job), pixels);
+  return true;
+}
+
+// Puts the next window into the batch. False after the last one of the last image.
+bool Pipeline::fill_window(Batch& batch) {
+  while (!cut_ || cut_->next == cut_->windows.size()) {
+    cut_.reset();  // its pixels, before those of the next image are decoded
+    const auto image = next_image();
+    if (!image) return false;
+    auto cut = std::make_unique<Cut>();
+    cut->job = {*image, {}, {}, Clock::now(), {}, nullptr};
+    if (!open(cut->job, cut->pixels)) continue;
+    const Size size = cut->job.placement.original;
+    cut->windows = windows(size, spec_.canvas, spec_.slide_stride);
+    const int classes = static_cast<int>(spec_.class_names.size());
+    cut->job.mosaic = std::make_shared<Mosaic>(Mosaic{{size, spec_.canvas, spec_.slide_stride, classes}, {}, false});
+    cut_ = std::move(cut);
+  }
+  place(batch, cut_->job, cut_->pixels(cut_->windows[cut_->next++]));
+  cut_->job.latency = {};  // the decoding counts once
+  return true;
+}
+
+// Reads and decodes a job's image. False where it cannot be read; it is then reported.
+bool Pipeline::open(Job& job, cv::Mat& pixels) {
+  const ImageFile& file = (*images_)[job.image];
+  job.placement.name = file.name;
+  job.placement.id = file.id;
   try {
     expect_short_name(file);
     const auto bytes = read_image(file.path);
     job.fingerprint = fingerprint(bytes.data(), bytes.size());
     pixels = decode_image(bytes, spec_.turn);
   } catch (const ImageError& error) {
-    failed(image, error.what());
-    return;
+    failed(job.image, error.what());
+    return false;
   }
-  const auto decoded = Clock::now();
-  job.latency.decode = milliseconds(decoded - job.started);
-  const size_t bytes = batch.inputs[0].size() / static_cast<size_t>(spec_.batch);
   job.placement.original = {pixels.rows, pixels.cols};
+  job.latency.decode = milliseconds(Clock::now() - job.started);
+  return true;
+}
+
+// Makes pixels the next input of the batch.
+void Pipeline::place(Batch& batch, Job job, const cv::Mat& pixels) {
+  const auto started = Clock::now();
+  job.placement.slot = static_cast<int>(batch.jobs.size());
+  const size_t bytes = batch.inputs[0].size() / static_cast<size_t>(spec_.batch);
   job.placement.valid = preprocess_(pixels, batch.inputs[0].data() + bytes * batch.jobs.size());
   if (batch.inputs.size() == 2) {
     const float size[] = {static_cast<float>(job.placement.valid.height),
                           static_cast<float>(job.placement.valid.width)};
     std::memcpy(batch.inputs[1].data() + sizeof(size) * batch.jobs.size(), size, sizeof(size));
   }
-  job.latency.preprocess = milliseconds(Clock::now() - decoded);
-  if (!dump_inputs_.empty()) dump(batch, job);
+  job.latency.preprocess = milliseconds(Clock::now() - started);
+  if (!dump_inputs_.empty()) {
+    dump(batch, job, (*images_)[job.image].stem + (cut_ ? "_" + std::to_string(cut_->next) : ""));
+  }
   batch.jobs.push_back(std::move(job));
 }
 
-void Pipeline::dump(const Batch& batch, const Job& job) const {
+void Pipeline::dump(const Batch& batch, const Job& job, const std::string& name) const {
   const size_t bytes = batch.inputs[0].size() / static_cast<size_t>(spec_.batch);
   const auto* start = reinterpret_cast<const char*>(batch.inputs[0].data()) + bytes * job.placement.slot;
-  write_whole(dump_inputs_ / ((*images_)[job.image].stem + ".bin"), std::string(start, bytes));
+  write_whole(dump_inputs_ / (name + ".bin"), std::string(start, bytes));
 }
 
 void Pipeline::infer_all(int slot) {
@@ -127,7 +178,9 @@ void Pipeline::infer_all(int slot) {
     const auto started = Clock::now();
     model_.run(slot, (*batch)->inputs, (*batch)->outputs);
     const double took = milliseconds(Clock::now() - started);
-    for (auto& job : (*batch)->jobs) job.latency.inference = took;
+    for (auto& job : (*batch)->jobs) {  // an image waits for its batch, a window takes its share of one
+      job.latency.inference = job.mosaic ? took / static_cast<double>((*batch)->jobs.size()) : took;
+    }
     if (!done_.push(std::move(*batch))) return;
   }
 }
@@ -140,17 +193,35 @@ void Pipeline::write_all() {
 }
 
 void Pipeline::write(const Batch& batch, Job& job) {
+  if (job.mosaic && job.mosaic->failed) return;
   const auto started = Clock::now();
+  bool complete = true;
   try {
-    const std::string content = encode_result(spec_, model_.outputs(), batch.outputs, job.placement);
-    results_.store((*images_)[job.image], job.fingerprint, content);
+    const auto content = result(batch, job);
+    complete = content.has_value();
+    if (complete) results_.store((*images_)[job.image], job.fingerprint, *content);
   } catch (const ImageError& error) {
+    if (job.mosaic) job.mosaic->failed = true;
     failed(job.image, error.what());
     return;
   }
   job.latency.write = milliseconds(Clock::now() - started);
+  if (job.mosaic) {
+    add(job.latency, job.mosaic->latency);
+    job.latency = job.mosaic->latency;
+  }
+  if (!complete) return;
   job.latency.total = milliseconds(Clock::now() - job.started);
   timing_.add(job.latency);
+}
+
+// The content of the image's result file; nothing while some of its windows are missing.
+std::optional<std::string> Pipeline::result(const Batch& batch, Job& job) const {
+  if (!job.mosaic) return encode_result(spec_, model_.outputs(), batch.outputs, job.placement);
+  WindowSums& sums = job.mosaic->sums;
+  add_window(spec_, model_.outputs(), batch.outputs, job.placement.slot, sums);
+  if (!sums.complete()) return std::nullopt;
+  return encode_png(sums.labels());
 }
 
 void Pipeline::failed(size_t image, const std::string& error) {

@@ -117,9 +117,11 @@ Size fitted(const PreprocessSpec& spec, Size size) {
     case ResizeRule::kFit:
       return fit(spec, size);
     case ResizeRule::kStretch:
+      return spec.resize_size;
+    case ResizeRule::kSlide:
       break;
   }
-  return spec.resize_size;
+  return size;
 }
 
 Preprocessor::Preprocessor(const PreprocessSpec& spec) : spec_(spec), float_tables_(3), byte_tables_(3) {

@@ -122,10 +122,20 @@ void read_outputs(const JsonNode& root, PreprocessSpec& spec) {
   if (masks[2] != masks[3]) node.fail("'masks' are not square");
 }
 
+void read_windows(const JsonNode& resize, PreprocessSpec& spec) {
+  if (spec.task != Task::kSemantic || spec.has_output("labels")) {
+    resize.at("rule").fail("slide averages the scores of a semantic model; this one returns none");
+  }
+  if (spec.resize_size != spec.canvas) resize.at("size").fail("the rule slide has windows of the input's size");
+  const int most = std::min(spec.canvas.height, spec.canvas.width);  // above it, gaps would be left
+  spec.slide_stride = static_cast<int>(resize.at("slide_stride").integer(1, most));
+}
+
 void read_geometry(const JsonNode& root, PreprocessSpec& spec) {
   const JsonNode resize = root.at("resize");
-  const size_t rule = resize.at("rule").choice({"long_side", "canvas", "short_side", "stretch"});
-  spec.rule = rule == 0 ? ResizeRule::kLongSide : rule == 3 ? ResizeRule::kStretch : ResizeRule::kFit;
+  static constexpr ResizeRule kRules[] = {ResizeRule::kLongSide, ResizeRule::kFit, ResizeRule::kFit,
+                                          ResizeRule::kStretch, ResizeRule::kSlide};
+  spec.rule = kRules[resize.at("rule").choice({"long_side", "canvas", "short_side", "stretch", "slide"})];
   if (resize.has("interpolation")) resize.at("interpolation").choice({"bilinear"});
   if (resize.has("rounding")) spec.round_half_up = resize.at("rounding").choice({"floor", "round"}) == 1;
   const auto size = resize.at("size").items();
@@ -138,6 +148,7 @@ void read_geometry(const JsonNode& root, PreprocessSpec& spec) {
   if (spec.rule == ResizeRule::kLongSide && spec.resize_size.height != spec.resize_size.width) {
     resize.at("size").fail("the rule long_side has a square canvas");
   }
+  if (spec.rule == ResizeRule::kSlide) read_windows(resize, spec);
   root.at("pad").at("position").choice({"bottom_right"});
 }
 

@@ -12,6 +12,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _GAP = 8  # pixels between the parts of a picture
 _DARKENED = (70, 70, 74)
 Part = tuple[np.ndarray, int, int]  # a mask (h, w) of a part of an image, its top row and its left column
+_STRIP = 2 ** 20  # pixels that are tinted at once, in floats
 _NAMED = 20  # objects in an image up to which each gets a name tag; more tags would hide each other
 
 
@@ -43,15 +44,22 @@ def overlay(image: np.ndarray, labels: np.ndarray, colours: np.ndarray, *, alpha
         colours: (K, 3) of `palette`; black classes are not tinted.
         alpha: weight of the class's colour, 0 to 1.
     """
+    out = image.copy()
+    edges = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    rows = max(_STRIP // labels.shape[1], 1)
+    for top in range(0, len(labels), rows):
+        strip = slice(top, top + rows)
+        _tint(out[strip], labels[strip], edges[strip], colours, alpha)
+    return out
+
+
+def _tint(out: np.ndarray, labels: np.ndarray, edges: np.ndarray, colours: np.ndarray, alpha: float) -> None:
     known = labels < len(colours)
     tint = colours[np.where(known, labels, 0)]
     tinted = known & tint.any(-1)
-    out = image.copy()
-    out[tinted] = (image[tinted] * (1 - alpha) + tint[tinted] * alpha).astype(np.uint8)
-    out[~known] = (image[~known] * 0.45).astype(np.uint8)
-    edge = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    out[edge & known] = PAPER
-    return out
+    out[tinted] = (out[tinted] * (1 - alpha) + tint[tinted] * alpha).astype(np.uint8)
+    out[~known] = (out[~known] * 0.45).astype(np.uint8)
+    out[(edges > 0) & known] = PAPER
 
 
 def errors(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:

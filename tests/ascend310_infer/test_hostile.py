@@ -53,6 +53,12 @@ SPECS = [
     ({"resize__size": [64, 65]}, 2, "long_side has a square canvas"),
     ({"resize__rule": "warp"}, 2, "resize.rule: expected one of: long_side"),
     ({"resize__interpolation": "cubic"}, 2, "interpolation: expected one of: bilinear"),
+    ({"resize__rule": "slide"}, 2, "'slide_stride' is missing"),
+    ({"resize__rule": "slide", "resize__slide_stride": 0}, 2, "slide_stride: expected a whole number from 1 to 65"),
+    ({"resize__rule": "slide", "resize__slide_stride": 66}, 2, "slide_stride: expected a whole number from 1 to 65"),
+    ({"resize__rule": "slide", "resize__slide_stride": 8, "resize__size": [64, 64]}, 2, "windows of the input's size"),
+    ({"resize__rule": "slide", "resize__slide_stride": 8,
+      "outputs": [{"name": "labels", "shape": [1, 65, 65], "dtype": "int32"}]}, 2, "slide averages the scores"),
     ({"normalise__std": [1, 0, 1]}, 2, r"std\[1\]: expected a positive number from 1e-6 to 1e6, found 0"),
     ({"normalise__std": [1, 1, 1e-308]}, 2, r"std\[2\]: expected a positive number from 1e-6"),
     ({"normalise__mean": [1, 1e308, 1]}, 2, r"mean\[1\]: expected a number from -1e6 to 1e6, found 1e\+308"),
@@ -69,6 +75,7 @@ INSTANCE_SPECS = [
     ({"inputs__1__shape": [1, 3]}, 2, r"inputs\[1\]: expected float32 \[batch, 2\]"),
     ({"outputs__4__shape": [1, 2, 28, 14]}, 2, "'masks' are not square"),
     ({"outputs__2__shape": [1, 7]}, 2, r"'scores' has the shape \[1, 7\], expected \[1, 2\]"),
+    ({"resize__rule": "slide"}, 2, "slide averages the scores of a semantic model"),
     ({"postprocess__paste_pad": 3}, 2, "paste_pad: expected a whole number from 0 to 1"),
 ]
 

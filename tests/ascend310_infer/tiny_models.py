@@ -73,6 +73,35 @@ def semantic_model(folder: Path, spec: dict = SPEC, *, seed: int = 0) -> Path:
                 [onnx.numpy_helper.from_array(weight, "weight")])
 
 
+def slide_model(folder: Path, *, batch: int, stride: int, classes: int = 3, side: int = 65):
+    """A model whose scores depend on the place in its input, so that windows that overlap differ.
+
+    Returns its path and what it computes, a function from (B, 3, side, side) to (B, classes, side, side).
+    """
+    import onnx
+    from onnx import helper
+
+    rng = np.random.default_rng(1)
+    weight = rng.normal(0, 1, (classes, 3, 1, 1)).astype(np.float32)
+    place = rng.normal(0, 1, (classes, side, side)).astype(np.float32)
+    spec = changed(SPEC, class_names=[f"c{k}" for k in range(classes)], inputs__0__shape=[batch, 3, side, side],
+                   outputs__0__shape=[batch, classes, side, side],
+                   resize={"rule": "slide", "size": [side, side], "slide_stride": stride})
+    nodes = [helper.make_node("Conv", ["image", "weight"], ["colours"], kernel_shape=[1, 1]),
+             helper.make_node("Add", ["colours", "place"], ["logits"]),
+             helper.make_node("Softmax", ["logits"], ["scores"], axis=1)]
+    constants = [onnx.numpy_helper.from_array(weight, "weight"), onnx.numpy_helper.from_array(place[None], "place")]
+    path = save(folder, spec, nodes, {"image": spec["inputs"][0]["shape"]}, {"scores": spec["outputs"][0]["shape"]},
+                constants)
+
+    def probabilities(images: np.ndarray) -> np.ndarray:
+        logits = np.einsum("kc,bchw->bkhw", weight[..., 0, 0], images) + place
+        exponentials = np.exp(logits - logits.max(1, keepdims=True))
+        return exponentials / exponentials.sum(1, keepdims=True)
+
+    return path, probabilities
+
+
 def constant_scores(folder: Path, scores: np.ndarray) -> Path:
     """A DeepLabV3 that finds `scores` (K, S, S) in every image."""
     import onnx

@@ -61,8 +61,12 @@ def test_wrong_flags_end_with_status_2(export, capsys, flag, message):
     assert message in capsys.readouterr().err
 
 
-def save_checkpoint(task, path: Path) -> None:
-    """A checkpoint as train.py writes it, with weights and statistics that show a mistake in folding."""
+def save_checkpoint(task, path: Path, *, balanced_on: np.ndarray | None = None) -> None:
+    """A checkpoint as train.py writes it, with weights and statistics that show a mistake in folding.
+
+    Args:
+        balanced_on: (B, 3, H, W) inputs on which a DeepLabV3 is to find every class, none more likely than another.
+    """
     import mindspore as ms
 
     from src.engine import checkpoint
@@ -76,6 +80,9 @@ def save_checkpoint(task, path: Path) -> None:
             parameter.set_data(ms.Tensor(rng.uniform(0.5, 1.5, parameter.shape).astype(np.float32)))
         if name in ("classifier.weight", "box_head.cls.weight", "rpn.cls.weight"):
             parameter.set_data(ms.Tensor(rng.normal(0, 0.05, parameter.shape).astype(np.float32)))
+    if balanced_on is not None:
+        logits = network.set_train(False)(ms.Tensor(balanced_on))
+        network.classifier.bias.set_data(network.classifier.bias - logits.mean((0, 2, 3)))
     checkpoint.save(path, network, to_metadata("mindseg", task.config.conventions()))
 
 
