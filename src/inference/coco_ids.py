@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from src.contract import InputError
-from src.data.instance.coco_check import is_id, read_annotations
+from src.data.instance.coco_check import is_id
+from src.data.instance.coco_index import open_table
 from src.inference.collecting import Input
 
 
@@ -17,14 +18,14 @@ class CocoIds:
     """
 
     def __init__(self, ann_file: str):
-        content = read_annotations(ann_file)
+        table = open_table(ann_file)
         self.ann_file = ann_file
         self._images: dict[str, list[tuple[tuple[str, ...], int]]] = {}
-        for entry in content["images"]:
+        for entry in table.images:
             if isinstance(entry, dict) and isinstance(entry.get("file_name"), str) and is_id(entry.get("id")):
                 parts = PurePosixPath(entry["file_name"]).parts
                 self._images.setdefault(parts[-1] if parts else "", []).append((parts, entry["id"]))
-        self._categories = {entry["name"]: entry["id"] for entry in content["categories"] if isinstance(entry, dict)
+        self._categories = {entry["name"]: entry["id"] for entry in table.categories if isinstance(entry, dict)
                             and is_id(entry.get("id")) and isinstance(entry.get("name"), str)}
 
     def images(self, inputs: Sequence[Input]) -> dict[str, int]:

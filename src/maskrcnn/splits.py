@@ -9,8 +9,9 @@ from src.contract import Dataset, InputError
 from src.data.checks import leave_out_bad, warn_of_dark_images
 from src.data.decode import Decoding
 from src.data.instance.coco import CocoDataset
-from src.data.instance.coco_check import RecordCheck, class_table, read_annotations
+from src.data.instance.coco_check import RecordCheck, class_table
 from src.data.instance.coco_classes import COCO_CATEGORIES, COCO_CLASSES
+from src.data.instance.coco_index import open_table
 from src.data.instance.coco_layout import coco_layout, image_folder_of
 from src.data.instance.target import Category, categories_of
 from src.data.instance.txt import TxtDataset
@@ -72,7 +73,7 @@ def check_split(c: Any, split: str) -> None:
     else:
         ann_file, _ = _annotations(c, split)
         if not ann_file.is_file():
-            read_annotations(ann_file)
+            open_table(ann_file)
 
 
 def _say_unlisted(dataset: CocoDataset) -> None:
@@ -97,7 +98,7 @@ def categories(c: Any, split: str) -> tuple[Category, ...]:
         raise InputError("--num_classes is missing: the text files of dataset=other do not say how many classes there "
                          "are; give it (background included), or --coco_classes=background,NAME,...")
     ann_file, _ = _annotations(c, split)
-    return class_table(read_annotations(ann_file)["categories"], ann_file, class_map=c.class_map)
+    return class_table(open_table(ann_file).categories, ann_file, class_map=c.class_map)
 
 
 def category_ids(c: Any) -> list[int]:
@@ -110,7 +111,7 @@ def category_ids(c: Any) -> list[int]:
         return list(c.category_ids)
     if c.class_map == "order" and c.coco_root and c.dataset == "coco":
         path = coco_layout(c.coco_root, c.val_data_type, c.instance_set)[0]
-        table = class_table(read_annotations(path)["categories"], path, class_names=c.coco_classes, absent="allow")
+        table = class_table(open_table(path).categories, path, class_names=c.coco_classes, absent="allow")
         return [0, *(category.category_id for category in table)]
     if c.class_map == "order" and c.names == COCO_CLASSES:
         return [0, *COCO_CATEGORIES]

@@ -14,7 +14,8 @@ if __name__ == "__main__":  # works from any folder, as a file too
 from src.command_line import Parser, add_flag, entry_point
 from src.contract import InputError
 from src.data.columns import quoted
-from src.data.instance.coco_check import is_id, read_annotations
+from src.data.instance.coco_check import is_id
+from src.data.instance.coco_index import open_table
 from src.files import write_file
 
 
@@ -27,7 +28,7 @@ def main() -> int:
         if not getattr(args, name):
             raise InputError(f"--{name} is missing")
     lines = [column(image.get("file_name"), args.ann_file) + (f" {image['id']}" if is_id(image.get("id")) else "")
-             for image in read_annotations(args.ann_file)["images"]]
+             for image in open_table(args.ann_file).images]
     write_file(Path(args.out), "".join(f"{line}\n" for line in lines))
     return 0
 

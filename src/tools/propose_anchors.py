@@ -24,9 +24,9 @@ from src.data.instance.coco_check import (
     is_id,
     is_shrunk_to_nothing,
     no_such_image,
-    read_annotations,
     to_instance,
 )
+from src.data.instance.coco_file import read_annotations
 from src.data.instance.target import Category
 from src.maskrcnn.anchors import base_anchors
 from src.maskrcnn.preprocess import Preprocess

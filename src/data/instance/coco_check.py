@@ -1,12 +1,11 @@
-"""Reading and checking annotation files in COCO's layout. No pixels are looked at but those of `RecordCheck`.
+"""Checks of the entries of annotation files in COCO's layout. No pixels are looked at but those of `RecordCheck`.
 
-What is wrong with a whole file is raised. What is wrong with one image or annotation becomes a message, so that all of
-them can be shown at once, or left out. No MindSpore here.
+What is wrong with the categories is raised. What is wrong with one image or annotation becomes a message, so that all
+of them can be shown at once, or left out. No MindSpore here.
 """
 from __future__ import annotations
 
 import difflib
-import json
 import logging
 import os
 import re
@@ -23,54 +22,18 @@ from pycocotools import mask as coco_mask
 from src.contract import InputError, Record
 from src.data import decode
 from src.data.instance.border import TOLERANCE, fit_box, mostly_within, within
-from src.data.instance.coco_tidy import tidied
 from src.data.instance.target import MAX_CLASSES, Category, compress, decode_target, run_lengths, to_rle
 from src.wording import some
 
 log = logging.getLogger(__name__)
 
-_PARTS = ("images", "annotations", "categories")
+DROPPED_PARTS = "parts of fewer than 3 points are dropped from their objects"  # what was repaired, for messages
 _LAST_ID = 2 ** 63
 _LARGEST = 2 ** 53  # of box coordinates and areas; sums of them are still finite
 _LONGEST_SIDE = 65535  # pixels, as in JPEG; run lengths of larger images overflow 32 bits
 
 
-# --- the file ---------------------------------------------------------------------------------------------------------
-
-def read_annotations(path: str | Path) -> dict[str, list]:
-    """The lists `images`, `annotations` and `categories` of an annotation file, not empty but for the annotations.
-
-    What widespread exporters write differently is brought into COCO's form, see `coco_tidy`.
-
-    Raises:
-        InputError: no such file, not JSON, or not COCO's layout.
-    """
-    try:
-        content = json.loads(Path(path).read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such annotation file; check --coco_root, the data type and --instance_set"
-                         ) from None
-    except OSError as error:
-        raise InputError(f"{path}: {str(error.strerror).lower()}; give an annotation file") from error
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{error.lineno}:{error.colno}: not JSON ({error.msg.lower()}); restore the file, it "
-                         "may be truncated") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file (byte {error.start}); give a JSON file in COCO's layout") from error
-    except ValueError as error:
-        raise InputError(f"{path}: a number with thousands of digits; correct the file") from error
-    except RecursionError:
-        raise InputError(f"{path}: lists or objects nested too deep; give a JSON file in COCO's layout") from None
-    if not isinstance(content, dict):
-        hint = "this looks like a file of results" if isinstance(content, list) else "it holds one value"
-        raise InputError(f"{path}: no object with {', '.join(_PARTS)} ({hint}); give the annotation file")
-    for part in _PARTS:
-        if not isinstance(content.get(part), list):
-            raise InputError(f"{path}: has no list {part!r}; an annotation file has {', '.join(_PARTS)}")
-        if not content[part] and part != "annotations":
-            raise InputError(f"{path}: the list {part!r} is empty; restore the file")
-    return tidied(content, path)
-
+# --- categories and images --------------------------------------------------------------------------------------------
 
 def class_table(categories: Sequence[Any], path: str | Path, *, class_names: Sequence[str] = (),
                 class_map: str = "order", absent: Literal["error", "allow"] = "error") -> tuple[Category, ...]:
@@ -118,13 +81,12 @@ def class_table(categories: Sequence[Any], path: str | Path, *, class_names: Seq
     return table
 
 
-def unknown_classes(content: Mapping[str, Sequence[Any]], known: Sequence[Category], path: str | Path
-                    ) -> tuple[Category, ...]:
-    """Classes behind the `known` ones for the other categories that have objects; says which."""
+def unknown_classes(categories: Sequence[Mapping[str, Any]], objects: Counter[int], known: Sequence[Category],
+                    path: str | Path) -> tuple[Category, ...]:
+    """Classes behind the `known` ones for the other categories that have `objects` (category id -> how many); says
+    which."""
     ids, first = {category.category_id for category in known}, max(category.label for category in known) + 1
-    objects = Counter(entry.get("category_id") for entry in content["annotations"] if isinstance(entry, dict)
-                      and type(entry.get("category_id")) is int and entry["category_id"] not in ids)
-    rows = [row for row in content["categories"] if objects[row["id"]]]
+    rows = [row for row in categories if objects[row["id"]] and row["id"] not in ids]
     if rows:
         log.warning("%s: the model does not know %d categories, and their %d objects count as not found: %s. "
                     "--coco_classes=%s evaluates the classes that it knows alone", path, len(rows),
@@ -185,10 +147,10 @@ def image_problem(image: Mapping[str, Any]) -> str | None:
         return "has no file_name; correct the annotation file"
     if not _is_encodable(name):
         return f"file_name {name!r} has a character that no file name can have; correct the annotation file"
-    if os.path.isabs(name) or ".." in Path(name).parts:
+    if os.path.isabs(name) or (".." in name and ".." in Path(name).parts):
         return f"file_name {name!r} leaves the image folder; write it relative to that"
     for side in ("height", "width"):
-        if type(image.get(side)) is not int or not 1 <= image[side] <= _LONGEST_SIDE:
+        if not is_side(image.get(side)):
             return f"{name}: {side} is {image.get(side)!r}; it must be the image's, in whole pixels, at most " \
                 f"{_LONGEST_SIDE}"
     return None
@@ -287,7 +249,7 @@ def _checked_segmentation(segmentation: Any, size: tuple[int, int], repairs: Cou
         segmentation = [segmentation]
         repairs["polygons that were no list of polygons are taken as one"] += 1
     parts = [polygon for polygon in segmentation if not _is_degenerate(polygon)] or segmentation
-    repairs["parts of fewer than 3 points are dropped from their objects"] += len(segmentation) - len(parts)
+    repairs[DROPPED_PARTS] += len(segmentation) - len(parts)
     extents = [_extent(polygon) for polygon in parts]
     low, high = (np.array([extent[k] for extent in extents]) for k in (0, 1))
     low, high = low.min(0).tolist(), high.max(0).tolist()
@@ -327,8 +289,8 @@ def checked_encoding(rle: Mapping[str, Any], size: tuple[int, int]) -> dict[str,
     counts, pixels = rle.get("counts"), size[0] * size[1]
     if isinstance(counts, str):
         runs = run_lengths(counts)
-    elif isinstance(counts, list) and all(type(n) is int for n in counts):
-        runs = np.array(counts, object)  # of any size
+    elif isinstance(counts, list) and set(map(type, counts)) <= {int}:
+        runs = np.array(counts, np.int64 if max(map(abs, counts), default=0) < _LAST_ID else object)
     else:
         raise InputError("the mask's counts are neither a text nor a list of whole numbers")
     bad = (runs < 0) | (runs > pixels)  # looked for first: a sum of such runs could wrap around to the right one
@@ -342,6 +304,11 @@ def checked_encoding(rle: Mapping[str, Any], size: tuple[int, int]) -> dict[str,
 def is_number(value: Any) -> bool:
     """Whether `value` is a number to calculate with: no boolean, not infinite, not NaN."""
     return type(value) in (int, float) and abs(value) <= _LARGEST
+
+
+def is_side(value: Any) -> TypeGuard[int]:
+    """Whether `value` can be an image's height or width in pixels."""
+    return type(value) is int and 1 <= value <= _LONGEST_SIDE
 
 
 def _is_encodable(text: str) -> bool:

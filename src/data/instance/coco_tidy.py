@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -18,18 +19,117 @@ SEARCHED = ("LVIS's neg_category_ids and not_exhaustive_category_ids have no cou
             "other categories for absent, and AP counts detections of them as false")
 
 
-def tidied(content: dict[str, list], path: str | Path) -> dict[str, list]:
+@dataclass
+class Tidy:
+    """How the entries of one annotation file are brought into COCO's form.
+
+    Attributes:
+        image_ids, category_ids: {text: number} of ids that are texts.
+        notes: what was changed, as (logging level, message without the file's path).
+    """
+
+    image_ids: dict[str, int] = field(default_factory=dict)
+    category_ids: dict[str, int] = field(default_factory=dict)
+    notes: list[tuple[int, str]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, images: Sequence[Any], categories: Sequence[Any]) -> Tidy:
+        """For the file with these lists."""
+        tidy = cls()
+        tidy.image_ids = tidy._numbers(images, "image ids")
+        tidy.category_ids = tidy._numbers(categories, "category ids")
+        return tidy
+
+    def _numbers(self, entries: Sequence[Any], what: str) -> dict[str, int]:
+        """{text: number} of ids that are texts: their own numbers where all have one, else positions from 1."""
+        texts = [entry["id"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+        if not texts:
+            return {}
+        others = {whole(entry["id"]) for entry in entries if isinstance(entry, dict)
+                  and type(entry.get("id")) in (int, float)}
+        if all(text.isdecimal() and len(text) < 19 for text in texts):
+            numbers = {text: int(text) for text in texts}
+            if len(set(numbers.values())) == len(numbers) and not others & set(numbers.values()):
+                return numbers
+        if others:
+            return {}
+        self.notes.append((logging.WARNING, f"{what} are texts such as {texts[0]!r}: they are numbered from 1 in the "
+                           "order of the file"))
+        return {text: number for number, text in enumerate(dict.fromkeys(texts), 1)}
+
+    def image(self, entry: Any) -> Any:
+        """An entry of `images` with the file name of its URL (LVIS), and whole numbers as id and sides."""
+        if not isinstance(entry, dict):
+            return entry
+        entry = _with_id(entry, self.image_ids)
+        entry = entry | {side: whole(entry[side]) for side in ("height", "width") if side in entry}
+        url = entry.get("coco_url")
+        if not entry.get("file_name") and isinstance(url, str) and url:
+            entry["file_name"] = Path(unquote(urlsplit(url).path)).name
+        return entry
+
+    def annotation(self, entry: Any) -> Any:
+        """An entry of `annotations` with numbers as ids, but for its own where that is missing or a text."""
+        if not isinstance(entry, dict):
+            return entry
+        tables = {"image_id": self.image_ids, "category_id": self.category_ids, "id": {}, "iscrowd": {}}
+        changed = {key: _id(entry[key], numbers) for key, numbers in tables.items() if key in entry}
+        for key in ("image_id", "category_id"):  # a text where the lists of images and categories have numbers
+            if isinstance(changed.get(key), str) and changed[key].isdecimal() and len(changed[key]) < 19:
+                changed[key] = int(changed[key])
+        return entry | changed
+
+    def note_searched(self, images: Sequence[Any]) -> None:
+        """Note that entries of `images` say for which categories these were annotated."""
+        if any(isinstance(entry, dict) and "neg_category_ids" in entry for entry in images):
+            self.notes.append((logging.WARNING, f"images say which categories were looked for in them: {SEARCHED}"))
+
+    def note_numbered(self, count: int) -> None:
+        """Note that `count` annotations were given ids."""
+        if count:
+            self.notes.append((logging.INFO, f"{count} annotations without a number as id are numbered"))
+
+    def classes(self, categories: Sequence[Any], used: Counter[int]) -> list[Any]:
+        """The rows but those that no annotation has and that are a background, a heading or another row's double.
+
+        Args:
+            used: category id -> number of annotations.
+        """
+        categories = [_with_id(entry, self.category_ids) for entry in categories]
+        rows = [row for row in categories if isinstance(row, dict) and isinstance(row.get("name"), str)]
+        kept: list[Any] = []
+        dropped = []
+        for row in categories:
+            if _is_no_class(row, rows, kept, used):
+                dropped.append(f"{row['name']!r} (id {row['id']})")
+                rows.remove(row)
+            else:
+                kept.append(row)
+        if dropped:
+            self.notes.append((logging.WARNING, "rows of categories without an annotation are no classes: "
+                               f"{', '.join(dropped)} (a background, the supercategory of others, or a name that is "
+                               "there twice)"))
+        return kept
+
+
+def tidied(content: Mapping[str, list], path: str | Path) -> dict[str, list]:
     """The lists of an annotation file with whole numbers as ids, file names, and classes alone as categories."""
-    images, annotations, categories = (content[part] for part in ("images", "annotations", "categories"))
-    image_ids = _numbers(images, "id", f"{path}: image ids")
-    category_ids = _numbers(categories, "id", f"{path}: category ids")
-    annotations = [_annotation(entry, image_ids, category_ids) for entry in annotations]
-    _number_annotations(annotations, path)
-    if any(isinstance(entry, dict) and "neg_category_ids" in entry for entry in images):
-        log.warning("%s: images say which categories were looked for in them: %s", path, SEARCHED)
-    images = [_image(_with_id(entry, image_ids)) for entry in images]
-    categories = _classes([_with_id(entry, category_ids) for entry in categories], annotations, path)
-    return content | {"images": images, "annotations": annotations, "categories": categories}
+    tidy = Tidy.of(content["images"], content["categories"])
+    annotations = [tidy.annotation(entry) for entry in content["annotations"]]
+    tidy.note_numbered(_number(annotations))
+    tidy.note_searched(content["images"])
+    used = Counter(entry["category_id"] for entry in annotations if isinstance(entry, dict)
+                   and type(entry.get("category_id")) is int)
+    categories = tidy.classes(content["categories"], used)
+    say(tidy.notes, path)
+    return {"images": [tidy.image(entry) for entry in content["images"]], "annotations": annotations,
+            "categories": categories}
+
+
+def say(notes: Sequence[tuple[int, str]], path: str | Path) -> None:
+    """Log the notes about the file at `path`."""
+    for level, note in notes:
+        log.log(level, "%s: %s", path, note)
 
 
 def whole(value: Any) -> Any:
@@ -37,85 +137,39 @@ def whole(value: Any) -> Any:
     return int(value) if type(value) is float and value.is_integer() and abs(value) < 2 ** 53 else value
 
 
-def _numbers(entries: Sequence[Any], key: str, place: str) -> dict[str, int]:
-    """{text: number} of ids that are texts: their own numbers where all have one, else their positions from 1."""
-    texts = [entry[key] for entry in entries if isinstance(entry, dict) and isinstance(entry.get(key), str)]
-    if not texts:
-        return {}
-    others = {whole(entry[key]) for entry in entries if isinstance(entry, dict)
-              and type(entry.get(key)) in (int, float)}
-    if all(text.isdecimal() and len(text) < 19 for text in texts):
-        numbers = {text: int(text) for text in texts}
-        if len(set(numbers.values())) == len(numbers) and not others & set(numbers.values()):
-            return numbers
-    if others:
-        return {}
-    log.warning("%s are texts such as %r: they are numbered from 1 in the order of the file", place, texts[0])
-    return {text: number for number, text in enumerate(dict.fromkeys(texts), 1)}
+def has_number(annotation: Mapping[str, Any]) -> bool:
+    """Whether an annotation has an id that need not be replaced: a text or none is."""
+    return annotation.get("id") is not None and not isinstance(annotation["id"], str)
 
 
-def _with_id(entry: Any, numbers: dict[str, int]) -> Any:
+def _with_id(entry: Any, numbers: Mapping[str, int]) -> Any:
     return entry | {"id": _id(entry["id"], numbers)} if isinstance(entry, dict) and "id" in entry else entry
 
 
-def _id(value: Any, numbers: dict[str, int]) -> Any:
+def _id(value: Any, numbers: Mapping[str, int]) -> Any:
     return numbers.get(value, value) if isinstance(value, str) else whole(value)
 
 
-def _annotation(entry: Any, image_ids: dict[str, int], category_ids: dict[str, int]) -> Any:
-    if not isinstance(entry, dict):
-        return entry
-    tables = {"image_id": image_ids, "category_id": category_ids, "id": {}, "iscrowd": {}}
-    changed = {key: _id(entry[key], numbers) for key, numbers in tables.items() if key in entry}
-    for key in ("image_id", "category_id"):  # a text where the lists of images and categories have numbers
-        if isinstance(changed.get(key), str) and changed[key].isdecimal() and len(changed[key]) < 19:
-            changed[key] = int(changed[key])
-    return entry | changed
-
-
-def _number_annotations(annotations: list[Any], path: str | Path) -> None:
-    """Give annotations without an id, or with a text, one of their own."""
-    taken = {entry["id"] for entry in annotations if isinstance(entry, dict) and type(entry.get("id")) is int}
-    number, changed = max(taken, default=0), 0
+def _number(annotations: list[Any]) -> int:
+    """Give annotations without a number as id one of their own, and return how many they are."""
+    number = first = max((entry["id"] for entry in annotations if isinstance(entry, dict)
+                          and type(entry.get("id")) is int and entry["id"] < 2 ** 63), default=0)
     for position, entry in enumerate(annotations):
-        if isinstance(entry, dict) and (entry.get("id") is None or isinstance(entry["id"], str)):
-            number, changed = number + 1, changed + 1
+        if isinstance(entry, dict) and not has_number(entry):
+            number += 1
             annotations[position] = entry | {"id": number}
-    if changed:
-        log.info("%s: %d annotations without a number as id are numbered", path, changed)
+    return number - first
 
 
-def _image(entry: Any) -> Any:
-    """An entry of `images` with the file name of its URL (LVIS), and whole numbers as sides."""
-    if not isinstance(entry, dict):
-        return entry
-    entry = entry | {side: whole(entry[side]) for side in ("height", "width") if side in entry}
-    url = entry.get("coco_url")
-    if not entry.get("file_name") and isinstance(url, str) and url:
-        entry["file_name"] = Path(unquote(urlsplit(url).path)).name
-    return entry
-
-
-def _classes(categories: list[Any], annotations: Sequence[Any], path: str | Path) -> list[Any]:
-    """The rows but those that no annotation has and that are a background, a heading or another row's double."""
-    used = Counter(entry["category_id"] for entry in annotations if isinstance(entry, dict)
-                   and type(entry.get("category_id")) is int)
-    rows = [row for row in categories if isinstance(row, dict) and isinstance(row.get("name"), str)]
-    kept, dropped = [], []
-    for row in categories:
-        name = row.get("name") if isinstance(row, dict) else None
-        others = [other for other in rows if other is not row]
-        unused = isinstance(name, str) and type(row.get("id")) is int and not used[row["id"]]
-        if unused and others and (name == "background" or any(other.get("supercategory") == name for other in others)
-                                  or _is_double(row, others, kept, used)):
-            dropped.append(f"{name!r} (id {row['id']})")
-            rows.remove(row)
-        else:
-            kept.append(row)
-    if dropped:
-        log.warning("%s: rows of categories without an annotation are no classes: %s (a background, the supercategory "
-                    "of others, or a name that is there twice)", path, ", ".join(dropped))
-    return kept
+def _is_no_class(row: Any, rows: Sequence[dict[str, Any]], kept: Sequence[Any], used: Counter[int]) -> bool:
+    """Whether a row without annotations is a background, the supercategory of another row, or its double."""
+    if not isinstance(row, dict) or not isinstance(row.get("name"), str) or type(row.get("id")) is not int \
+            or used[row["id"]]:
+        return False
+    others = [other for other in rows if other is not row]
+    return bool(others) and (row["name"] == "background"
+                             or any(other.get("supercategory") == row["name"] for other in others)
+                             or _is_double(row, others, kept, used))
 
 
 def _is_double(row: dict[str, Any], others: Sequence[dict[str, Any]], kept: Sequence[Any], used: Counter[int]) -> bool:

@@ -2,7 +2,8 @@
 import pytest
 
 from src.contract import InputError
-from src.data.instance.coco_check import class_table, image_problem, is_id, read_annotations, to_instance
+from src.data.instance.coco_check import class_table, image_problem, is_id, to_instance
+from src.data.instance.coco_file import read_annotations
 from src.data.instance.target import Category
 from tests.tiny_coco import RUNS, annotation
 
