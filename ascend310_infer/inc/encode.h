@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "merge.h"
 #include "model.h"
 #include "preprocess_spec.h"
 #include "windows.h"
@@ -30,6 +31,15 @@ std::string encode_result(const PreprocessSpec& spec, const std::vector<TensorSp
 // Adds one window's scores to its image's. Throws ImageError where they are not finite.
 void add_window(const PreprocessSpec& spec, const std::vector<TensorSpec>& specs, const std::vector<Buffer>& outputs,
                 int slot, WindowSums& sums);
+
+// What the network found in one tile of an image, in the image's frame; the placement's `valid` is of the tile.
+// Throws ImageError where it is no result.
+TileInstances tile_instances(const PreprocessSpec& spec, const std::vector<TensorSpec>& specs,
+                             const std::vector<Buffer>& outputs, const Placement& placement, const cv::Rect& tile);
+
+// Detections as JSON.
+std::string encode_instances(const PreprocessSpec& spec, const std::vector<Instance>& instances,
+                             const Placement& placement);
 
 // A label map as PNG bytes.
 std::string encode_png(const cv::Mat& labels);

@@ -1,11 +1,9 @@
-// Instance masks: from a small mask and a box to COCO's run-length encoding. A full-size mask never exists.
+// Instance masks: from a small mask and a box to pixels. A full-size mask never exists.
 #ifndef MINDSEG_MASK_H_
 #define MINDSEG_MASK_H_
 
 #include <opencv2/core.hpp>
 #include <optional>
-#include <string>
-#include <vector>
 
 #include "preprocess_spec.h"
 
@@ -30,12 +28,6 @@ struct Region {
 // the pixels that lie in the box; 1 widens mask and box by a cell of zeros, 0 counts the box's last pixel twice: the
 // rules that published weights were evaluated with.
 Region paste(const cv::Mat& mask, const Box& box, Size image, const std::optional<int>& paste_pad, double threshold);
-
-// Lengths of the runs of 0 and 1 down the columns of an image that is empty outside the region, 0 first.
-std::vector<int64_t> runs(const Region& region, Size image);
-
-// COCO's compressed text of runs: differences to the run before last, five bits a character.
-std::string compressed(const std::vector<int64_t>& runs);
 
 }  // namespace mindseg
 #endif  // MINDSEG_MASK_H_

@@ -26,7 +26,7 @@ namespace mindseg {
 class Pipeline {
  public:
   // `dump_inputs` is a folder for the network's inputs, or empty. `helpers` threads decode, and as many write; where
-  // images are seen through windows, one of each, so that windows stay in order and few images are in memory.
+  // images are seen part by part, one of each, so that parts stay in order and few images are in memory.
   Pipeline(const Model& model, const PreprocessSpec& spec, Results& results, std::filesystem::path dump_inputs,
            int helpers);
 
@@ -37,14 +37,16 @@ class Pipeline {
   const Timing& timing() const { return timing_; }
 
  private:
-  // What the windows of one image share.
+  // What the windows or tiles of one image share.
   struct Mosaic {
-    WindowSums sums;
+    std::optional<WindowSums> sums;    // of windows
+    std::vector<TileInstances> found;  // in tiles
+    size_t tiles = 0;                  // how many there are
     Latency latency;
     bool failed = false;
   };
 
-  // An image in a batch, or one window of it.
+  // An image in a batch, or one window or tile of it.
   struct Job {
     size_t image;
     Placement placement;
@@ -52,13 +54,14 @@ class Pipeline {
     Clock::time_point started;
     std::string fingerprint;  // of the image file
     std::shared_ptr<Mosaic> mosaic;
+    cv::Rect part;  // of the image
   };
 
-  // The image whose windows go into batches now.
+  // The image whose windows or tiles go into batches now.
   struct Cut {
     Job job;
     cv::Mat pixels;
-    std::vector<cv::Rect> windows;
+    std::vector<cv::Rect> parts;
     size_t next = 0;
   };
 
@@ -74,7 +77,8 @@ class Pipeline {
   void infer_all(int slot);
   void write_all();
   bool fill(Batch& batch);
-  bool fill_window(Batch& batch);
+  bool fill_part(Batch& batch);
+  std::shared_ptr<Mosaic> mosaic_of(const Cut& cut) const;
   std::optional<size_t> next_image();
   bool open(Job& job, cv::Mat& pixels);
   void place(Batch& batch, Job job, const cv::Mat& pixels);

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <opencv2/core.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -59,6 +60,9 @@ struct PreprocessSpec {
   ResizeRule rule = ResizeRule::kLongSide;
   Size resize_size;
   int slide_stride = 0;         // kSlide: pixels from one window to the next
+  Size tile_size;               // instance: of the tiles that `rule` resizes, in pixels of the image; 0: no tiles
+  int tile_overlap = 0;         // of neighbouring tiles, in pixels of the image
+  int merged_max_per_img = 0;   // tiles: instances of an image after merging, at most; 0: all
   bool round_half_up = false;  // scaled sides are rounded down otherwise
   Padding padding = Padding::kZero;
   bool normalise_in_model = false;
@@ -70,6 +74,9 @@ struct PreprocessSpec {
   // The output that preprocess.json gives this name; throws Failure without one.
   const TensorSpec& output(const std::string& name) const;
   bool has_output(const std::string& name) const;
+  // Whether the network sees an image part by part, and where these lie.
+  bool in_parts() const { return rule == ResizeRule::kSlide || tile_size.height > 0; }
+  std::vector<cv::Rect> parts(Size image) const;
   // Whether float16 is all that the model gives: boxes, labels and scores of float32 are not to be calculated in it.
   bool half_suffices() const;
 };

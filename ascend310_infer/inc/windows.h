@@ -14,7 +14,7 @@ namespace mindseg {
 std::vector<int> window_starts(int length, int window, int stride);
 
 // What the windows show of an image, row by row; smaller than a window only where the image is.
-std::vector<cv::Rect> windows(Size image, Size window, int stride);
+std::vector<cv::Rect> windows(Size image, Size window, Size stride);
 
 // Adds up the scores of an image's windows. Rows that no later window changes become labels at once, and their memory
 // is used again: the sums are one window high, whatever the image's height.

@@ -108,12 +108,8 @@ std::string encode_labels(const PreprocessSpec& spec, const Outputs& outputs, co
   return encode_png(labels);
 }
 
-json segmentation(const cv::Mat& mask, const Box& box, const PreprocessSpec& spec, Size image) {
-  const Region region = paste(mask, box, image, spec.paste_pad, spec.mask_threshold);
-  return {{"size", {image.height, image.width}}, {"counts", compressed(runs(region, image))}};
-}
-
-json detection(const PreprocessSpec& spec, int label, float score, const Box& box) {
+// Throws ImageError for what is no detection.
+void expect_detection(const PreprocessSpec& spec, int label, float score, const Box& box) {
   if (label < 0 || label >= static_cast<int>(spec.class_names.size())) {
     throw ImageError("the network returned class " + std::to_string(label) + ", preprocess.json has " +
                      std::to_string(spec.class_names.size()) + " classes");
@@ -121,35 +117,21 @@ json detection(const PreprocessSpec& spec, int label, float score, const Box& bo
   for (const float value : {score, box.x1, box.y1, box.x2, box.y2}) {
     if (!std::isfinite(value)) throw ImageError("the network returned a box or score that is not finite");
   }
-  const double x1 = box.x1, y1 = box.y1, x2 = box.x2, y2 = box.y2;  // so that x1 + width is x2 again
-  return {{"label", label},
-          {"name", spec.class_names[label]},
-          {"category_id", spec.category_ids[label]},
-          {"score", score},
-          {"bbox", {x1, y1, x2 - x1, y2 - y1}}};
 }
 
-std::string encode_detections(const PreprocessSpec& spec, const Outputs& outputs, const Placement& placement) {
-  const Floats boxes = outputs["boxes"], labels = outputs["labels"], scores = outputs["scores"];
-  const Floats valid = outputs["valid"], masks = outputs["masks"];
-  const int64_t slots = spec.output("boxes").shape[1];
-  const int side = static_cast<int>(spec.output("masks").shape[2]);
-  json found = json::array();
-  for (int64_t i = 0; i < slots; ++i) {
-    if (valid[i] == 0) continue;
-    const float* corners = boxes.data() + 4 * i;
-    const Box box = scaled({corners[0], corners[1], corners[2], corners[3]}, placement.valid, placement.original);
-    found.push_back(detection(spec, static_cast<int>(labels[i]), scores[i], box));
-    const cv::Mat mask(side, side, CV_32FC1, const_cast<float*>(masks.data()) + i * side * side);
-    found.back()["segmentation"] = segmentation(mask, box, spec, placement.original);
-    if (placement.id) found.back()["image_id"] = *placement.id;
-  }
-  const json content = {{"file_name", placement.name},
-                        {"image_id", placement.id ? json(*placement.id) : json(nullptr)},
-                        {"height", placement.original.height},
-                        {"width", placement.original.width},
-                        {"detections", std::move(found)}};
-  return content.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+json detection(const PreprocessSpec& spec, const Instance& instance, const Placement& placement) {
+  const double x1 = instance.box.x1, y1 = instance.box.y1;  // so that x1 + width is x2 again
+  const double x2 = instance.box.x2, y2 = instance.box.y2;
+  const Size image = placement.original;
+  json row = {{"label", instance.label},
+              {"name", spec.class_names[instance.label]},
+              {"category_id", spec.category_ids[instance.label]},
+              {"score", instance.score},
+              {"bbox", {x1, y1, x2 - x1, y2 - y1}},
+              {"segmentation",
+               {{"size", {image.height, image.width}}, {"counts", compressed(runs(instance.mask, image))}}}};
+  if (placement.id) row["image_id"] = *placement.id;
+  return row;
 }
 
 }  // namespace
@@ -157,6 +139,46 @@ std::string encode_detections(const PreprocessSpec& spec, const Outputs& outputs
 void add_window(const PreprocessSpec& spec, const std::vector<TensorSpec>& specs, const std::vector<Buffer>& outputs,
                 int slot, WindowSums& sums) {
   sums.add(finite_scores(spec, Outputs(specs, outputs, slot)).data());
+}
+
+TileInstances tile_instances(const PreprocessSpec& spec, const std::vector<TensorSpec>& specs,
+                             const std::vector<Buffer>& buffers, const Placement& placement, const cv::Rect& tile) {
+  const Outputs outputs(specs, buffers, placement.slot);
+  const Floats boxes = outputs["boxes"], labels = outputs["labels"], scores = outputs["scores"];
+  const Floats valid = outputs["valid"], masks = outputs["masks"];
+  const int64_t slots = spec.output("boxes").shape[1];
+  const int side = static_cast<int>(spec.output("masks").shape[2]);
+  const Size size{tile.height, tile.width};
+  const auto left = static_cast<float>(tile.x), top = static_cast<float>(tile.y);
+  TileInstances found{tile, {}};
+  for (int64_t i = 0; i < slots; ++i) {
+    if (valid[i] == 0) continue;
+    const float* corners = boxes.data() + 4 * i;
+    const Box box = scaled({corners[0], corners[1], corners[2], corners[3]}, placement.valid, size);
+    const int label = static_cast<int>(labels[i]);
+    expect_detection(spec, label, scores[i], box);
+    const cv::Mat mask(side, side, CV_32FC1, const_cast<float*>(masks.data()) + i * side * side);
+    Region region = paste(mask, box, size, spec.paste_pad, spec.mask_threshold);
+    region.top += tile.y;
+    region.left += tile.x;
+    found.instances.push_back({{box.x1 + left, box.y1 + top, box.x2 + left, box.y2 + top},
+                               label,
+                               scores[i],
+                               edges_of(region, placement.original.height)});
+  }
+  return found;
+}
+
+std::string encode_instances(const PreprocessSpec& spec, const std::vector<Instance>& instances,
+                             const Placement& placement) {
+  json found = json::array();
+  for (const Instance& instance : instances) found.push_back(detection(spec, instance, placement));
+  const json content = {{"file_name", placement.name},
+                        {"image_id", placement.id ? json(*placement.id) : json(nullptr)},
+                        {"height", placement.original.height},
+                        {"width", placement.original.width},
+                        {"detections", std::move(found)}};
+  return content.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
 std::string encode_png(const cv::Mat& labels) {
@@ -167,9 +189,9 @@ std::string encode_png(const cv::Mat& labels) {
 
 std::string encode_result(const PreprocessSpec& spec, const std::vector<TensorSpec>& specs,
                           const std::vector<Buffer>& outputs, const Placement& placement) {
-  const Outputs named(specs, outputs, placement.slot);
-  return spec.task == Task::kSemantic ? encode_labels(spec, named, placement)
-                                        : encode_detections(spec, named, placement);
+  if (spec.task == Task::kSemantic) return encode_labels(spec, Outputs(specs, outputs, placement.slot), placement);
+  const cv::Rect everything(0, 0, placement.original.width, placement.original.height);
+  return encode_instances(spec, tile_instances(spec, specs, outputs, placement, everything).instances, placement);
 }
 
 }  // namespace mindseg

@@ -35,7 +35,7 @@ Status run(const Options& options) {
   std::cout << images.size() << " images, " << images.size() - pending.size() << " of them have a result already"
             << std::endl;
   std::vector<Outcome> outcomes(images.size());
-  const int helpers = spec.rule == ResizeRule::kSlide ? 1 : std::clamp(options.threads / 2, 1, 8);
+  const int helpers = spec.in_parts() ? 1 : std::clamp(options.threads / 2, 1, 8);
   Pipeline pipeline(model, spec, results, options.dump_inputs, helpers);
   pipeline.run(images, pending, outcomes);
   results.finish(images, outcomes, pipeline.timing());

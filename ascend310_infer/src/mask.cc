@@ -96,46 +96,4 @@ Region paste(const cv::Mat& mask, const Box& box, Size image, const std::optiona
   return paste_rounded(mask, box, image, *paste_pad, threshold);
 }
 
-std::vector<int64_t> runs(const Region& region, Size image) {
-  std::vector<int64_t> lengths;
-  int64_t changed_at = 0;  // where the current run began, counted down the columns
-  unsigned char value = 0;
-  const auto change = [&](int64_t position) {
-    lengths.push_back(position - changed_at);
-    changed_at = position;
-    value = !value;
-  };
-  cv::Mat columns;  // transposed, so that a column is contiguous
-  if (!region.pixels.empty()) cv::transpose(region.pixels, columns);
-  const int64_t height = image.height;
-  for (int x = 0; x < columns.rows; ++x) {
-    const int64_t column = (region.left + x) * height, start = column + region.top;
-    if (value && region.top > 0) change(column);  // the column before reached the bottom; above the region it is empty
-    const auto* pixels = columns.ptr<unsigned char>(x);
-    for (int y = 0; y < columns.cols; ++y) {
-      if (pixels[y] != value) change(start + y);
-    }
-    if (value && region.top + columns.cols < height) change(start + columns.cols);
-  }
-  const int64_t behind = (region.left + columns.rows) * height, end = height * image.width;
-  if (value && behind < end) change(behind);
-  if (end > changed_at || lengths.empty()) lengths.push_back(end - changed_at);
-  return lengths;
-}
-
-std::string compressed(const std::vector<int64_t>& runs) {
-  std::string text;
-  for (size_t i = 0; i < runs.size(); ++i) {
-    int64_t rest = runs[i] - (i > 2 ? runs[i - 2] : 0);
-    bool more = true;
-    while (more) {
-      int64_t bits = rest & 0x1f;
-      rest >>= 5;
-      more = (bits & 0x10) ? rest != -1 : rest != 0;
-      text += static_cast<char>((more ? bits | 0x20 : bits) + 48);
-    }
-  }
-  return text;
-}
-
 }  // namespace mindseg

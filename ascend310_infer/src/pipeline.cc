@@ -53,7 +53,7 @@ void Pipeline::run(const std::vector<ImageFile>& images, const std::vector<size_
   images_ = &images;
   pending_ = &pending;
   outcomes_ = &outcomes;
-  const int slots = spec_.rule == ResizeRule::kSlide ? 1 : model_.slots();
+  const int slots = spec_.in_parts() ? 1 : model_.slots();
   std::vector<std::thread> decoders, inference, writers;
   for (int i = 0; i < helpers_; ++i) decoders.emplace_back([this] { guarded([this] { decode_all(); }); });
   for (int i = 0; i < slots; ++i) inference.emplace_back([this, i] { guarded([this, i] { infer_all(i); }); });
@@ -87,7 +87,7 @@ void Pipeline::decode_all() {
     (*batch)->jobs.clear();
     bool more = true;
     while (more && (*batch)->jobs.size() < size) {
-      more = spec_.rule == ResizeRule::kSlide ? fill_window(**batch) : fill(**batch);
+      more = spec_.in_parts() ? fill_part(**batch) : fill(**batch);
     }
     if ((*batch)->jobs.empty() || !ready_.push(std::move(*batch))) return;
   }
@@ -103,31 +103,40 @@ std::optional<size_t> Pipeline::next_image() {
 bool Pipeline::fill(Batch& batch) {
   const auto image = next_image();
   if (!image) return false;
-  Job job{*image, {}, {}, Clock::now(), {}, nullptr};
+  Job job{*image, {}, {}, Clock::now(), {}, nullptr, {}};
   cv::Mat pixels;
   if (!open(job, pixels)) return true;
   place(batch, std::move(job), pixels);
   return true;
 }
 
-// Puts the next window into the batch. False after the last one of the last image.
-bool Pipeline::fill_window(Batch& batch) {
-  while (!cut_ || cut_->next == cut_->windows.size()) {
+// Puts the next window or tile into the batch. False after the last one of the last image.
+bool Pipeline::fill_part(Batch& batch) {
+  while (!cut_ || cut_->next == cut_->parts.size()) {
     cut_.reset();  // its pixels, before those of the next image are decoded
     const auto image = next_image();
     if (!image) return false;
     auto cut = std::make_unique<Cut>();
-    cut->job = {*image, {}, {}, Clock::now(), {}, nullptr};
+    cut->job = {*image, {}, {}, Clock::now(), {}, nullptr, {}};
     if (!open(cut->job, cut->pixels)) continue;
-    const Size size = cut->job.placement.original;
-    cut->windows = windows(size, spec_.canvas, spec_.slide_stride);
-    const int classes = static_cast<int>(spec_.class_names.size());
-    cut->job.mosaic = std::make_shared<Mosaic>(Mosaic{{size, spec_.canvas, spec_.slide_stride, classes}, {}, false});
+    cut->parts = spec_.parts(cut->job.placement.original);
+    cut->job.mosaic = mosaic_of(*cut);
     cut_ = std::move(cut);
   }
-  place(batch, cut_->job, cut_->pixels(cut_->windows[cut_->next++]));
+  cut_->job.part = cut_->parts[cut_->next++];
+  place(batch, cut_->job, cut_->pixels(cut_->job.part));
   cut_->job.latency = {};  // the decoding counts once
   return true;
+}
+
+std::shared_ptr<Pipeline::Mosaic> Pipeline::mosaic_of(const Cut& cut) const {
+  auto mosaic = std::make_shared<Mosaic>();
+  mosaic->tiles = cut.parts.size();
+  if (spec_.task == Task::kSemantic) {
+    const int classes = static_cast<int>(spec_.class_names.size());
+    mosaic->sums.emplace(cut.job.placement.original, spec_.canvas, spec_.slide_stride, classes);
+  }
+  return mosaic;
 }
 
 // Reads and decodes a job's image. False where it cannot be read; it is then reported.
@@ -178,7 +187,7 @@ void Pipeline::infer_all(int slot) {
     const auto started = Clock::now();
     model_.run(slot, (*batch)->inputs, (*batch)->outputs);
     const double took = milliseconds(Clock::now() - started);
-    for (auto& job : (*batch)->jobs) {  // an image waits for its batch, a window takes its share of one
+    for (auto& job : (*batch)->jobs) {  // an image waits for its batch, a part takes its share of one
       job.latency.inference = job.mosaic ? took / static_cast<double>((*batch)->jobs.size()) : took;
     }
     if (!done_.push(std::move(*batch))) return;
@@ -215,13 +224,18 @@ void Pipeline::write(const Batch& batch, Job& job) {
   timing_.add(job.latency);
 }
 
-// The content of the image's result file; nothing while some of its windows are missing.
+// The content of the image's result file; nothing while some of its parts are missing.
 std::optional<std::string> Pipeline::result(const Batch& batch, Job& job) const {
   if (!job.mosaic) return encode_result(spec_, model_.outputs(), batch.outputs, job.placement);
-  WindowSums& sums = job.mosaic->sums;
-  add_window(spec_, model_.outputs(), batch.outputs, job.placement.slot, sums);
-  if (!sums.complete()) return std::nullopt;
-  return encode_png(sums.labels());
+  if (auto& sums = job.mosaic->sums) {
+    add_window(spec_, model_.outputs(), batch.outputs, job.placement.slot, *sums);
+    if (!sums->complete()) return std::nullopt;
+    return encode_png(sums->labels());
+  }
+  auto& found = job.mosaic->found;
+  found.push_back(tile_instances(spec_, model_.outputs(), batch.outputs, job.placement, job.part));
+  if (found.size() < job.mosaic->tiles) return std::nullopt;
+  return encode_instances(spec_, merge(found, job.placement.original, spec_.merged_max_per_img), job.placement);
 }
 
 void Pipeline::failed(size_t image, const std::string& error) {

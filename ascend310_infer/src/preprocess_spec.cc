@@ -3,15 +3,18 @@
 #include <algorithm>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <numeric>
 
 #include "json_node.h"
+#include "windows.h"
 
 namespace mindseg {
 namespace {
 
 constexpr int64_t kMaxSide = 1 << 15;
 constexpr int64_t kMaxElements = int64_t{1} << 31;
+constexpr int64_t kMaxTile = int64_t{1} << 24;
 constexpr double kMaxColour = 1e6;
 constexpr int kMaxClasses = 255;  // label maps have 8 bits, and 255 is the ignore label
 
@@ -131,11 +134,26 @@ void read_windows(const JsonNode& resize, PreprocessSpec& spec) {
   spec.slide_stride = static_cast<int>(resize.at("slide_stride").integer(1, most));
 }
 
+void read_tiles(const JsonNode& resize, PreprocessSpec& spec) {
+  if (spec.task != Task::kInstance) resize.at("rule").fail("tiles merge the detections of an instance model");
+  spec.rule = resize.at("tile_rule").choice({"canvas", "stretch"}) == 0 ? ResizeRule::kFit : ResizeRule::kStretch;
+  const auto size = resize.at("tile_size").items();
+  if (size.size() != 2) resize.at("tile_size").fail("expected [height, width]");
+  spec.tile_size = {static_cast<int>(size[0].integer(1, kMaxTile)), static_cast<int>(size[1].integer(1, kMaxTile))};
+  const int most = std::min(spec.tile_size.height, spec.tile_size.width) - 1;
+  spec.tile_overlap = static_cast<int>(resize.at("tile_overlap").integer(0, most));
+}
+
 void read_geometry(const JsonNode& root, PreprocessSpec& spec) {
   const JsonNode resize = root.at("resize");
   static constexpr ResizeRule kRules[] = {ResizeRule::kLongSide, ResizeRule::kFit, ResizeRule::kFit,
                                           ResizeRule::kStretch, ResizeRule::kSlide};
-  spec.rule = kRules[resize.at("rule").choice({"long_side", "canvas", "short_side", "stretch", "slide"})];
+  const size_t rule = resize.at("rule").choice({"long_side", "canvas", "short_side", "stretch", "slide", "tiles"});
+  if (rule == std::size(kRules)) {
+    read_tiles(resize, spec);
+  } else {
+    spec.rule = kRules[rule];
+  }
   if (resize.has("interpolation")) resize.at("interpolation").choice({"bilinear"});
   if (resize.has("rounding")) spec.round_half_up = resize.at("rounding").choice({"floor", "round"}) == 1;
   const auto size = resize.at("size").items();
@@ -178,6 +196,9 @@ void read_postprocess(const JsonNode& root, PreprocessSpec& spec) {
   const JsonNode node = root.at("postprocess");
   if (node.has("mask_threshold")) spec.mask_threshold = node.at("mask_threshold").number();
   if (node.has("paste_pad")) spec.paste_pad = static_cast<int>(node.at("paste_pad").integer(0, 1));
+  if (node.has("merged_max_per_img")) {
+    spec.merged_max_per_img = static_cast<int>(node.at("merged_max_per_img").integer(0, INT32_MAX));
+  }
 }
 
 }  // namespace
@@ -224,6 +245,11 @@ bool PreprocessSpec::has_output(const std::string& name) const {
     if (spec.name == name) return true;
   }
   return false;
+}
+
+std::vector<cv::Rect> PreprocessSpec::parts(Size image) const {
+  if (rule == ResizeRule::kSlide) return windows(image, canvas, {slide_stride, slide_stride});
+  return windows(image, tile_size, {tile_size.height - tile_overlap, tile_size.width - tile_overlap});
 }
 
 bool PreprocessSpec::half_suffices() const {

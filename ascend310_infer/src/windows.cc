@@ -12,11 +12,11 @@ std::vector<int> window_starts(int length, int window, int stride) {
   return starts;
 }
 
-std::vector<cv::Rect> windows(Size image, Size window, int stride) {
+std::vector<cv::Rect> windows(Size image, Size window, Size stride) {
   std::vector<cv::Rect> result;
   const int height = std::min(window.height, image.height), width = std::min(window.width, image.width);
-  for (const int top : window_starts(image.height, window.height, stride)) {
-    for (const int left : window_starts(image.width, window.width, stride)) {
+  for (const int top : window_starts(image.height, window.height, stride.height)) {
+    for (const int left : window_starts(image.width, window.width, stride.width)) {
       result.emplace_back(left, top, width, height);
     }
   }
@@ -27,7 +27,7 @@ WindowSums::WindowSums(Size image, Size window, int stride, int classes)
     : image_(image),
       window_(window),
       classes_(classes),
-      windows_(windows(image, window, stride)),
+      windows_(windows(image, window, {stride, stride})),
       height_(std::min(window.height, image.height)) {}
 
 float* WindowSums::row(int k, int y) {

@@ -57,6 +57,7 @@ SPECS = [
     ({"resize__rule": "slide", "resize__slide_stride": 0}, 2, "slide_stride: expected a whole number from 1 to 65"),
     ({"resize__rule": "slide", "resize__slide_stride": 66}, 2, "slide_stride: expected a whole number from 1 to 65"),
     ({"resize__rule": "slide", "resize__slide_stride": 8, "resize__size": [64, 64]}, 2, "windows of the input's size"),
+    ({"resize__rule": "tiles"}, 2, "tiles merge the detections of an instance model"),
     ({"resize__rule": "slide", "resize__slide_stride": 8,
       "outputs": [{"name": "labels", "shape": [1, 65, 65], "dtype": "int32"}]}, 2, "slide averages the scores"),
     ({"normalise__std": [1, 0, 1]}, 2, r"std\[1\]: expected a positive number from 1e-6 to 1e6, found 0"),
@@ -70,12 +71,20 @@ SPECS = [
     ({"checkpoint": "x"}, 2, "checkpoint: expected an object"),
 ]
 
+TILED = {"resize__rule": "tiles", "resize__tile_rule": "canvas", "resize__tile_size": [32, 64],
+         "resize__tile_overlap": 8}
 INSTANCE_SPECS = [
     ({"category_ids": [1]}, 2, "category_ids: expected one for each of the 3 class_names"),
     ({"inputs__1__shape": [1, 3]}, 2, r"inputs\[1\]: expected float32 \[batch, 2\]"),
     ({"outputs__4__shape": [1, 2, 28, 14]}, 2, "'masks' are not square"),
     ({"outputs__2__shape": [1, 7]}, 2, r"'scores' has the shape \[1, 7\], expected \[1, 2\]"),
     ({"resize__rule": "slide"}, 2, "slide averages the scores of a semantic model"),
+    ({"resize__rule": "tiles"}, 2, "'tile_rule' is missing"),
+    (TILED | {"resize__tile_rule": "tiles"}, 2, "tile_rule: expected one of: canvas, stretch"),
+    (TILED | {"resize__tile_size": [64]}, 2, r"tile_size: expected \[height, width\]"),
+    (TILED | {"resize__tile_size": [0, 9]}, 2, r"tile_size\[0\]: expected a whole number from 1"),
+    (TILED | {"resize__tile_overlap": 32}, 2, "tile_overlap: expected a whole number from 0 to 31"),
+    (TILED | {"postprocess__merged_max_per_img": -1}, 2, "merged_max_per_img: expected a whole number from 0"),
     ({"postprocess__paste_pad": 3}, 2, "paste_pad: expected a whole number from 0 to 1"),
 ]
 
