@@ -90,7 +90,7 @@ def header_size(data: bytes, how: Decoding = AS_STORED) -> tuple[int, int]:
     try:
         width, height = Image.open(io.BytesIO(data)).size
     except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(_why_not_image(data)) from error
+        raise InputError(why_not_image(data)) from error
     # Pillow's size of a TIFF is that of the upright picture.
     return (width, height) if not how.flags(data) and orientation(data) > 4 else (height, width)
 
@@ -199,7 +199,7 @@ def _bmp_label(data: bytes, advice: str) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as file:
             label = np.asarray(file)  # palette positions of palette files
     except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(_why_not_image(data)) from error
+        raise InputError(why_not_image(data)) from error
     return label.astype(np.uint8) if label.ndim == 2 else _equal_channels(label, "a colour", advice, kind="BMP")
 
 
@@ -220,7 +220,7 @@ def _imdecode(data: bytes, flags: int) -> np.ndarray:
     except cv2.error as error:
         raise InputError(f"cannot be decoded ({error.err}); restore it or scale it down") from error
     if image is None:
-        raise InputError(_why_not_image(data))
+        raise InputError(why_not_image(data))
     return image
 
 
@@ -247,7 +247,7 @@ def _kind(data: bytes) -> str:
     return next((kind for start, kind in _KINDS.items() if data.startswith(start)), "")
 
 
-def _why_not_image(data: bytes) -> str:
+def why_not_image(data: bytes) -> str:
     """Why no decoder takes these bytes, and what to do."""
     kind = _kind(data)
     if not data:
@@ -263,4 +263,4 @@ def _why_not_label(data: bytes, advice: str) -> str:
     kind = _kind(data)
     if kind and kind != "PNG":
         return f"is a {kind} file; a label is a PNG with one class index a pixel: {advice}"
-    return _why_not_image(data)
+    return why_not_image(data)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import pydantic
 
 from src.config import Positive, option, redeclared
-from src.contract import InputError
+from src.contract import Dataset, InputError
 from src.data.semantic.voc_classes import VOC_CLASSES
 from src.engine.settings import Settings
 
@@ -77,6 +77,9 @@ class DeepLabV3Config(Settings):
     resize_align_corners: bool = _network(True, "align corners when logits are resized to the input size",
                                           travels="always")
 
+    class_weights: tuple[Positive, ...] = option(
+        (), "weights of the classes in the loss, index 0 first; by default all count alike", topic="losses")
+
     base_lr: float = redeclared(Settings, "base_lr", 0.08)
     save_steps: int = redeclared(Settings, "save_steps", 410)
 
@@ -106,6 +109,8 @@ class DeepLabV3Config(Settings):
             raise ValueError(f"min_scale={self.min_scale} is above max_scale={self.max_scale}")
         if self.class_names and len(self.class_names) != self.num_classes:
             raise ValueError(f"{len(self.class_names)} class_names for num_classes={self.num_classes}")
+        if self.class_weights and len(self.class_weights) != self.num_classes:
+            raise ValueError(f"{len(self.class_weights)} class_weights for num_classes={self.num_classes}")
         twice = sorted({n for n in self.class_names if self.class_names.count(n) > 1})
         if twice or "" in self.class_names:
             raise ValueError(f"class_names: {', '.join(twice) or 'an empty name'}: expected a different name for each "
@@ -169,6 +174,11 @@ class DeepLabV3Config(Settings):
         from src.deeplabv3.splits import check_split
 
         check_split(self, split)
+
+    def list_split(self, split: str) -> Dataset:
+        from src.deeplabv3.splits import list_split
+
+        return list_split(self, split, on_bad="skip")
 
     @property
     def canvas(self) -> int:

@@ -24,25 +24,26 @@ def open_split(c: Any, split: str) -> Dataset:
     Raises:
         InputError: nothing is given, or what is given is unusable or has nothing to learn.
     """
-    dataset = _open(c, *_paths(c, split))
+    dataset = list_split(c, split, on_bad=c.on_bad)
+    if c.on_bad == "skip" and not isinstance(dataset, RecordDataset):
+        check = RecordCheck(c.num_classes, c.ignore_label, how=Decoding(c.exif, c.bit_depth, c.max_pixels))
+        dataset = leave_out_bad(dataset, check, workers=c.workers, known=dataset.bad)
     warn_of_dark_images(dataset, c.bit_depth)
     counts = count_labels(dataset, num_classes=c.num_classes, ignore_label=c.ignore_label, workers=c.workers)
     report(counts, dataset.name, c.names, c.ignore_label, allow_single_class=c.allow_single_class)
     return dataset
 
 
-def _open(c: Any, file: str, lst: str) -> Dataset:
+def list_split(c: Any, split: str, *, on_bad: str) -> Dataset:
+    """The records of a split as files or a list name them, not one of them read yet; see `open_split`."""
+    file, lst = _paths(c, split)
     if file:
         if c.label_map:
             raise InputError(f"--label_map={c.label_map}: {file} holds labels that are already built; give the map to "
                              "src/tools/build_seg_data.py, or use a list instead of records")
         return RecordDataset(file)
-    listed = ListDataset(c.data_root, lst, on_bad=c.on_bad)
-    dataset = MappedLabels(listed, read_label_map(c.label_map)) if c.label_map else listed
-    if c.on_bad == "error":
-        return dataset
-    check = RecordCheck(c.num_classes, c.ignore_label, how=Decoding(c.exif, c.bit_depth, c.max_pixels))
-    return leave_out_bad(dataset, check, workers=c.workers, known=listed.bad)
+    listed = ListDataset(c.data_root, lst, on_bad=on_bad)
+    return MappedLabels(listed, read_label_map(c.label_map)) if c.label_map else listed
 
 
 def check_split(c: Any, split: str) -> None:

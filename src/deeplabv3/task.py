@@ -77,7 +77,7 @@ class DeepLabV3Task:
 
     def training_cell(self, network: DeepLabV3) -> nn.Cell:
         return DeepLabV3Loss(network, ignore_label=self.config.ignore_label,
-                             gather=gathers(self.config.device_target))
+                             gather=gathers(self.config.device_target), class_weights=self.config.class_weights)
 
     def predictor(self, network: DeepLabV3) -> Predictor | SlidePredictor:
         if self.scores is None or self.scores.network is not network:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import pydantic
 
 from src.config import Config, Positive, option
+from src.contract import Dataset
 from src.engine.inference_engine import Choice
 
 
@@ -178,6 +179,14 @@ class Settings(Config):
         Raises:
             InputError: nothing is given, or files are missing.
         """
+
+    def list_split(self, split: str) -> Dataset:
+        """The records of "train" or "val" as files and lists name them; no image is read, and bad entries are left out.
+
+        Raises:
+            InputError: nothing is given, or nothing usable is left.
+        """
+        raise NotImplementedError
 
     def completed(self) -> Settings:
         """This configuration with the keys filled in that follow from its data and weights."""

@@ -128,14 +128,15 @@ class TrainAugmentation:
         ratio = rng.uniform(1, self.expand_limit) if rng.random() < self.expand_ratio / 2 else 1.0
         expanded = (int(size[0] * ratio), int(size[1] * ratio))
         offset = rng.uniform(0, 1, 2) * (expanded[0] - size[0], expanded[1] - size[1])
-        region = self._fitted(expanded)
+        region = self.fitted(expanded)
         scale = np.array(region) / expanded
         resized = [int(max(round(s * f), 1)) for s, f in zip(size, scale)]
         top, left = (int(min(round(o * f), r - s)) for o, f, r, s in zip(offset, scale, region, resized))
         return Placement((resized[0], resized[1]), top, left, region, bool(rng.random() < self.flip_ratio))
 
-    def _fitted(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The placement of inference, but with portrait images on the landscape canvas: batches have one shape."""
+    def fitted(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(H, W) that an image of `size` is resized to: as in inference, but for portrait images, which are placed on
+        the landscape canvas too, because batches have one shape."""
         height, width = self.preprocess.fitted(size)
         canvas = self.preprocess.canvas((1, 1))
         factor = min(canvas[0] / height, canvas[1] / width, 1.0)

@@ -13,12 +13,12 @@ from typing import Any, ClassVar, Literal
 import pydantic
 
 from src.config import Positive, build, option, redeclared
-from src.contract import InputError
+from src.contract import Dataset, InputError
 from src.data.instance.coco_classes import COCO_CLASSES
 from src.data.instance.target import class_names
 from src.engine.settings import Settings
 from src.maskrcnn.published import DERIVED, RETIRED, STRIDES
-from src.maskrcnn.splits import categories, check_split, names_data
+from src.maskrcnn.splits import categories, check_split, list_split, names_data
 from src.maskrcnn.tiles import Tiling
 
 log = logging.getLogger(__name__)
@@ -294,6 +294,9 @@ class MaskRCNNConfig(Settings):
 
     def check_data(self, split: str) -> None:
         check_split(self, split)
+
+    def list_split(self, split: str) -> Dataset:
+        return list_split(self, split, on_bad="skip")
 
     def steps_between_checkpoints(self, per_epoch: int) -> int:
         if not self.save_checkpoint:

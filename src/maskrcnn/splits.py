@@ -18,9 +18,9 @@ from src.data.instance.txt import TxtDataset
 from src.wording import some
 
 log = logging.getLogger(__name__)
-_NOTHING = ("there is nothing to learn: {images} images have 0 objects of the classes and {crowds} crowd regions "
-            "(iscrowd 1), which training leaves out. Where a tool marks every brush mask as a crowd (CVAT, datumaro), "
-            "set iscrowd to 0 in the annotations; else give the annotations that have the objects")
+NOTHING = ("there is nothing to learn: {images} images have 0 objects of the classes and {crowds} crowd regions "
+           "(iscrowd 1), which training leaves out. Where a tool marks every brush mask as a crowd (CVAT, datumaro), "
+           "set iscrowd to 0 in the annotations; else give the annotations that have the objects")
 
 
 def open_split(c: Any, split: str) -> Dataset:
@@ -32,31 +32,36 @@ def open_split(c: Any, split: str) -> Dataset:
     Raises:
         InputError: nothing is given, or what is given is unusable.
     """
+    dataset = list_split(c, split, on_bad=c.on_bad)
+    if not isinstance(dataset, (TxtDataset, CocoDataset)):  # MindRecords
+        manifest = dataset.manifest
+        if split == "train" and manifest and manifest.request["check"] != "None" and not manifest.histogram:
+            raise InputError(f"{dataset.name}: {NOTHING.format(images=len(dataset), crowds='some or no')}")
+        return dataset
+    if isinstance(dataset, CocoDataset):
+        _say_unlisted(dataset)
+    warn_of_dark_images(dataset, c.bit_depth)
+    if split == "train" and not dataset.objects:
+        raise InputError(f"{dataset.name}: {NOTHING.format(images=len(dataset), crowds=dataset.crowds)}")
+    if c.on_bad == "error":
+        return dataset
+    return leave_out_bad(dataset, RecordCheck(how=dataset.how), workers=c.workers, known=dataset.bad)
+
+
+def list_split(c: Any, split: str, *, on_bad: str) -> Any:
+    """The records of a split as annotation or record files name them, no image read yet; see `open_split`."""
     records = _records(c, split)
     if records:
         from src.data.records.mindrecord import RecordDataset
 
-        stored = RecordDataset(records)
-        if split == "train" and stored.manifest and stored.manifest.request["check"] != "None" \
-                and not stored.manifest.histogram:
-            raise InputError(f"{records}: {_NOTHING.format(images=len(stored), crowds='some or no')}")
-        return stored
+        return RecordDataset(records)
     how = Decoding(c.exif, c.bit_depth, c.max_pixels)
     if c.dataset == "other":
-        dataset = TxtDataset(_text_file(c, split), c.image_dir or ".", class_names=c.names, on_bad=c.on_bad, how=how)
-    else:
-        ann_file, image_dir = _annotations(c, split)
-        dataset = CocoDataset(ann_file, image_dir, class_names=c.coco_classes, class_map=c.class_map,
-                              absent="error" if split == "train" else "allow",
-                              others="leave_out" if split == "train" or c.chose_classes else "keep",
-                              on_bad=c.on_bad, how=how)
-        _say_unlisted(dataset)
-    warn_of_dark_images(dataset, c.bit_depth)
-    if split == "train" and not dataset.objects:
-        raise InputError(f"{dataset.name}: {_NOTHING.format(images=len(dataset), crowds=dataset.crowds)}")
-    if c.on_bad == "error":
-        return dataset
-    return leave_out_bad(dataset, RecordCheck(how=how), workers=c.workers, known=dataset.bad)
+        return TxtDataset(_text_file(c, split), c.image_dir or ".", class_names=c.names, on_bad=on_bad, how=how)
+    ann_file, image_dir = _annotations(c, split)
+    return CocoDataset(ann_file, image_dir, class_names=c.coco_classes, class_map=c.class_map,
+                       absent="error" if split == "train" else "allow",
+                       others="leave_out" if split == "train" or c.chose_classes else "keep", on_bad=on_bad, how=how)
 
 
 def check_split(c: Any, split: str) -> None:

@@ -1,4 +1,4 @@
-"""A run as one HTML file with numbers, bars and embedded pictures; it needs no server and no network."""
+"""HTML pages that need no server and no network: their parts, and a run with numbers, bars and embedded pictures."""
 from __future__ import annotations
 
 import base64
@@ -19,6 +19,11 @@ td, th { padding: 3px 14px 3px 0; text-align: left; font-variant-numeric: tabula
 .bar i { display: block; height: 14px; border-radius: 4px; min-width: 2px }
 .bar div { background: #eeeef1; border-radius: 4px }
 .matrix td { text-align: right; padding: 4px 8px } .matrix th { font-weight: 500; padding: 4px 8px; color: #55555c }
+svg { max-width: 100%; display: block; margin-top: 8px }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 8px 28px }
+.wide td, .wide th { vertical-align: top; padding-bottom: 8px }
+.tag { border-radius: 5px; padding: 1px 8px; color: #fff; font-size: 13px }
+.ok { background: #2a9d6f } .warning { background: #d3820f } .failure { background: #d33a32 }
 code { background: #f0f0f3; border-radius: 5px; padding: 2px 6px; overflow-wrap: anywhere }
 """
 
@@ -60,73 +65,83 @@ def render(page: Page) -> str:
     """The page as HTML text."""
     value = page.numbers[page.metric]
     shown = "-" if value is None else f"{value:.4f}"
-    sections = [f'<h1>{_text(page.title)}</h1><p><span class="headline">{shown}</span>{_text(page.metric)}</p>'
-                + _table(page.facts)]
+    sections = [f'<h1>{text(page.title)}</h1><p><span class="headline">{shown}</span>{text(page.metric)}</p>'
+                + table(page.facts)]
     single = {k: v for k, v in page.numbers.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-    sections.append("<h2>Numbers</h2>" + _table({k: _number(v) for k, v in single.items()}))
+    sections.append("<h2>Numbers</h2>" + table({k: _number(v) for k, v in single.items()}))
     for name, values in page.numbers.items():
         if isinstance(values, Mapping):
             sections.append(_mapping(name, values, page.colours))
-    sections += [_picture(picture) for picture in page.pictures]
+    sections += [figure(picture) for picture in page.pictures]
     if page.numbers.get("confusion") and len(page.numbers["confusion"]) <= 30:
         sections.append(_confusion(page.numbers["confusion"], list(page.colours)))
+    return document(page.title, sections)
+
+
+def document(title: str, sections: Sequence[str]) -> str:
+    """A page of sections, which are HTML text, each on its own white ground."""
     body = "\n".join(f"<section>{section}</section>" for section in sections)
-    return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(page.title)}</title>'
+    return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{text(title)}</title>'
             f"<style>{_STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n")
 
 
-def _text(value: object) -> str:
-    return html.escape(str(value))
+def text(value: object) -> str:
+    """Any value as HTML text; half surrogate pairs, which no file can hold, become question marks."""
+    return html.escape(str(value).encode("utf-8", "replace").decode("utf-8"))
 
 
 def _number(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.4f}"
 
 
-def _table(rows: Mapping[str, str]) -> str:
-    return "<table>" + "".join(f"<tr><th>{_text(k)}</th><td>{_text(v)}</td></tr>" for k, v in rows.items()) + "</table>"
+def table(rows: Mapping[str, str]) -> str:
+    """A table of names and values."""
+    return "<table>" + "".join(f"<tr><th>{text(k)}</th><td>{text(v)}</td></tr>" for k, v in rows.items()) + "</table>"
 
 
 def _mapping(name: str, values: Mapping, colours: Mapping[str, Sequence[int]]) -> str:
     if any(isinstance(value, Mapping) for value in values.values()):
-        return f"<h2>{_text(name)}</h2>" + _columns(values)
+        return f"<h2>{text(name)}</h2>" + columns(values)
     by_class = " by class" if set(values) <= set(colours) else ""
-    return f"<h2>{_text(name)}{by_class}</h2>" + _bars(values, colours)
+    return f"<h2>{text(name)}{by_class}</h2>" + bars(values, colours)
 
 
-def _columns(rows: Mapping[str, Mapping[str, float | None]]) -> str:
+def columns(rows: Mapping[str, Mapping[str, float | None]]) -> str:
+    """A table of {row: {column: number, or None where there is none}}."""
     names = list(dict.fromkeys(column for row in rows.values() for column in row))
-    lines = ["<tr><th></th>" + "".join(f"<th>{_text(name)}</th>" for name in names) + "</tr>"]
+    lines = ["<tr><th></th>" + "".join(f"<th>{text(name)}</th>" for name in names) + "</tr>"]
     for title, row in rows.items():
         cells = ("-" if row.get(name) is None else _number(row[name]) for name in names)
-        lines.append(f"<tr><th>{_text(title)}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        lines.append(f"<tr><th>{text(title)}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return f"<table>{''.join(lines)}</table>"
 
 
-def _bars(values: Mapping[str, float | None], colours: Mapping[str, Sequence[int]]) -> str:
+def bars(values: Mapping[str, float | None], colours: Mapping[str, Sequence[int]]) -> str:
+    """Bars of shares in 0..1, each with its name and percent; None is shown as a missing value."""
     lines = []
     for name, value in values.items():
         colour = "rgb({}, {}, {})".format(*colours.get(name, (90, 110, 160)))
         width, shown = (0, "-") if value is None else (100 * max(min(value, 1), 0), f"{100 * value:.1f} %")
         bar = f'<div><i style="width:{width:.1f}%;background:{colour}"></i></div>'
-        lines.append(f'<div class="bar"><span>{_text(name)}</span>{bar}<span>{shown}</span></div>')
+        lines.append(f'<div class="bar"><span>{text(name)}</span>{bar}<span>{shown}</span></div>')
     return "".join(lines)
 
 
-def _picture(picture: Picture) -> str:
+def figure(picture: Picture) -> str:
+    """A picture with its title and note, embedded in the page."""
     data = base64.b64encode(picture.data).decode("ascii")
-    note = f'<p class="note">{_text(picture.note)}</p>' if picture.note else ""
-    return (f"<h2>{_text(picture.title)}</h2>"
-            f'<img alt="{_text(picture.title)}" src="data:image/{picture.kind};base64,{data}">{note}')
+    note = f'<p class="note">{text(picture.note)}</p>' if picture.note else ""
+    return (f"<h2>{text(picture.title)}</h2>"
+            f'<img alt="{text(picture.title)}" src="data:image/{picture.kind};base64,{data}">{note}')
 
 
 def _confusion(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
-    head = "".join(f"<th>{_text(name)}</th>" for name in names)
+    head = "".join(f"<th>{text(name)}</th>" for name in names)
     lines = []
     for name, row in zip(names, counts):
         total = max(sum(row), 1)
         cells = "".join(f'<td style="background:rgba(47, 111, 222, {0.75 * v / total:.3f})">{100 * v / total:.1f}</td>'
                         for v in row)
-        lines.append(f"<tr><th>{_text(name)}</th>{cells}</tr>")
+        lines.append(f"<tr><th>{text(name)}</th>{cells}</tr>")
     return ("<h2>Confusion matrix</h2><p class=\"note\">Rows: truth, columns: prediction, percent of the row.</p>"
             f'<table class="matrix"><tr><th></th>{head}</tr>{"".join(lines)}</table>')

@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 
 from src.contract import Instances, LabelMap, Record
 from src.data.decode import AS_STORED, Decoding, decode_image, decode_label
-from src.data.instance.target import decode_target, to_rle
+from src.data.instance.target import Target, decode_target, to_rle
 from src.report import draw
 
 SURE = 0.5  # least score of the detections that are drawn; there are many below it
@@ -26,21 +26,21 @@ def row(record: Record, prediction: LabelMap | Instances, class_names: Sequence[
     """The pictures of one image, one for each of `titles`, each with a long side of `side` pixels."""
     image = decode_image(record.image, how)
     if isinstance(prediction, LabelMap):
-        truth, colours = decode_label(record.target), draw.palette(class_names)
-        return draw.semantic_row(image, truth, prediction.labels, colours, side)
+        labels, colours = decode_label(record.target), draw.palette(class_names)
+        return draw.semantic_row(image, labels, prediction.labels, colours, side)
     factor = side / max(image.shape[:2])
     image = draw.fit(image, side)
-    return [image, _truth(image, record.target, class_names, factor),
+    target = decode_target(record.target)
+    return [image, truth(image, target, class_names, factor, np.flatnonzero(~target.crowds)),
             _prediction(image, prediction, class_names, factor)]
 
 
-def _truth(image: np.ndarray, target: bytes, class_names: Sequence[str], factor: float) -> np.ndarray:
-    """The truth without crowd regions, in which nothing is counted."""
-    truth = decode_target(target)
-    chosen = np.flatnonzero(~truth.crowds)
-    rles = [to_rle(one["segmentation"], truth.size) if "segmentation" in one else None
-            for one in (truth.instances[k] for k in chosen)]
-    return draw.instances(image, truth.boxes_image[chosen] * factor, truth.labels[chosen], class_names=class_names,
+def truth(image: np.ndarray, target: Target, class_names: Sequence[str], factor: float,
+          chosen: Sequence[int] | np.ndarray) -> np.ndarray:
+    """The instances `chosen` of a target drawn over its image, which was scaled by `factor`."""
+    rles = [to_rle(one["segmentation"], target.size) if "segmentation" in one else None
+            for one in (target.instances[k] for k in chosen)]
+    return draw.instances(image, target.boxes_image[chosen] * factor, target.labels[chosen], class_names=class_names,
                           mask=_mask_of(rles, image))
 
 

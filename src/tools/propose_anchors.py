@@ -28,11 +28,9 @@ from src.data.instance.coco_check import (
 )
 from src.data.instance.coco_file import read_annotations
 from src.data.instance.target import Category
-from src.maskrcnn.anchors import base_anchors
+from src.maskrcnn.anchor_fit import best_overlaps, propose
 from src.maskrcnn.preprocess import Preprocess
-from src.maskrcnn.published import STRIDES
 
-LEAST = 1.5  # smallest anchor side, in strides
 ANY = Category(1, 1, "any")  # boxes are measured whatever their class
 
 
@@ -91,30 +89,6 @@ def _boxes(entries: Sequence[Any], image_sizes: Mapping[int, tuple[int, int]],
         if not instance["iscrowd"]:
             boxes.append((image_id, instance["bbox"]))
     return boxes
-
-
-def propose(sizes: np.ndarray, *, scales_per_level: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(anchor_scales, anchor_ratios as height / width) that overlap (N, 2) box sizes best in the mean.
-
-    Anchors double from level to level, as the strides do, so one factor sets them all. It is at least `LEAST` strides:
-    smaller anchors would leave gaps between neighbouring cells.
-    """
-    ratio = sizes[:, 1] / sizes[:, 0]
-    spread = max(float(np.sqrt(np.percentile(ratio, 85) / np.percentile(ratio, 15))), 1.2)
-    centre = float(np.median(ratio))
-    ratios = tuple(float(f"{centre * f:.2g}") for f in (1 / spread, 1, spread))
-    steps = 2 ** (np.arange(scales_per_level) / scales_per_level)
-    candidates = [tuple(float(f"{first * step:.2g}") for step in steps) for first in np.arange(LEAST, 8.25, 0.25)]
-    return max(candidates, key=lambda scales: best_overlaps(sizes, scales, ratios).mean()), ratios
-
-
-def best_overlaps(sizes: np.ndarray, scales: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
-    """(N,) IoU of each box with its best anchor when both have the same centre: the maximum over all positions."""
-    anchors = np.concatenate([base_anchors(stride, scales=scales, ratios=ratios, centre="origin", box_offset=0)
-                              for stride in STRIDES])
-    shapes = anchors[:, 2:] - anchors[:, :2]
-    shared = np.minimum(sizes[:, None], shapes).prod(-1)
-    return (shared / (sizes.prod(-1)[:, None] + shapes.prod(-1) - shared)).max(1)
 
 
 def describe(sizes: np.ndarray, scales: Sequence[float], ratios: Sequence[float]) -> str:

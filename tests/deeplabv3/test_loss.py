@@ -116,3 +116,10 @@ def test_comparing_labels_is_gathering_to_the_last_bit():
     gathered, compared = (WithGradient(gather)(x, Tensor(label)) for gather in (True, False))
     for ours, theirs in zip(gathered, compared):
         np.testing.assert_array_equal(ours.asnumpy(), theirs.asnumpy())
+
+
+@pytest.mark.parametrize("gather", [True, False])
+def test_weights_of_classes_make_a_weighted_mean(gather):
+    value = softmax_cross_entropy(logits((0, 0), (math.log(3), 0), (5, 1)), labels(0, 1, 255), 255, gather=gather,
+                                  class_weights=(1.0, 3.0))
+    assert float(value) == pytest.approx((math.log(2) + 3 * math.log(4)) / 4, rel=1e-6)

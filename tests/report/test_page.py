@@ -2,6 +2,9 @@
 import re
 from html.parser import HTMLParser
 
+import pytest
+
+from src.report.charts import histogram
 from src.report.page import Page, Picture, render
 
 NUMBERS = {"miou": 0.5, "images": 3, "iou": {"a<b": 0.75, "unseen": None}, "confusion": [[9, 1], [0, 0]]}
@@ -72,3 +75,17 @@ def test_numbers_that_are_not_by_class_and_tables_of_classes():
     assert "<tr><th></th><th>bbox</th><th>instances</th></tr>" in text
     assert "<tr><th>a&lt;b</th><td>0.1250</td><td>3</td></tr>" in text
     assert "<tr><th>unseen</th><td>-</td><td>0</td></tr>" in text
+
+
+def test_a_histogram_has_a_bar_for_each_filled_bin_and_its_marks():
+    text = histogram("sides <px>", [1, 1, 1, 9], marks={"limit": 4.0}, bins=4)
+    assert text.count("<rect") == 2
+    heights = [float(height) for height in re.findall(r'<rect [^>]*height="([\d.]+)"', text)]
+    assert heights[0] == pytest.approx(3 * heights[1], abs=0.2)
+    assert "limit 4" in text
+    assert "sides &lt;px&gt;" in text
+    reader = Reader()
+    reader.feed(text)
+    assert reader.open == []
+    assert histogram("nothing", []) == ""
+    assert histogram("one", [5.0], logarithmic=True).count("<rect") == 1

@@ -50,10 +50,14 @@ def fingerprint(data: bytes) -> Fingerprint:
     if gray is None:
         decode.image_size(data)  # says why
         raise InputError("cannot be decoded; restore the file")
+    return fingerprint_of(gray, hashlib.sha256(data).digest())
+
+
+def fingerprint_of(gray: np.ndarray, digest: bytes) -> Fingerprint:
+    """The fingerprint of a decoded image, (H, W) uint8, whose file's bytes have the hash `digest`."""
     small = cv2.resize(gray, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA)
     bits = np.packbits(small[:, 1:] > small[:, :-1]).view(np.uint16)
-    return Fingerprint(bits, cv2.resize(gray, (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA),
-                       hashlib.sha256(data).digest())
+    return Fingerprint(bits, cv2.resize(gray, (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA), digest)
 
 
 def near_duplicates(prints: Sequence[Fingerprint]) -> list[tuple[int, int]]:

@@ -143,6 +143,12 @@ class ListDataset:
             yield Record(line.number, self._relative(line.image), self._read(line.image, place),
                          self._read(line.label, place), place)
 
+    def listed(self, sample_id: int) -> tuple[Record, str, str]:
+        """A record without its bytes, and the paths of its image and of its label."""
+        line = self._lines[sample_id]
+        record = Record(line.number, self._relative(line.image), b"", b"", f"{self.name}:{line.number}")
+        return record, self._path(line.image), self._path(line.label)
+
     def _path(self, name: str) -> str:
         return os.path.join(self.data_root, name)
 

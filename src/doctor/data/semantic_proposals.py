@@ -1,0 +1,58 @@
+"""Settings of DeepLabV3 for a data set: classes, crop, evaluation canvas and weights of classes."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from src.doctor.data.proposals import Proposal, changed, multiple
+from src.doctor.data.semantic_findings import SHRUNK
+
+Facts = Mapping[str, Any]
+LARGEST_CANVAS, SMALLEST = 1025, 65  # pixels
+PADDED = 1.5  # times the image, from which a crop is mostly padding
+IMBALANCE, MOST_WEIGHT = 20.0, 10.0  # factor between the classes' shares; largest weight, and 1 / the smallest
+
+
+def semantic_proposals(facts: Facts, settings: Any) -> Iterator[Proposal]:
+    """Proposals for a `DeepLabV3Config` from `facts`, the JSON's content."""
+    train = facts["splits"]["train"]
+    values = [int(value) for value in train["labels"]["other_values"]]
+    if values and max(values) < 255 and not settings.class_names:
+        yield from changed(settings, "num_classes", max(values) + 1, f"labels have values up to {max(values)}")
+    if train["images"]["height"]:
+        yield from _sizes(train["images"], settings)
+    if not values:
+        yield from _weights(train["labels"], settings)
+
+
+def _sizes(images: Facts, settings: Any) -> Iterator[Proposal]:
+    long = max(images["height"]["95%"], images["width"]["95%"])
+    short = min(images["height"]["median"], images["width"]["median"])
+    crop = settings.crop_size
+    if crop > PADDED * long * settings.max_scale:
+        crop = max(multiple(short * min(settings.max_scale, 1.5), 16, 1), SMALLEST)
+        yield from changed(settings, "crop_size", crop, f"images are {short:g} pixels high or wide (median of the "
+                           f"shorter side): a crop of {settings.crop_size} is mostly padding")
+    canvas = settings.eval_crop_size or crop
+    wanted = min(max(multiple(long, 16, 1), SMALLEST), LARGEST_CANVAS)
+    if canvas < SHRUNK * min(long, LARGEST_CANVAS) or canvas > PADDED * long:
+        yield from changed(settings, "eval_crop_size", wanted, f"evaluation then shows 95 % of the images at their own "
+                           f"size of up to {long:g} pixels; the canvas is {canvas} pixels now")
+
+
+def _weights(labels: Facts, settings: Any) -> Iterator[Proposal]:
+    """Median frequency balancing (Eigen and Fergus 2015), within limits."""
+    shares = [numbers["share"] for numbers in labels["classes"].values()]
+    frequency = list(labels["frequency"].values())
+    present = [f for f in frequency if f]
+    if len(frequency) != settings.num_classes or len(present) < 2 or settings.class_weights \
+            or max(shares) < IMBALANCE * min(share for share in shares if share):
+        return
+    middle = float(np.median(present))
+    weights = [round(float(np.clip(middle / f, 1 / MOST_WEIGHT, MOST_WEIGHT)), 3) if f else 1.0 for f in frequency]
+    yield from changed(settings, "class_weights", tuple(weights),
+                       f"the most frequent class has {max(shares) / min(s for s in shares if s):.0f} times as many "
+                       "pixels as the rarest: median frequency balancing, which favours rare classes; leave it out "
+                       "where the frequent ones matter more")
