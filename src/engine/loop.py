@@ -34,6 +34,7 @@ from src.engine.start import start_position
 from src.engine.step_recorder import StepRecorder
 from src.engine.train_step import LossScale, TrainStep
 from src.weights import load as weights
+from src.wording import some
 
 log = logging.getLogger(__name__)
 _compiled_for_evaluation: WeakSet[nn.Cell] = WeakSet()
@@ -125,7 +126,7 @@ def load_pretrained(task: Task, settings: Settings, network: nn.Cell) -> None:
     log.info("%s", report.summary())
     for what, names in (("not in the file", report.missing), ("not in the network", report.left_over)):
         if names:
-            log.info("%s: %s", what, ", ".join(names))
+            log.info("%s: %s", what, some(names))
 
 
 def build_step(task: Task, settings: Settings, machine: runtime.Runtime, network: nn.Cell, per_epoch: int) -> TrainStep:

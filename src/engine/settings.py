@@ -57,8 +57,9 @@ class Settings(Config):
         "", "checkpoint to evaluate or export", group=("eval", "export"), topic="weights and resuming",
         aliases=("ckpt_path", "ckpt_file", "checkpoint_path"), resumable=True, per_host=True)
     pretrained: str = option(
-        "", "checkpoint to start from: an ImageNet backbone or an earlier stage of this model",
-        topic="weights and resuming", aliases=("ckpt_pre_trained", "pre_trained"), resumable=True, per_host=True)
+        "", "checkpoint to start from: an ImageNet backbone, an earlier stage of this model, or the other model, "
+            "whose backbone is taken", topic="weights and resuming",
+        aliases=("ckpt_pre_trained", "pre_trained"), resumable=True, per_host=True)
     start_epoch: int = option(
         0, "epochs done by the run that wrote `pretrained`: above 0, training continues with its optimizer state and "
            "the learning rate of that epoch", topic="weights and resuming", aliases=("pretrain_epoch_size",), ge=0)
