@@ -57,8 +57,9 @@ def check_split(c: Any, split: str) -> None:
 
 def _paths(c: Any, split: str) -> tuple[str, str]:
     """Records or list of a split; one of them is empty."""
-    if split == "val" and c.eval_interval and not (c.val_data_file or c.val_data_lst or c.checkpoint):
-        raise InputError(f"--eval_interval={c.eval_interval}: evaluation during training needs its own data; give "
+    asking = next((key for key in ("eval_interval", "preview_interval") if getattr(c, key)), "")
+    if split == "val" and asking and not (c.val_data_file or c.val_data_lst or c.checkpoint):
+        raise InputError(f"--{asking}={getattr(c, asking)}: evaluation during training needs its own data; give "
                          "--val_data_lst or --val_data_file")
     file, lst = c.data_file, c.data_lst
     if split == "val" and (c.val_data_file or c.val_data_lst):

@@ -5,7 +5,7 @@ import fcntl
 import logging
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import mindspore.nn as nn
 import numpy as np
 from mindspore.train import Model
 
-from src.contract import Dataset, Evaluator, InputError, Task
+from src.contract import Dataset, Evaluator, InputError, Instances, LabelMap, Record, Task
 from src.data import order
 from src.data.pipeline import augmented_batch, training_batches
 from src.engine import checkpoint, runtime
@@ -28,6 +28,7 @@ from src.engine.metrics_log import MetricsLog
 from src.engine.optim import momentum_optimizer
 from src.engine.position import Position, sink_chunks
 from src.engine.precision import apply_amp, resolved_level
+from src.engine.preview import Preview
 from src.engine.schedules import learning_rates
 from src.engine.settings import Settings
 from src.engine.start import start_position
@@ -175,20 +176,35 @@ def evaluate_split(task: Task, network: nn.Cell, dataset: Dataset, machine: runt
 
     The split is divided among the ranks. Rank 0 returns an evaluator of the whole split, other ranks of their share.
     """
-    was_training = network.training
-    network.set_train(False)
     notice = None if network in _compiled_for_evaluation else CompileNotice(
         "the evaluation graph", f"evaluating {type(network).__name__} {machine.device_target}",
         remembers=machine.rank == 0)
-    evaluator = evaluate(task.predictor(network), dataset, task.evaluator(), world_size=machine.world_size,
-                         rank=machine.rank, compile_notice=notice)
+    with _as_it_predicts(network):
+        evaluator = evaluate(task.predictor(network), dataset, task.evaluator(), world_size=machine.world_size,
+                             rank=machine.rank, compile_notice=notice)
     _compiled_for_evaluation.add(network)
-    network.set_train(was_training)
     if machine.world_size > 1:
         evaluator, *others = machine.gather_on_first(evaluator) or [evaluator]
         for other in others:
             evaluator.merge(other)
     return evaluator
+
+
+@contextmanager
+def _as_it_predicts(network: nn.Cell) -> Iterator[None]:
+    """Within this context, the network is in inference mode."""
+    was_training = network.training
+    network.set_train(False)
+    try:
+        yield
+    finally:
+        network.set_train(was_training)
+
+
+def predict_some(task: Task, network: nn.Cell, records: Sequence[Record]) -> list[LabelMap | Instances]:
+    """Predictions of a few records by the network in training, whose mode is restored."""
+    with _as_it_predicts(network):
+        return list(task.predictor(network)(records))
 
 
 def replay(task: Task, settings: Settings, machine: runtime.Runtime) -> dict[str, float]:
@@ -295,6 +311,9 @@ class _Run:
             callbacks.append(Evaluation(
                 lambda: self.machine.run_on_first(evaluate_split(task, network, dataset, self.machine).compute),
                 checkpoints, metrics, metric=task.metric, interval=settings.eval_interval))
+        if settings.preview_interval and not self.machine.rank:
+            callbacks.append(Preview(task, lambda records: predict_some(task, network, records), self.position,
+                                     folder.folder / "preview.jpg", interval=settings.preview_interval))
         return [*callbacks, RestartClock(recorder)]
 
 

@@ -119,6 +119,9 @@ class Settings(Config):
 
     eval_interval: int = option(0, "epochs between two evaluations on the val split; 0: none", topic="evaluation",
                                 resumable=True, ge=0)
+    preview_interval: int = option(
+        0, "epochs between two pictures of what the network predicts on images of the val split, in preview.jpg of "
+           "output_dir; 0: none", topic="evaluation", resumable=True, ge=0)
     inference_engine: Choice = option(
         "mindspore", "what runs the network in evaluation: mindspore; openvino, about twice as fast on a CPU; auto: "
         "OpenVINO on a CPU where it is installed and takes the network, else MindSpore", group=("train", "eval"),

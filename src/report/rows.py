@@ -11,6 +11,7 @@ from src.data.decode import AS_STORED, Decoding, decode_image, decode_label
 from src.data.instance.target import Target, decode_target, to_rle
 from src.report import draw
 
+SIDE = 230  # pixels of a picture's long side
 SURE = 0.5  # least score of the detections that are drawn; there are many below it
 
 
@@ -19,6 +20,22 @@ def titles(prediction: LabelMap | Instances) -> tuple[str, ...]:
     if isinstance(prediction, LabelMap):
         return draw.SEMANTIC_TITLES
     return "image", "truth", f"prediction, score >= {SURE:g}"
+
+
+def picture(records: Sequence[Record], predictions: Sequence[LabelMap | Instances], captions: Sequence[str],
+            class_names: Sequence[str], how: Decoding = AS_STORED) -> bytes:
+    """JPEG with a row of pictures, a caption and, for label maps, the legend of classes for each of some images."""
+    pictures = [row(*pair, class_names, SIDE, how) for pair in zip(records, predictions)]
+    grid = draw.grid(pictures, titles(predictions[0]), captions, side=SIDE)
+    if isinstance(predictions[0], LabelMap):  # instances have their names beside them
+        grid = draw.below(grid, draw.legend(class_names, draw.palette(class_names), grid.shape[1]))
+    return draw.jpeg(grid)
+
+
+def spread(length: int, count: int) -> list[int]:
+    """`count` indices, or all, spread evenly over a split of `length` images."""
+    count = min(count, length)
+    return [round(k * (length - 1) / max(count - 1, 1)) for k in range(count)]
 
 
 def row(record: Record, prediction: LabelMap | Instances, class_names: Sequence[str], side: int,

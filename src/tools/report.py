@@ -15,12 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from src import tasks
 from src.command_line import Parser, add_flag, entry_point, number_in
-from src.contract import Evaluator, InputError, LabelMap
+from src.contract import Evaluator, InputError
 from src.files import write_file
 from src.report import draw, page, rows
 
 log = logging.getLogger(__name__)
-SIDE = 230  # pixels of a picture's long side
 
 
 class Examined:
@@ -44,11 +43,6 @@ class Examined:
         numbers = single.compute()
         self.scores.append(numbers[self.task.metric] if numbers.get("instances", 1) else None)
 
-    def spread(self, count: int) -> list[int]:
-        """Sample ids spread evenly over the split."""
-        count = min(count, len(self.dataset))
-        return [round(k * (len(self.dataset) - 1) / max(count - 1, 1)) for k in range(count)]
-
     def worst(self, count: int) -> list[int]:
         """Sample ids of the lowest scores, lowest first."""
         scored = [k for k, score in enumerate(self.scores) if score is not None]
@@ -58,14 +52,9 @@ class Examined:
         """JPEG with a row of image, truth and prediction for each of some images, which are predicted again."""
         task, records = self.task, list(self.dataset.rows(sample_ids))
         predictions = list(self.predictor(records))
-        how = task.preprocess.decoding
-        pictures = [rows.row(*pair, task.class_names, SIDE, how) for pair in zip(records, predictions)]
         scores = ["-" if self.scores[k] is None else f"{self.scores[k]:.3f}" for k in sample_ids]
         captions = [f"{record.file_name}   {task.metric} {score}" for record, score in zip(records, scores)]
-        grid = draw.grid(pictures, rows.titles(predictions[0]), captions, side=SIDE)
-        if isinstance(predictions[0], LabelMap):  # instances have their names beside them
-            grid = draw.below(grid, draw.legend(task.class_names, draw.palette(task.class_names), grid.shape[1]))
-        return draw.jpeg(grid)
+        return rows.picture(records, predictions, captions, task.class_names, task.preprocess.decoding)
 
 
 def parse_args(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -149,8 +138,9 @@ def write_report(folder: Path, found: Examined, settings, count: int) -> None:
     task, numbers = found.task, found.whole.compute()
     curve = _curve(task, folder, Path(settings.checkpoint))
     pictures = {"curve.png": curve} if curve else {}
+    shown = found.picture(rows.spread(len(found.dataset), count))
     pictures |= {
-        "predictions.jpg": page.Picture("Predictions", found.picture(found.spread(count)), "From all over the split."),
+        "predictions.jpg": page.Picture("Predictions", shown, "From all over the split."),
         "worst.jpg": page.Picture("Worst images", found.picture(found.worst(count)), "The lowest scores first.")}
     colours = dict(zip(task.class_names, draw.palette(task.class_names).tolist()))
     used = {"checkpoint": settings.checkpoint, "inference_engine": task.engine.name}

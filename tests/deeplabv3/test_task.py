@@ -168,8 +168,9 @@ def test_no_data_and_twofold_data_are_named(tmp_path):
         tiny_task().dataset("train")
     with pytest.raises(InputError, match="val data.*records.*list.*--data_lst"):
         tiny_task(data_file="a", data_lst="b").dataset("val")
-    with pytest.raises(InputError, match="--eval_interval=2: .*--val_data_lst"):
-        tiny_task(data_lst="b", eval_interval=2).dataset("val")
+    for key in ("eval_interval", "preview_interval"):
+        with pytest.raises(InputError, match=f"--{key}=2: .*--val_data_lst"):
+            tiny_task(data_lst="b", **{key: 2}).dataset("val")
 
 
 # --- classes and table ------------------------------------------------------------------------------------------------

@@ -148,10 +148,12 @@ def test_boxes_that_suppression_leaves_undecided_are_counted_in_the_log(data, mo
 @pytest.mark.usefixtures("graph_mode")
 def test_a_run_from_training_to_numbers(data, tmp_path):
     """Train, evaluate during training, start another task from the result: all but the predictors is taken over."""
-    first = task(coco_root=str(data), output_dir=str(tmp_path / "a"), eval_interval=1, epochs=2)
+    first = task(coco_root=str(data), output_dir=str(tmp_path / "a"), eval_interval=1, preview_interval=2,
+                 epochs=2)
     last = loop.train(first, first.config, Runtime("CPU"))
     assert last.name == "mask_rcnn_r50-2_2.ckpt"
     assert (tmp_path / "a/mask_rcnn_r50_best.ckpt").exists()
+    assert cv2.imread(str(tmp_path / "a/preview.jpg")) is not None
     lines = [json.loads(line) for line in (tmp_path / "a/metrics.jsonl").read_text().splitlines()]
     assert all(np.isfinite(line[name]) for line in lines if line["kind"] == "train" for name in LOSS_NAMES)
     evaluated = [line for line in lines if line["kind"] == "eval"]
