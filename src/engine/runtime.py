@@ -17,6 +17,7 @@ import psutil
 
 from src.contract import InputError
 from src.engine import collectives
+from src.launch.job import read_number
 from src.launch.join import join_cluster
 from src.layers import product_noise
 
@@ -93,12 +94,13 @@ def start(device_target: str, *, device_id: int = 0, is_distributed: bool = Fals
         jit_level: "O0", "O1", "O2" or "auto" (`jit_level_of` the chip).
 
     Raises:
-        InputError: this machine or this MindSpore has no such device, or no launcher set up the ranks.
+        InputError: this machine or this MindSpore has no such device, DEVICE_ID is no number, or no launcher set up
+            the ranks.
     """
     ms.set_context(mode=ms.GRAPH_MODE)
     if is_distributed and (line := join_cluster(os.environ, device_target)):
         log.info("%s", line)
-    _set_device(device_target, int(os.environ.get("DEVICE_ID", device_id)))
+    _set_device(device_target, read_number("DEVICE_ID", os.environ, 0) if os.environ.get("DEVICE_ID") else device_id)
     if deterministic and device_target != "CPU":
         _set_deterministic()
     _set_jit_level(device_target, jit_level)  # asks for the chip, which may start the device
@@ -177,7 +179,7 @@ def _set_jit_level(device_target: str, level: str) -> None:
 def chip_name() -> str:
     """"Ascend910B4" or the like; "" where MindSpore does not tell."""
     try:
-        return ms.hal.get_device_name(int(os.environ.get("DEVICE_ID", 0)))
+        return ms.hal.get_device_name(int(os.environ.get("DEVICE_ID") or 0))
     except (AttributeError, RuntimeError, ValueError) as error:  # the call is to go in a later version
         log.debug("no chip's name: %s", error)
         return ""

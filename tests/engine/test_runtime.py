@@ -24,6 +24,14 @@ def test_a_cpu_process_is_rank_0_of_1_unless_a_launcher_started_several():
     assert "start it with scripts/run_distribute_train.sh" in done.stderr
 
 
+def test_an_exported_device_id_is_a_number_or_empty(monkeypatch):
+    monkeypatch.setenv("DEVICE_ID", "abc")
+    with pytest.raises(InputError, match="DEVICE_ID: 'abc' is not a number from 0 to"):
+        runtime.start("CPU")
+    monkeypatch.setenv("DEVICE_ID", "")
+    assert runtime.start("CPU").rank == 0
+
+
 def test_data_sinks_on_ascend_alone():
     assert runtime.Runtime("Ascend", 3, 8).data_sink
     assert not runtime.Runtime("CPU").data_sink
