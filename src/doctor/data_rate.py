@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterator
 
 from src import tasks
-from src.doctor.finding import OK, WARNING, Finding
+from src.contract import InputError
+from src.doctor.finding import FAILURE, OK, WARNING, Finding
 
 WARM_UP = 4  # batches that are made before the clock starts: threads start, and the queues fill
 
@@ -18,6 +19,11 @@ def data_rate(settings, *, cards: int, step_ms: float, seconds: float) -> Iterat
         cards: ranks of this host, which all read at the same time.
         step_ms: what a step takes on a card, 0 where that is not known.
     """
+    try:
+        settings.check_data("train")
+    except InputError as error:  # says what to do, too
+        yield Finding("data rate", FAILURE, str(error))
+        return
     rate = measure(settings, seconds)
     text = (f"{rate:.0f} samples/s of one rank with {settings.workers} workers, "
             f"{settings.batch_size} samples a batch")

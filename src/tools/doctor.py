@@ -84,10 +84,7 @@ def subject_of(words: list[str]) -> tuple[checks.Subject, bool, bool]:
     parser = build_parser()
     args, theirs = parser.parse_known_args(words)
     check_names(parser, theirs)
-    settings = None
-    if theirs:
-        settings = tasks.parse_settings(theirs, program="doctor.py", groups=("train",))
-        settings.check_data("train")
+    settings = tasks.parse_settings(theirs, program="doctor.py", groups=("train",)) if theirs else None
     table, server, problem = find_table(args)
     subject = checks.Subject(device_target=args.device_target, output_dir=args.output_dir, table=table, server=server,
                        table_problem=problem, port=args.port, meet_seconds=args.meet_seconds,

@@ -63,7 +63,6 @@ def test_python_without_packages(tmp_path):
 @pytest.mark.parametrize(("word", "message"), [
     ("--rank_tabel=x", "unknown flag --rank_tabel; did you mean --rank_table?"),
     ("--data_fille=x", "unknown flag --data_fille; did you mean --data_file?"),
-    ("--data_file=none", "none"),
     ("--port=0", "--port: '0' is not a number")])
 def test_wrong_words(tmp_path, word, message):
     status, _, errors = run(word, folder=tmp_path)
@@ -93,6 +92,13 @@ def test_a_rank_table_that_does_not_fit_is_one_line_among_the_others(tmp_path, t
     status, output, _ = run("--rank_table=table.json", "--device_target=CPU", folder=tmp_path)
     line = next(line for line in output.splitlines() if " rank table: " in line)
     assert (status, line.startswith("failure "), message in line) == (1, True, True), output
+    assert "output folder" in output
+
+
+def test_data_that_cannot_be_read_is_one_line_among_the_others(tmp_path):
+    status, output, _ = run("--data_file=none", "--device_target=CPU", folder=tmp_path)
+    assert status == 1
+    assert "failure  data rate: none: no such record file; build it with" in output
     assert "output folder" in output
 
 
