@@ -1,8 +1,9 @@
 """Pictures that show the same: near duplicates, and neighbouring frames of a video.
 
 Near duplicates are found by a difference hash of 256 bits (16 x 16 comparisons of neighbouring gray values) and
-confirmed by the correlation of thumbnails, because plain images with few objects have nearly the same hash. Frames have
-names that differ in their last number alone and thumbnails that correlate. No MindSpore here.
+confirmed by the correlation of thumbnails, because plain images with few objects have nearly the same hash. Mirrored
+copies count too. Frames have names that differ in their last number alone and thumbnails that correlate. No MindSpore
+here.
 """
 from __future__ import annotations
 
@@ -22,16 +23,17 @@ from src.data import decode
 HASH_SIDE, THUMB_SIDE = 16, 32
 MOST_BITS = 10  # that differ between the hashes of near duplicates
 SAME, FRAME = 0.97, 0.8  # least correlation of the thumbnails of near duplicates and of neighbouring frames
-MOST_STEP = 30  # of the number between neighbouring frames: one second of video
+MOST_STEP = 30  # of the number between neighbouring frames: one second of video, or twice the video's usual step
 _BANDS = 16  # more than MOST_BITS, so that near duplicates agree in at least one band of 16 bits
 _PLAIN = 2.0  # gray levels of standard deviation below which an image has nothing to compare
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """`bits` (16,) uint16 of the hash, `thumb` (32, 32) uint8, and the hash of the file's bytes."""
+    """Hashes (16,) uint16 of the image and its mirror image, `thumb` (32, 32) uint8, and the hash of the file."""
 
     bits: np.ndarray
+    mirrored: np.ndarray
     thumb: np.ndarray
     digest: bytes
 
@@ -56,20 +58,27 @@ def fingerprint(data: bytes) -> Fingerprint:
 def fingerprint_of(gray: np.ndarray, digest: bytes) -> Fingerprint:
     """The fingerprint of a decoded image, (H, W) uint8, whose file's bytes have the hash `digest`."""
     small = cv2.resize(gray, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA)
-    bits = np.packbits(small[:, 1:] > small[:, :-1]).view(np.uint16)
-    return Fingerprint(bits, cv2.resize(gray, (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA), digest)
+    bits, mirrored = (np.packbits(one[:, 1:] > one[:, :-1]).view(np.uint16) for one in (small, small[:, ::-1]))
+    thumb = cv2.resize(gray, (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA)
+    return Fingerprint(bits, mirrored, thumb, digest)
 
 
 def near_duplicates(prints: Sequence[Fingerprint]) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, of pictures that are the same but for compression, size or slight changes."""
+    """Pairs (i, j), i < j, of pictures that are the same but for compression, size, slight changes or mirroring."""
     if len(prints) < 2:
         return []
-    bits = np.stack([p.bits for p in prints])
-    pairs = set(identical(prints))
+    count = len(prints)
+    bits = np.stack([p.bits for p in prints] + [p.mirrored for p in prints])
+    pairs, tried = set(identical(prints)), set()
     for band in range(_BANDS):
         for bucket in _equal(bits[:, band]):
-            if bits[bucket[0], band]:  # a band of zeros is plain ground, which thousands of images may share
-                pairs |= {(i, j) for i, j in _close(bucket, bits) if _same(prints[i], prints[j])}
+            if not bits[bucket[0], band] or bucket[0] >= count:  # a band of zeros is plain ground: thousands share it
+                continue
+            for i, j in _close(bucket, bits):
+                if i < count and i != j % count and (i, j) not in tried:
+                    tried.add((i, j))
+                    if _same(prints[i], prints[j % count], mirrored=j >= count):
+                        pairs.add((min(i, j % count), max(i, j % count)))
     return sorted(pairs)
 
 
@@ -94,8 +103,8 @@ def _close(bucket: np.ndarray, bits: np.ndarray) -> Iterator[tuple[int, int]]:
             yield min(int(bucket[k]), int(other)), max(int(bucket[k]), int(other))
 
 
-def _same(a: Fingerprint, b: Fingerprint) -> bool:
-    return a.digest == b.digest or correlation(a.thumb, b.thumb) >= SAME
+def _same(a: Fingerprint, b: Fingerprint, *, mirrored: bool) -> bool:
+    return a.digest == b.digest or correlation(a.thumb, b.thumb[:, ::-1] if mirrored else b.thumb) >= SAME
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -116,7 +125,9 @@ def video_frames(names: Sequence[str], prints: Sequence[Fingerprint]) -> list[tu
     pairs = []
     for frames in videos.values():
         frames.sort()
+        steps = [b - a for (a, _), (b, _) in itertools.pairwise(frames)]
+        most = max(MOST_STEP, 2 * sorted(steps)[len(steps) // 2]) if len(steps) > 1 else MOST_STEP
         for (a, i), (b, j) in itertools.pairwise(frames):
-            if b - a <= MOST_STEP and correlation(prints[i].thumb, prints[j].thumb) >= FRAME:
+            if b - a <= most and correlation(prints[i].thumb, prints[j].thumb) >= FRAME:
                 pairs.append((min(i, j), max(i, j)))
     return pairs

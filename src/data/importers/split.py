@@ -17,6 +17,7 @@ from src.data.importers.similar import Fingerprint, identical, near_duplicates, 
 log = logging.getLogger(__name__)
 
 DEFAULT_SHARE = 0.2
+_ROBOFLOW = re.compile(r"^(.+)\.rf\.\w{16,}\.\w+$")
 
 
 def assign_splits(collection: Collection, prints: Sequence[Fingerprint], options: Options, report: Report
@@ -29,7 +30,7 @@ def assign_splits(collection: Collection, prints: Sequence[Fingerprint], options
     pictures = collection.pictures
     exact = identical(prints)
     if options.near_duplicates == "together":
-        near = near_duplicates(prints)
+        near = [*near_duplicates(prints), *_augmented_copies(pictures)]
         frames = video_frames([picture.name for picture in pictures], prints)
     else:
         near, frames = exact, []
@@ -51,6 +52,13 @@ def assign_splits(collection: Collection, prints: Sequence[Fingerprint], options
     for k in pool:
         pictures[k].split = "val" if k in val else "train"
     return _without_leaks(pictures, [*near, *grouped], report)
+
+
+def _augmented_copies(pictures: Sequence[Picture]) -> list[tuple[int, int]]:
+    """Pairs that chain Roboflow's versions of one image, NAME.rf.HASH.jpg: turned, cropped and recoloured copies."""
+    first: dict[str, int] = {}
+    found = [(k, match) for k, p in enumerate(pictures) if (match := _ROBOFLOW.search(p.name.rpartition("/")[2]))]
+    return [(first[match[1]], k) for k, match in found if first.setdefault(match[1], k) != k]
 
 
 def _named_groups(pictures: Sequence[Picture], group_by: str, report: Report) -> list[tuple[int, int]]:

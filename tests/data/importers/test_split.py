@@ -98,3 +98,32 @@ def test_the_split_is_the_same_each_time(tmp_path):
     first = splits(tmp_path, seed=7)
     (tmp_path / "out").rename(tmp_path / "before")
     assert splits(tmp_path, seed=7) == first
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mirrored_copies_stay_together(tmp_path, seed):
+    for k in range(4):
+        annotate(tmp_path / "source", f"{'abcd'[k]}-one", scene(k))
+        annotate(tmp_path / "source", f"{'wxyz'[k]}-two", scene(k)[:, ::-1])
+    found = splits(tmp_path, val_share=0.3, seed=seed)
+    assert set(found.values()) == {"train", "val"}
+    assert [found[f"{'abcd'[k]}-one"] for k in range(4)] == [found[f"{'wxyz'[k]}-two"] for k in range(4)]
+
+
+def test_roboflows_versions_of_an_image_stay_together(tmp_path):
+    for k in range(12):
+        annotate(tmp_path / "source", f"IMG_{k // 3}_jpg.rf.{k:032x}", scene(k))
+    found = splits(tmp_path, val_share=0.25)
+    by_image = [{split for name, split in found.items() if name.startswith(f"IMG_{k}_")} for k in range(4)]
+    assert sorted(map(min, by_image)) == ["train"] * 3 + ["val"]
+    assert all(len(one) == 1 for one in by_image)
+
+
+def test_frames_far_apart_in_numbers_stay_together(tmp_path):
+    """Two videos of which every hundredth frame was kept."""
+    for video in range(2):
+        smooth = cv2.GaussianBlur(scene(video), (0, 0), 4)
+        for frame in range(5):
+            annotate(tmp_path / "source", f"v{video}_{100 * frame:05d}", np.roll(smooth, frame, 1))
+    found = splits(tmp_path, val_share=0.3)
+    assert {len({split for name, split in found.items() if name.startswith(f"v{k}")}) for k in range(2)} == {1}
