@@ -1,6 +1,7 @@
 """DeepLabV3-ResNet-101 against torchvision's on a CPU: one training step, one inference.
 
     python benchmarks/deeplabv3_speed.py --peer_python=PEERS/bin/python --output_stride=16
+    python benchmarks/deeplabv3_speed.py --peer_python=PEERS/bin/python --mode=infer --inference_engine=openvino
 
 `PEERS` is a virtual environment with requirements/peers.txt; the peer runs there, without our CPU switch. Batch 2,
 321 x 321, 2 threads, random weights and data. A ratio below 1 means that ours is faster.
@@ -21,7 +22,7 @@ BATCH, SIDE, CLASSES = 2, 321, 21
 def main() -> None:
     parser = torchvision_peer.flags(__doc__.splitlines()[0])
     parser.add_argument("--output_stride", type=int, default=16, choices=(8, 16))
-    torchvision_peer.main(parser, "DeepLabV3-R101 {mode}, output stride {output_stride}", ours=ours,
+    torchvision_peer.main(parser, "DeepLabV3-R101 {mode}, output stride {output_stride}, {inference_engine}", ours=ours,
                           torchvision=torchvision)
 
 
@@ -42,7 +43,8 @@ def ours(args: argparse.Namespace):
     norm, rng = norm_factory("batch"), np.random.default_rng(0)
     network = DeepLabV3(ResNet(101, norm=norm, output_stride=args.output_stride), num_classes=CLASSES,
                         aspp_rates=(6, 12, 18), norm=norm)
-    image = ms.Tensor(rng.standard_normal((BATCH, 3, SIDE, SIDE), np.float32))
+    pixels = rng.standard_normal((BATCH, 3, SIDE, SIDE), np.float32)
+    image = ms.Tensor(pixels)
     label = ms.Tensor(rng.integers(0, CLASSES, (BATCH, SIDE, SIDE)).astype(np.int32))
     ids = ms.Tensor(np.arange(BATCH, dtype=np.int32))
     if args.mode == "train":
@@ -50,10 +52,10 @@ def ours(args: argparse.Namespace):
                                        weight_decay=1e-4)
         step = TrainStep(DeepLabV3Loss(network, ignore_label=255), optimizer).set_train()
         return lambda: {"loss": float(step(image, label, ids, ids)[0].asnumpy())}
-    network.set_train(False)
+    run = torchvision_peer.served(args, network.set_train(False))
 
     def infer() -> None:
-        network(image).asnumpy()
+        run(pixels)
 
     return infer
 

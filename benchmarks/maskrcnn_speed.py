@@ -1,6 +1,7 @@
 """Mask R-CNN ResNet-50-FPN against torchvision's on a CPU: one training step, one inference.
 
     python benchmarks/maskrcnn_speed.py --peer_python=PEERS/bin/python
+    python benchmarks/maskrcnn_speed.py --peer_python=PEERS/bin/python --mode=infer --inference_engine=openvino
 
 `PEERS` is a virtual environment with requirements/peers.txt; the peer runs there, without our CPU switch. Batch 2,
 384 x 640, 2 threads, 3 objects an image, 91 classes, batch normalisation, nothing frozen. Both sides have the same
@@ -35,7 +36,7 @@ def main() -> None:
     parser = torchvision_peer.flags(__doc__.splitlines()[0])
     parser.add_argument("--positives", type=int, default=128, help="positive RoIs an image in training")
     parser.add_argument("--box_ops", default="primitive", choices=("primitive", "plain"), help="see train.py")
-    torchvision_peer.main(parser, "Mask R-CNN R50-FPN {mode}", ours=ours, torchvision=torchvision)
+    torchvision_peer.main(parser, "Mask R-CNN R50-FPN {mode}, {inference_engine}", ours=ours, torchvision=torchvision)
 
 
 def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -65,13 +66,13 @@ def ours(args: argparse.Namespace):
     network = build_network(conventions, num_classes=CLASSES, norm="batch", plain=args.box_ops == "plain")
     if args.weights:
         load_weights(network, args.weights)
-    columns = [ms.Tensor(column) for column in columns_of_scene()]
+    columns = columns_of_scene()
     if args.mode == "train":
-        return training(network, conventions, args, columns)
-    network.set_train(False)
+        return training(network, conventions, args, list(map(ms.Tensor, columns)))
+    run = torchvision_peer.served(args, network.set_train(False))
 
     def infer() -> dict[str, float]:
-        arrays = tuple(array.asnumpy() for array in network(*columns[:2]))
+        arrays = run(*columns[:2])
         found = [to_instances(i, tuple(array[i] for array in arrays), image_size=(HEIGHT, WIDTH), paste_pad=1,
                               original_size=(HEIGHT, WIDTH)) for i in range(BATCH)]
         return {"detections": sum(len(one.scores) for one in found), "sum of scores": float(arrays[2].sum())}

@@ -3,13 +3,16 @@
     python benchmarks/offline_inference.py --model=runs/export/model.onnx --images=IMAGES
 
 Every program decodes, infers and writes label maps or detections of the same images, float32, 2 threads, decoding while
-the network works. MODEL.mindir beside MODEL.onnx is MindSpore's. Loading and compiling are not counted; rounds are
-interleaved.
+the network works. MODEL.mindir beside MODEL.onnx is MindSpore's. `benchmark_app -hint throughput` is OpenVINO's own
+measure of what the network alone can reach on these threads: it neither decodes nor writes. Loading and compiling are
+not counted; rounds are interleaved, and all programs are bound to the same 2 cores.
 """
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
 import statistics
 import subprocess
 import sys
@@ -22,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import interleave
 
 THREADS = 2
-PROGRAMS = {"C++": "", "ONNX Runtime": ".onnx", "OpenVINO": ".onnx", "MindSpore": ".mindir"}
+PROGRAMS = {"C++": "", "ONNX Runtime": ".onnx", "OpenVINO": ".onnx", "MindSpore": ".mindir", "benchmark_app": ".onnx"}
 
 
 def main() -> None:
@@ -35,7 +38,7 @@ def main() -> None:
     parser.add_argument("--worker", choices=PROGRAMS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        return (serve_program if args.worker == "C++" else serve_python)(args)
+        return {"C++": serve_program, "benchmark_app": serve_benchmark_app}.get(args.worker, serve_python)(args)
     results = run(args)
     show(results, args)
     if args.result_path:
@@ -44,6 +47,7 @@ def main() -> None:
 
 def run(args: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds of every round after the first, by program."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])  # for the programs, too
     command = [sys.executable, __file__, f"--model={args.model}", f"--images={args.images}"]
     workers = [interleave.Worker(name, [*command, f"--worker={name}"], {"OMP_NUM_THREADS": str(THREADS)})
                for name in args.programs if args.model.with_suffix(PROGRAMS[name] or ".onnx").is_file()]
@@ -61,15 +65,16 @@ def run(args: argparse.Namespace) -> dict[str, list[float]]:
 def show(seconds: dict[str, list[float]], args: argparse.Namespace) -> None:
     count = len(image_paths(args.images))
     print(f"{args.model.name}, {count} images, {THREADS} threads, {args.rounds} rounds")
-    peers = [name for name in seconds if name != "C++"]
+    peers = [name for name in seconds if name not in ("C++", "benchmark_app")]
     fastest = min(peers, key=lambda name: statistics.median(seconds[name]), default=None)
     for name, values in seconds.items():
         rates = sorted(count / value for value in values)
         print(f"  {name:<14} {statistics.median(rates):7.2f} images/s  ({rates[0]:.2f} to {rates[-1]:.2f})")
-    if fastest and "C++" in seconds:
-        ratios = [b / a for a, b in zip(seconds["C++"], seconds[fastest])]
-        print(f"  C++ / {fastest}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}); above 1: "
-              "C++ is faster")
+    for peer in filter(None, (fastest, "benchmark_app" if "benchmark_app" in seconds else "")):
+        ratios = [b / a for a, b in zip(seconds.get("C++", ()), seconds[peer])]
+        if ratios:
+            print(f"  C++ / {peer}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}); above 1: "
+                  "C++ is faster")
 
 
 def image_paths(folder: Path) -> list[Path]:
@@ -87,6 +92,17 @@ def serve_program(args: argparse.Namespace) -> None:
                             f"--result_path={folder}", f"--threads={THREADS}"], check=True, capture_output=True)
             index = json.loads(Path(folder, "index.json").read_bytes())
         print(f"took {len(index['images']) / index['images_per_second']}", flush=True)
+
+
+def serve_benchmark_app(args: argparse.Namespace) -> None:
+    """OpenVINO's measuring program, started again for every round, for as many inferences as there are images."""
+    count = len(image_paths(args.images))
+    command = [Path(sys.executable).with_name("benchmark_app"), "-m", args.model, "-d", "CPU", "-hint", "throughput",
+               "-infer_precision", "f32", "-niter", str(count)]
+    print("ready {}", flush=True)
+    for _ in sys.stdin:
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        print(f"took {count / float(re.search(r'Throughput: *([0-9.]+)', done.stdout)[1])}", flush=True)
 
 
 def serve_python(args: argparse.Namespace) -> None:

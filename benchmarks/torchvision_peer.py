@@ -24,11 +24,22 @@ def flags(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--peer_python", help="python of the environment with torchvision")
     parser.add_argument("--mode", default="both", choices=("train", "infer", "both"))
+    parser.add_argument("--inference_engine", "--engine", default="mindspore", choices=("mindspore", "openvino"),
+                        help="what runs our inference, as in eval.py")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--result_path", default="", help="JSON file for the numbers")
     parser.add_argument("--worker", choices=("mindseg", "torchvision"), help=argparse.SUPPRESS)
     parser.add_argument("--weights", default="", help=argparse.SUPPRESS)
     return parser
+
+
+def served(args: argparse.Namespace, cell):
+    """A cell, in evaluation mode, as a function of arrays in the engine of the flags."""
+    from src.engine.inference_engine import InferenceEngine
+
+    shaping = {name: value for name, value in vars(args).items() if name not in ("weights", "worker", "peer_python")}
+    engine = InferenceEngine(args.inference_engine, "CPU", shaping | {"benchmark": Path(sys.argv[0]).stem})
+    return engine.function(cell)
 
 
 def main(parser: argparse.ArgumentParser, title: str, *, ours: Prepare, torchvision: Prepare) -> None:

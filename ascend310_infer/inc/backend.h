@@ -42,7 +42,7 @@ typedef struct {
   const char* device_type;  // "Ascend" or "CPU"
   int device_id;
   int threads;        // of a CPU
-  int parallel_runs;  // slots that are asked for
+  int parallel_runs;  // slots that are asked for; 0: as many as take the least time an image
   int half_suffices;  // 1: the results are float16; 0: float32 is kept wherever the chip has it
 } mindseg_options;
 

@@ -61,15 +61,19 @@ struct mindseg_model {
     for (const auto& output : compiled.outputs()) {
       outputs.push_back({name_of(output), output.get_element_type(), fixed_shape(output)});
     }
-    for (int i = 0; i < std::max(options.parallel_runs, 1); ++i) requests.push_back(compiled.create_infer_request());
+    const auto runs = options.parallel_runs > 0 ? static_cast<uint32_t>(options.parallel_runs)
+                                                : compiled.get_property(ov::optimal_number_of_infer_requests);
+    while (requests.size() < runs) requests.push_back(compiled.create_infer_request());
   }
 
   static ov::CompiledModel compile(const mindseg_options& options) try {
     // MindSpore's switch for its own convolutions, perhaps inherited: under it OpenVINO compiles code that crashes.
     unsetenv("ONEDNN_MAX_CPU_ISA");
     static ov::Core core;
-    return core.compile_model(options.model_path, "CPU", ov::hint::inference_precision(ov::element::f32),
-                              ov::inference_num_threads(options.threads), ov::num_streams(options.parallel_runs));
+    ov::AnyMap settings{ov::hint::inference_precision(ov::element::f32), ov::inference_num_threads(options.threads),
+                        ov::hint::performance_mode(ov::hint::PerformanceMode::THROUGHPUT)};
+    if (options.parallel_runs > 0) settings.insert(ov::num_streams(options.parallel_runs));
+    return core.compile_model(options.model_path, "CPU", settings);
   } catch (const ov::Exception& error) {
     throw std::runtime_error("OpenVINO cannot load it (" + short_text(error) + "); export the model again");
   }
