@@ -72,10 +72,10 @@ def near_duplicates(prints: Sequence[Fingerprint]) -> list[tuple[int, int]]:
     pairs, tried = set(identical(prints)), set()
     for band in range(_BANDS):
         for bucket in _equal(bits[:, band]):
-            if not bits[bucket[0], band] or bucket[0] >= count:  # a band of zeros is plain ground: thousands share it
+            if not bits[bucket[0], band]:  # plain ground, which thousands share
                 continue
-            for i, j in _close(bucket, bits):
-                if i < count and i != j % count and (i, j) not in tried:
+            for i, j in _close(bucket, bits, count):
+                if i != j % count and (i, j) not in tried:
                     tried.add((i, j))
                     if _same(prints[i], prints[j % count], mirrored=j >= count):
                         pairs.add((min(i, j % count), max(i, j % count)))
@@ -95,9 +95,9 @@ def _equal(values: np.ndarray) -> Iterator[np.ndarray]:
             yield bucket
 
 
-def _close(bucket: np.ndarray, bits: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Pairs of a bucket whose hashes differ in at most MOST_BITS bits."""
-    for k in range(len(bucket) - 1):
+def _close(bucket: np.ndarray, bits: np.ndarray, count: int) -> Iterator[tuple[int, int]]:
+    """Pairs of a bucket, the first one below `count`, whose hashes differ in at most MOST_BITS bits."""
+    for k in range(min(len(bucket) - 1, np.searchsorted(bucket, count))):
         differing = np.unpackbits((bits[bucket[k + 1:]] ^ bits[bucket[k]]).view(np.uint8), axis=1).sum(1)
         for other in bucket[k + 1:][differing <= MOST_BITS]:
             yield min(int(bucket[k]), int(other)), max(int(bucket[k]), int(other))
