@@ -29,7 +29,7 @@ Status run(const Options& options) {
   const PreprocessSpec spec = read_recipe(options.preprocess);
   const auto images = list_images(options.dataset_path, options.image_list);
   if (!options.dump_inputs.empty()) make_folder(options.dump_inputs);
-  const Model model(options, spec, 0);
+  const Model model(options, spec, spec.in_parts() ? 1 : 0);  // parts stay in order: one run with all threads
   Results results(options, spec);
   const auto pending = without_result(images, results);
   std::cout << images.size() << " images, " << images.size() - pending.size() << " of them have a result already"
