@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from src.data.instance.coco_check import (
     no_such_image,
     to_instance,
 )
-from src.data.instance.coco_file import read_annotations
+from src.data.instance.coco_index import open_table
 from src.data.instance.target import Category
 from src.maskrcnn.anchor_fit import best_overlaps, propose
 from src.maskrcnn.preprocess import Preprocess
@@ -40,14 +40,14 @@ def box_sizes(ann_file: str, input_size: tuple[int, int]) -> np.ndarray:
     Raises:
         InputError: an image or annotation is unusable, or there are no boxes.
     """
-    content = read_annotations(ann_file)
-    image_sizes = _image_sizes(content["images"], ann_file)
+    table = open_table(ann_file)
+    image_sizes = _image_sizes(table.images, ann_file)
     preprocess = Preprocess(input_size, (0.0,) * 3, (1.0,) * 3)
     scales = {}
     for image_id, (height, width) in image_sizes.items():
         fitted = preprocess.fitted((height, width))
         scales[image_id] = fitted[1] / width, fitted[0] / height
-    boxes = _boxes(content["annotations"], image_sizes, ann_file)
+    boxes = _boxes(map(table.entry, range(len(table.rows))), image_sizes, ann_file)
     sizes = np.array([np.multiply(box[2:], scales[image_id]) for image_id, box in boxes]).reshape(-1, 2)
     sizes = sizes[(sizes >= 1).all(1)]
     if not len(sizes):
@@ -66,7 +66,7 @@ def _image_sizes(entries: Sequence[Any], ann_file: str) -> dict[int, tuple[int, 
     return sizes
 
 
-def _boxes(entries: Sequence[Any], image_sizes: Mapping[int, tuple[int, int]],
+def _boxes(entries: Iterable[Any], image_sizes: Mapping[int, tuple[int, int]],
            ann_file: str) -> list[tuple[int, list[float]]]:
     """(image id, [x, y, width, height]) of the entries of `annotations` but crowds, checked."""
     boxes = []

@@ -20,7 +20,6 @@ import msgspec
 import numpy as np
 
 from src.contract import InputError
-from src.data.instance.coco_tidy import tidied
 
 _PARTS = ("images", "annotations", "categories")
 _BETWEEN = b", \t\r\n"  # what stands between the entries of a list
@@ -134,18 +133,6 @@ def split_slowly(data: bytes, path: str | Path) -> AnnotationFile:
     content = _content(data, path)
     texts = [json.dumps(entry).encode() for entry in content["annotations"]]
     return AnnotationFile(content["images"], content["categories"], _written(texts))
-
-
-def read_annotations(path: str | Path) -> dict[str, list]:
-    """The lists `images`, `annotations` and `categories` of an annotation file, not empty but for the annotations.
-
-    What widespread exporters write differently is brought into COCO's form, see `coco_tidy`. All of it becomes
-    Python's objects: for large files see `src/data/instance/coco_index.py`.
-
-    Raises:
-        InputError: no such file, not JSON, or not COCO's layout.
-    """
-    return tidied(_content(read_bytes(path), path), path)
 
 
 def _content(data: bytes, path: str | Path) -> dict[str, list]:

@@ -112,20 +112,6 @@ class Tidy:
         return kept
 
 
-def tidied(content: Mapping[str, list], path: str | Path) -> dict[str, list]:
-    """The lists of an annotation file with whole numbers as ids, file names, and classes alone as categories."""
-    tidy = Tidy.of(content["images"], content["categories"])
-    annotations = [tidy.annotation(entry) for entry in content["annotations"]]
-    tidy.note_numbered(_number(annotations))
-    tidy.note_searched(content["images"])
-    used = Counter(entry["category_id"] for entry in annotations if isinstance(entry, dict)
-                   and type(entry.get("category_id")) is int)
-    categories = tidy.classes(content["categories"], used)
-    say(tidy.notes, path)
-    return {"images": [tidy.image(entry) for entry in content["images"]], "annotations": annotations,
-            "categories": categories}
-
-
 def say(notes: Sequence[tuple[int, str]], path: str | Path) -> None:
     """Log the notes about the file at `path`."""
     for level, note in notes:
@@ -148,17 +134,6 @@ def _with_id(entry: Any, numbers: Mapping[str, int]) -> Any:
 
 def _id(value: Any, numbers: Mapping[str, int]) -> Any:
     return numbers.get(value, value) if isinstance(value, str) else whole(value)
-
-
-def _number(annotations: list[Any]) -> int:
-    """Give annotations without a number as id one of their own, and return how many they are."""
-    number = first = max((entry["id"] for entry in annotations if isinstance(entry, dict)
-                          and type(entry.get("id")) is int and entry["id"] < 2 ** 63), default=0)
-    for position, entry in enumerate(annotations):
-        if isinstance(entry, dict) and not has_number(entry):
-            number += 1
-            annotations[position] = entry | {"id": number}
-    return number - first
 
 
 def _is_no_class(row: Any, rows: Sequence[dict[str, Any]], kept: Sequence[Any], used: Counter[int]) -> bool:

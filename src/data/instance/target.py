@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from pycocotools import mask as coco_mask
 
@@ -85,7 +86,7 @@ def decode_target(data: bytes) -> Target:
         InputError: other bytes, of another model's records for example.
     """
     try:
-        content = json.loads(data)
+        content = msgspec.json.decode(data)
         return Target(content["image_id"], tuple(content["size"]), tuple(Category(*c) for c in content["categories"]),
                       content["instances"])
     except (ValueError, KeyError, TypeError) as error:

@@ -3,7 +3,7 @@ import pytest
 
 from src.contract import InputError
 from src.data.instance.coco_check import class_table, image_problem, is_id, to_instance
-from src.data.instance.coco_file import read_annotations
+from src.data.instance.coco_index import open_table
 from src.data.instance.target import Category
 from tests.tiny_coco import RUNS, annotation
 
@@ -114,4 +114,4 @@ def test_category_zero_cannot_be_its_own_class_index():
 def test_bad_files(tmp_path, text, words):
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(InputError, match=words):
-        read_annotations(tmp_path / "x.json")
+        open_table(tmp_path / "x.json")
