@@ -16,8 +16,9 @@ import numpy as np
 from src.data.instance.border import TOLERANCE
 from src.data.instance.coco_check import is_id, is_side
 from src.data.instance.coco_file import AnnotationFile, Texts, split, split_slowly
-from src.data.instance.coco_table import NO_ID, ROW, UNCHECKED, Annotation, AnnotationTable
+from src.data.instance.coco_table import NO_ID, ROW, UNCHECKED, Annotation, AnnotationTable, Encoding
 from src.data.instance.coco_tidy import Tidy, has_number
+from src.data.instance.target import are_encodings
 
 _BATCH = 4096  # annotations that are decoded at a time
 _KEYS = ("id", "file_name", "height", "width")  # of images
@@ -150,7 +151,7 @@ def are_sound(annotations: Sequence[Annotation], sizes: np.ndarray) -> np.ndarra
         sizes: (n, 2) height and width of their images, zeros where unknown.
     """
     polygons = [_polygons(a) for a in annotations]
-    simple = np.array([p is not None for p in polygons])
+    simple = np.array([p is not None for p in polygons]) | _are_encoded(annotations, sizes)
     numbers, first = _flat([p or _NO_MASK for p in polygons])
     boxes = np.array([a.bbox for a in annotations], np.float64)
     areas = np.array([a.area for a in annotations], np.float64)
@@ -167,6 +168,18 @@ def _polygons(annotation: Annotation) -> list[list] | None:
     """The polygons of whole points; [] where there is no mask, None where it is anything else."""
     mask = annotation.segmentation or []
     return mask if isinstance(mask, list) and not any(len(polygon) % 2 for polygon in mask) else None
+
+
+def _are_encoded(annotations: Sequence[Annotation], sizes: np.ndarray) -> np.ndarray:
+    """(n,) bool: which masks are compressed encodings in their images' sizes."""
+    counts = {}
+    for row, a in enumerate(annotations):
+        mask = a.segmentation
+        if isinstance(mask, Encoding) and isinstance(mask.counts, str) and mask.size == tuple(sizes[row]):
+            counts[row] = mask.counts
+    found, rows = np.zeros(len(annotations), bool), list(counts)
+    found[rows] = are_encodings(list(counts.values()), sizes[rows].prod(1))
+    return found
 
 
 def _flat(polygons: Sequence[list[list]]) -> tuple[np.ndarray, np.ndarray]:

@@ -29,7 +29,10 @@ Polygon = Annotated[list[Number], msgspec.Meta(min_length=6)]
 
 
 class Encoding(msgspec.Struct):
-    """Any object: a run-length encoding is looked at one by one."""
+    """A run-length encoding, compressed or not."""
+
+    size: tuple[int, int]
+    counts: str | list
 
 
 class Annotation(msgspec.Struct):
@@ -53,7 +56,7 @@ class _Instance(msgspec.Struct, omit_defaults=True):
     bbox: tuple
     iscrowd: int
     area: int | float
-    segmentation: list = []
+    segmentation: list | Encoding = []
 
 
 class Outcome(NamedTuple):
@@ -139,8 +142,8 @@ class AnnotationTable:
         if self.outcomes[self.rows["outcome"][row]] != AS_IS:
             return encode_instances([to_instance(self.entry(row), size, category)])[1:-1]
         a = _DECODER.decode(self.texts[row])
-        polygons = a.segmentation if isinstance(a.segmentation, list) else []
-        instance = _Instance(a.id, category.label, category.category_id, a.bbox, a.iscrowd or 0, a.area, polygons)
+        instance = _Instance(a.id, category.label, category.category_id, a.bbox, a.iscrowd or 0, a.area,
+                             a.segmentation or [])
         return _ENCODER.encode(instance).decode()
 
 

@@ -14,6 +14,7 @@ is the class index. An evaluation needs nothing else, whatever dataset the recor
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from pycocotools import mask as coco_mask
 from src.contract import Dataset, InputError
 
 MAX_CLASSES = 10_000  # with the background; tables and layers grow with it
+_ENCODING = re.compile("(?:[P-o]{0,6}[0-O])+")  # numbers of at most 7 characters; all but their last ones are P..o
 _JSON: dict[str, Any] = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
 
 
@@ -113,20 +115,47 @@ def run_lengths(counts: str) -> np.ndarray:
     Raises:
         InputError: the text is no such encoding.
     """
-    codes = np.frombuffer(counts.encode("utf-8", "surrogatepass"), np.uint8).astype(np.int64) - 48
-    if not codes.size or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+    if not _ENCODING.fullmatch(counts):
         raise InputError("its counts are no run-length encoding")
-    # Five bits a character, the lowest first; bit 5 says that more follow, bit 4 of the last one is the sign.
-    ends = np.flatnonzero(codes & 32 == 0)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    if (ends - starts).max() > 6:
-        raise InputError("its counts are no run-length encoding")
-    shifts = 5 * (np.arange(codes.size) - np.repeat(starts, ends - starts + 1))
-    runs = np.add.reduceat((codes & 31) << shifts, starts)
-    runs -= np.where(codes[ends] & 16, np.int64(1) << (shifts[ends] + 5), 0)
+    runs, _ = _stored_numbers(counts)
     # From the fourth on, a run is stored as its difference to the one before the last.
     runs[1::2], runs[2::2] = runs[1::2].cumsum(), runs[2::2].cumsum()
     return runs
+
+
+def are_encodings(texts: Sequence[str], pixels: np.ndarray) -> np.ndarray:
+    """(n,) bool: which texts are compressed encodings of masks with so many `pixels` (n,)."""
+    found = np.array([_ENCODING.fullmatch(text) is not None for text in texts], bool)
+    if found.any():
+        runs, first = _run_lengths_of_many([text for text, ok in zip(texts, found) if ok])
+        bad = (runs < 0) | (runs > np.repeat(pixels[found], np.diff(first, append=len(runs))))
+        found[found] = ~np.logical_or.reduceat(bad, first) & (np.add.reduceat(runs, first) == pixels[found])
+    return found
+
+
+def _run_lengths_of_many(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The lengths of the runs of encodings one after another, and the (n,) positions of the first run of each."""
+    runs, starts = _stored_numbers("".join(texts))
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    first = np.searchsorted(starts, lengths.cumsum() - lengths)
+    counts = np.diff(first, append=len(runs))
+    position = np.arange(len(runs)) - np.repeat(first, counts)
+    for chain in (position % 2 == 1, (position % 2 == 0) & (position > 0)):  # as in `run_lengths`
+        sums = np.where(chain, runs, 0).cumsum()
+        runs[chain] = (sums - np.repeat(sums[first], counts))[chain]
+    return runs, first
+
+
+def _stored_numbers(text: str) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) int64 numbers that an encoding's text stores, and the positions of their first characters."""
+    codes = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - 48
+    # Five bits a character, the lowest first; bit 5 says that more follow, bit 4 of the last one is the sign.
+    ends = np.flatnonzero(codes & 32 == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    shifts = 5 * (np.arange(codes.size) - np.repeat(starts, ends - starts + 1))
+    numbers = np.add.reduceat((codes & 31) << shifts, starts)
+    numbers -= np.where(codes[ends] & 16, np.int64(1) << (shifts[ends] + 5), 0)
+    return numbers, starts
 
 
 def compress(runs: Sequence[int], size: tuple[int, int]) -> dict[str, Any]:

@@ -1,11 +1,15 @@
 """Targets as bytes, and masks as run-length encodings and crops."""
+import contextlib
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
 from src.contract import InputError
+from src.data.instance.coco_check import checked_encoding
 from src.data.instance.target import (
     Category,
+    are_encodings,
     class_names,
     compress,
     decode_target,
@@ -63,6 +67,27 @@ def test_run_lengths_of_random_masks():
         mask = (rng.random((61, 47)) < density).astype(np.uint8, order="F")
         runs = run_lengths(coco_mask.encode(mask)["counts"].decode())
         np.testing.assert_array_equal(np.repeat(np.arange(len(runs)) % 2, runs), mask.ravel(order="F"))
+
+
+def encoding(rng: np.random.Generator) -> tuple[str, tuple[int, int]]:
+    """The text of a random mask, or one with other characters in it, and the mask's size."""
+    size = tuple(rng.integers(1, 40, 2).tolist())
+    mask = np.asfortranarray(rng.random(size) < rng.random(), np.uint8)
+    text = list(coco_mask.encode(mask)["counts"].decode())
+    for _ in range(rng.integers(0, 3)):
+        text[rng.integers(len(text))] = rng.choice(["", "0", "1", "O", "P", "o", "oo", "~", " ", "é", "PPPPPPP1"])
+    return "".join(text), size
+
+
+def test_many_encodings_are_checked_as_each_is():
+    rng = np.random.default_rng(5)
+    texts, sizes = zip(*(encoding(rng) for _ in range(1500)))
+    found = are_encodings(texts, np.prod(sizes, 1))
+    assert 300 < found.sum() < 1200
+    for text, size, good in zip(texts, sizes, found):
+        with contextlib.nullcontext() if good else pytest.raises(InputError):
+            checked_encoding({"size": list(size), "counts": text}, size)
+    assert are_encodings([], np.zeros(0, int)).tolist() == []
 
 
 @pytest.mark.parametrize("counts", ["", "n", "Zz", "\x10", "é", "oooooooooooo0"])
