@@ -91,8 +91,9 @@ def jobs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(jobs) -> dict[str, np.ndarray]:
-    """The weights of an undisturbed run."""
-    jobs.run(*TINY, "--epochs=3", "--train_dir=whole", "--eval_interval=3", "--scale_lr", WORKERS="2")
+    """The weights of an undisturbed run, whose evaluation sees images of 160 pixels through windows of 33."""
+    jobs.run(*TINY, "--epochs=3", "--train_dir=whole", "--eval_interval=3", "--eval_mode=slide", "--scale_lr",
+             WORKERS="2")
     return jobs.weights(f"whole/{LAST}")
 
 
@@ -113,6 +114,7 @@ def test_two_ranks_train_one_network_and_evaluate_it_to_the_digits_of_one_proces
          "--crop_size=33", "--batch_size=2", f"--ckpt_path=whole/{LAST}"], cwd=jobs.folder, capture_output=True,
         text=True, env=jobs.environment, timeout=600)
     assert alone.returncode == 0, alone.stdout + alone.stderr
+    assert load(jobs.folder / f"whole/{LAST}")[1]["config"]["eval_mode"] == "slide"  # which eval.py takes from it
     numbers = json.loads((jobs.folder / "eval_result.json").read_text())
     assert f"miou {numbers['miou']:.4f}" in scores[0]
 
