@@ -26,6 +26,7 @@ _ORIENTATION, _BITS, _SAMPLE_FORMAT = 0x0112, 258, 339  # tags of EXIF and TIFF
 _KINDS = {b"\xff\xd8": "JPEG", _PNG_SIGNATURE: "PNG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP", b"II*\0": "TIFF",
           b"MM\0*": "TIFF"}
 _MAKE_GRAY = "make gray label PNGs with src/tools/get_dataset_lst.py and list those"
+_MASKS = "binary masks of any kind become labels with src/tools/import_data.py masks"
 
 
 @dataclass(frozen=True)
@@ -180,15 +181,14 @@ def decode_label(data: bytes, *, advice: str = _MAKE_GRAY) -> np.ndarray:
     if kind == "BMP":
         return _bmp_label(data, advice)
     if kind != "PNG" or len(data) < 33:
-        raise InputError(_why_not_label(data, advice))
+        raise InputError(_why_not_label(data))
     depth, colour_type = data[24], data[25]
     if colour_type in _PNG_COLOUR_TYPES:
-        return _narrow(_equal_channels(_imdecode(data, cv2.IMREAD_UNCHANGED), _PNG_COLOUR_TYPES[colour_type], advice),
-                       advice)
+        return _narrow(_equal_channels(_imdecode(data, cv2.IMREAD_UNCHANGED), _PNG_COLOUR_TYPES[colour_type], advice))
     if colour_type == _PNG_PALETTE:
         data = _palette_as_gray(data)
     if depth == 16:
-        return _narrow(_imdecode(data, cv2.IMREAD_UNCHANGED), advice)
+        return _narrow(_imdecode(data, cv2.IMREAD_UNCHANGED))
     label = _imdecode(data, _GRAY)
     # Decoders stretch samples of few bits over 0..255; the class index is the sample itself.
     return label if depth == 8 else label // (255 // (2 ** depth - 1))
@@ -236,9 +236,10 @@ def _palette_as_gray(data: bytes) -> bytes:
     return _PNG_SIGNATURE + data[8:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[at:]
 
 
-def _narrow(label: np.ndarray, advice: str) -> np.ndarray:
+def _narrow(label: np.ndarray) -> np.ndarray:
     if label.max() > 255:
-        raise InputError(f"is a 16-bit PNG with values up to {label.max()}; class indices lie in 0..255: {advice}")
+        raise InputError(f"is a 16-bit PNG with values up to {label.max()}; class indices lie in 0..255: {_MASKS}, "
+                         "others have to be renumbered first")
     return label.astype(np.uint8)
 
 
@@ -259,8 +260,9 @@ def why_not_image(data: bytes) -> str:
     return f"is not an image ({len(data)} bytes, starting {data[:8]!r}); restore the file or leave it out"
 
 
-def _why_not_label(data: bytes, advice: str) -> str:
+def _why_not_label(data: bytes) -> str:
     kind = _kind(data)
     if kind and kind != "PNG":
-        return f"is a {kind} file; a label is a PNG with one class index a pixel: {advice}"
+        return (f"is a {kind} file; a label is a PNG with one class index a pixel: save it as one, without loss; "
+                f"{_MASKS}")
     return why_not_image(data)

@@ -45,7 +45,7 @@ def open_split(c: Any, split: str) -> Dataset:
         raise InputError(f"{dataset.name}: {NOTHING.format(images=len(dataset), crowds=dataset.crowds)}")
     if c.on_bad == "error":
         return dataset
-    return leave_out_bad(dataset, RecordCheck(how=dataset.how), workers=c.workers, known=dataset.bad)
+    return leave_out_bad(dataset, RecordCheck(how=_decoding(c)), workers=c.workers, known=dataset.bad)
 
 
 def list_split(c: Any, split: str, *, on_bad: str) -> Any:
@@ -55,13 +55,17 @@ def list_split(c: Any, split: str, *, on_bad: str) -> Any:
         from src.data.records.mindrecord import RecordDataset
 
         return RecordDataset(records)
-    how = Decoding(c.exif, c.bit_depth, c.max_pixels)
+    how = _decoding(c)
     if c.dataset == "other":
         return TxtDataset(_text_file(c, split), c.image_dir or ".", class_names=c.names, on_bad=on_bad, how=how)
     ann_file, image_dir = _annotations(c, split)
     return CocoDataset(ann_file, image_dir, class_names=c.coco_classes, class_map=c.class_map,
                        absent="error" if split == "train" else "allow",
                        others="leave_out" if split == "train" or c.chose_classes else "keep", on_bad=on_bad, how=how)
+
+
+def _decoding(c: Any) -> Decoding:
+    return Decoding(c.exif, c.bit_depth, c.max_pixels)
 
 
 def check_split(c: Any, split: str) -> None:

@@ -22,3 +22,12 @@ def test_an_annotation_file_wins_over_the_folder(tmp_path):
     path = write_coco(tmp_path / "own", content(2), split="val")
     c = MaskRCNNConfig(coco_root=str(tmp_path), ann_file=str(path))
     assert len(open_split(c, "val")) == 2
+
+
+def test_skipping_leaves_out_images_that_cannot_be_read(tmp_path, caplog):
+    write_coco(tmp_path, content(), split="val")
+    path = tmp_path / "val/2.jpg"
+    path.write_bytes(path.read_bytes()[:-20])
+    c = MaskRCNNConfig(coco_root=str(tmp_path), val_data_type="val", on_bad="skip")
+    assert [record.file_name for record in open_split(c, "val").rows([0, 1])] == ["1.jpg", "3.jpg"]
+    assert "1 of 3 records are left out" in caplog.text

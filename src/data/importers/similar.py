@@ -97,7 +97,7 @@ def _equal(values: np.ndarray) -> Iterator[np.ndarray]:
 
 def _close(bucket: np.ndarray, bits: np.ndarray, count: int) -> Iterator[tuple[int, int]]:
     """Pairs of a bucket, the first one below `count`, whose hashes differ in at most MOST_BITS bits."""
-    for k in range(min(len(bucket) - 1, np.searchsorted(bucket, count))):
+    for k in range(min(len(bucket) - 1, int(np.searchsorted(bucket, count)))):
         differing = np.unpackbits((bits[bucket[k + 1:]] ^ bits[bucket[k]]).view(np.uint8), axis=1).sum(1)
         for other in bucket[k + 1:][differing <= MOST_BITS]:
             yield min(int(bucket[k]), int(other)), max(int(bucket[k]), int(other))

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.contract import Dataset, InputError
-from src.data import decode
 from src.data.checks import ordered_map
-from src.data.semantic.voc import label_histogram, placed
+from src.data.semantic.voc import label_histogram, placed, read_label
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +54,9 @@ def count_labels(dataset: Dataset, *, num_classes: int, ignore_label: int, worke
         return LabelCounts(built, total, total)
 
     def count(record) -> dict[int, int]:
+        label = read_label(record)
         with placed(record):
-            return label_histogram(decode.decode_label(record.target), num_classes, ignore_label)
+            return label_histogram(label, num_classes, ignore_label)
 
     for sample_ids in (np.unique(np.linspace(0, total - 1, min(SAMPLE, total)).astype(int)), np.arange(total)):
         pixels: Counter[int] = Counter()

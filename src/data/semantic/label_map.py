@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 
 from src.contract import Dataset, InputError, Record
-from src.data import decode
-from src.data.semantic.voc import placed
+from src.data.semantic.voc import read_label
 
 IGNORED = 255
 # cityscapesScripts, helpers/labels.py: the ids of the 19 classes that are evaluated, in the order of their trainIds.
@@ -84,6 +83,5 @@ class MappedLabels:
             InputError: a label cannot be decoded.
         """
         for record in self.dataset.rows(sample_ids):
-            with placed(record):
-                label = self.table[decode.decode_label(record.target)]
+            label = self.table[read_label(record)]
             yield replace(record, target=cv2.imencode(".png", label, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())

@@ -268,6 +268,12 @@ def placed(record: Record) -> Iterator[None]:
         raise InputError(f"{record.place}: {record.file_name}: {error}") from error
 
 
+def read_label(record: Record) -> np.ndarray:
+    """(H, W) uint8 of a record's label; InputError with its place where it cannot be decoded."""
+    with placed(record):
+        return _named("label", decode.decode_label, record.target)
+
+
 def _named(what: str, function: Callable[[bytes], Any], data: bytes) -> Any:
     try:
         return function(data)

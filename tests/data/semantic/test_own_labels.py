@@ -192,3 +192,11 @@ def test_the_near_match_of_a_missing_image_is_named(tmp_path, written, words):
     (tmp_path / "list.txt").write_text(f"{written} labels/0.png\n")
     with pytest.raises(InputError, match=f"list.txt:1: image .* does not exist; .*{words}"):
         ListDataset(tmp_path, tmp_path / "list.txt")
+
+
+@pytest.mark.parametrize("data", [jpeg(np.zeros((16, 16, 3), np.uint8)), png(np.full((16, 16), 65535, np.uint16))])
+def test_labels_that_no_list_takes_name_the_label_and_a_tool_that_does(tmp_path, data):
+    write(tmp_path, [OBJECT])
+    (tmp_path / "labels/0.png").write_bytes(data)
+    with pytest.raises(InputError, match=r"list.txt:1: images/0.jpg: label is a .*src/tools/import_data.py masks"):
+        opened(tmp_path)
