@@ -1,7 +1,7 @@
 """eval_mode=tiles on a CPU: tiles in batches against the same tiles one by one, and the memory of a huge image.
 
     python benchmarks/tiles.py [--batch_size=4] [--backbone=resnet50] [--side=384]
-    python benchmarks/tiles.py --memory --checkpoint=CKPT [--size=14000] [--tile=1280] [--program=MAIN]
+    python benchmarks/tiles.py --memory --checkpoint=CKPT [--size=14000] [--tile=1280] [--side=256] [--program=MAIN]
 
 The first form finds the instances of an image of 3 x 3 tiles with Mask R-CNN on MindSpore, random weights; a ratio
 below 1 means that batches are faster. The second takes a JPEG of size x size pixels, practice pictures side by side,
@@ -28,12 +28,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch_size", type=int, default=4)
     parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--side", type=int, default=384, help="of the network's input and of a tile")
+    parser.add_argument("--side", type=int, default=384, help="of the network's input, and of a tile in the first form")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--checkpoint", default="")
     parser.add_argument("--size", type=int, default=14000, help="of the huge image")
-    parser.add_argument("--tile", type=int, default=1280, help="of the huge image; the input has 0.8 of it")
+    parser.add_argument("--tile", type=int, default=1280, help="side of a tile of the huge image")
     parser.add_argument("--program", default="", help="the built C++ program")
     parser.add_argument("--worker", choices=("batches", "one by one"), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -84,8 +84,8 @@ def memory(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         picture = huge_picture(Path(folder), args.size)
         settings = ["--eval_mode=tiles", f"--tile_size={args.tile}"]
-        model = [f"--img_height={round(args.tile * 0.8)}", f"--img_width={round(args.tile * 0.8)}",
-                 "--rpn_max_num=1000", "--rpn_nms_pre=1000", "--test_max_per_img=200", "--device_target=CPU"]
+        model = [f"--img_height={args.side}", f"--img_width={args.side}", "--rpn_max_num=1000", "--rpn_nms_pre=1000",
+                 "--test_max_per_img=200", "--device_target=CPU"]
         data = [f"--ann_file={folder}/truth.json", f"--image_dir={folder}"]
         checkpoint = f"--ckpt_path={args.checkpoint}"
         show_peak("eval.py", folder, ROOT / "eval.py", checkpoint, *settings, *model, *data, "--test_batch_size=1",
@@ -111,7 +111,7 @@ def huge_picture(folder: Path, size: int) -> Path:
     block = np.concatenate([np.concatenate(scenes[k:k + 8], 1) for k in range(0, 64, 8)])
     times = -(-size // len(block))
     image = np.tile(block, (times, times, 1))[:size, :size]
-    cv2.imwrite(str(folder / "huge.jpg"), image)
+    cv2.imwrite(str(folder / "huge.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 80])
     categories = [{"id": k, "name": name} for k, name in enumerate(CLASS_NAMES) if k]
     truth = {"images": [{"id": 1, "file_name": "huge.jpg", "height": size, "width": size}], "categories": categories,
              "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "bbox": [0, 0, 60, 60],

@@ -4,16 +4,15 @@
 
 The checkpoint is one that scripts/quickstart.sh trains. Each seed draws grid x grid pictures that the training has not
 seen, of 160 x 160 pixels. All are seen in the scale of the training: each one alone in the middle of a ground of the
-mean colour as large as a tile (`eval_mode=whole`), and all stitched together on such a ground (`eval_mode=tiles`).
-The ground matters: this small network was trained on pictures that fill its input, and without it, or beside other
-pictures, it finds other things in the same picture, with tiles or without.
+mean colour as large as a tile, all stitched together on such a ground in tiles, and the stitched image at once, with
+an input large enough for it. The ground matters: this small network was trained on pictures that fill its input, and
+without it, or beside other pictures, it finds other things in the same picture, with tiles or without.
 
-Prints AP of boxes and masks, and the ratios. The best 1000 detections of each class and image count, because stitching
-alone reaches COCO's limit of 100.
+Prints AP of boxes and masks, and the ratios of that of tiles to the others. The best 1000 detections of each class and
+image count, because stitching alone reaches COCO's limit of 100.
 """
 import argparse
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,22 +41,24 @@ Picture = tuple[np.ndarray, list[tuple[int, np.ndarray]]]  # (H, W, 3), and (cla
 
 def main() -> int:
     args = parse(sys.argv[1:])
-    side, more = round(args.tile * SCALE), (args.tile / SIDE) ** 2
-    same = {"img_width": side, "img_height": side, "rpn_nms_pre": round(200 * more), "rpn_max_num": round(100 * more),
-            "test_max_per_img": round(20 * more)}  # as many candidates and detections an area
-    whole = predictor(args.checkpoint, eval_mode="whole", **same)
-    tiled = predictor(args.checkpoint, eval_mode="tiles", tile_size=(args.tile,), tile_overlap=args.overlap, **same)
-    ratios = {"bbox": [], "segm": []}
+    side = args.grid * (SIDE + STRIP) + STRIP  # of the stitched image
+    single = predictor(args.checkpoint, args.tile, eval_mode="whole")
+    at_once = predictor(args.checkpoint, -(-side // 40) * 40, eval_mode="whole")
+    tiles = predictor(args.checkpoint, args.tile, eval_mode="tiles", tile_size=(args.tile,), tile_overlap=args.overlap)
+    ratios = {(kind, name): [] for kind in ("bbox", "segm") for name in ("single", "at once")}
     for seed in map(int, args.seeds.split(",")):
         pictures = [picture(seed, k) for k in range(args.grid ** 2)]
-        single, _ = evaluate(whole, [stitched([one], 1, margin=(args.tile - SIDE) // 2) for one in pictures])
-        large, took = evaluate(tiled, [stitched(pictures, args.grid, margin=STRIP)])
-        for kind, found in ratios.items():
-            found.append(large[kind]["AP"] / single[kind]["AP"])
-            print(f"seed {seed}, {kind}: AP {single[kind]['AP']:.4f} on {len(pictures)} pictures, "
-                  f"{large[kind]['AP']:.4f} on the stitched one ({took:.0f} s), ratio {found[-1]:.4f}", flush=True)
-    for kind, found in ratios.items():
-        print(f"{kind}: ratio {np.mean(found):.4f} on average ({min(found):.4f} to {max(found):.4f})")
+        alone = [stitched([one], 1, margin=(args.tile - SIDE) // 2) for one in pictures]
+        large = [stitched(pictures, args.grid, margin=STRIP)]
+        found = {"single": evaluate(single, alone), "at once": evaluate(at_once, large),
+                 "tiles": evaluate(tiles, large)}
+        for kind, name in ratios:
+            ratios[kind, name].append(found["tiles"][kind]["AP"] / found[name][kind]["AP"])
+        for kind in ("bbox", "segm"):
+            print(f"seed {seed}, {kind}: AP " + ", ".join(f"{numbers[kind]['AP']:.4f} {name}"
+                                                          for name, numbers in found.items()), flush=True)
+    for (kind, name), values in ratios.items():
+        print(f"{kind}, tiles to {name}: {np.mean(values):.4f} on average ({min(values):.4f} to {max(values):.4f})")
     return 0
 
 
@@ -90,14 +91,12 @@ def stitched(pictures: list[Picture], grid: int, *, margin: int) -> Picture:
     return image, shapes
 
 
-def evaluate(predict, pictures: list[Picture]) -> tuple[dict, float]:
-    """COCO's numbers, and the seconds that prediction took."""
-    evaluator, started = CocoMAP(COUNTED), time.monotonic()
-    found = list(predict(records(pictures)))
-    took = time.monotonic() - started
-    for record, one in zip(records(pictures), found):
-        evaluator.update(one, record.target)
-    return evaluator.compute(), took
+def evaluate(predict, pictures: list[Picture]) -> dict:
+    """COCO's numbers."""
+    evaluator = CocoMAP(COUNTED)
+    for record, found in zip(records(pictures), predict(records(pictures))):
+        evaluator.update(found, record.target)
+    return evaluator.compute()
 
 
 def records(pictures: list[Picture]) -> Iterator[Record]:
@@ -112,12 +111,16 @@ def records(pictures: list[Picture]) -> Iterator[Record]:
         yield Record(k, f"{k}.png", cv2.imencode(".png", image[..., ::-1])[1].tobytes(), target)
 
 
-def predictor(checkpoint: str, **settings):
+def predictor(checkpoint: str, seen: int, **settings):
+    """The predictor of `src.contract.Task`; its input shows `seen` pixels, with as many candidates an area."""
     from src.engine import runtime
     from src.weights.load import load_weights
 
+    side, more = -(-round(seen * SCALE) // 32) * 32, (seen / SIDE) ** 2
     config = tasks.with_conventions(build(tasks.config_class("maskrcnn"), {
-        "checkpoint": checkpoint, "device_target": "CPU", "test_batch_size": 4} | settings))
+        "checkpoint": checkpoint, "device_target": "CPU", "test_batch_size": 1, "img_width": side, "img_height": side,
+        "rpn_nms_pre": min(round(200 * more), 2800), "rpn_max_num": round(100 * more),
+        "test_max_per_img": round(20 * more)} | settings))
     runtime.start("CPU")
     task = tasks.create(config)
     network = task.network()

@@ -23,7 +23,6 @@ same rule. No MindSpore here.
 """
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -163,13 +162,13 @@ def _decided(objects: list[_Object], found: Sequence[TileInstances]) -> list[_Ob
 
 def _without_remainders(objects: list[_Object]) -> list[_Object]:
     """Step 4."""
-    kept: dict[int, list[_Object]] = defaultdict(list)
-    for one in sorted(objects, key=lambda o: (o.is_cut, -o.score, o.members[0])):
-        rivals = kept[one.label]
-        near = _overlaps(one.box[None], np.array([o.box for o in rivals]).reshape(-1, 4))[0]
-        if not any(_is_remainder(one, rivals[k]) for k in np.flatnonzero(near)):
-            rivals.append(one)
-    return [one for rivals in kept.values() for one in rivals]
+    objects = sorted(objects, key=lambda one: (one.is_cut, -one.score, one.members[0]))
+    boxes = np.array([one.box for one in objects]).reshape(-1, 4)
+    labels, kept = np.array([one.label for one in objects]), np.zeros(len(objects), bool)
+    for k, one in enumerate(objects):
+        near = np.flatnonzero(kept[:k] & (labels[:k] == one.label) & _overlaps(boxes[k:k + 1], boxes[:k])[0])
+        kept[k] = not any(_is_remainder(one, objects[other]) for other in near)
+    return [objects[k] for k in np.flatnonzero(kept)]
 
 
 def _is_remainder(one: _Object, other: _Object) -> bool:

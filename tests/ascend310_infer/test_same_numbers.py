@@ -83,7 +83,9 @@ def test_mean_iou(mode, crop_size, count, run, program, tmp_path):
     assert (python == cpp).mean() >= 0.9999
 
 
-def test_average_precision(run, program, tmp_path):
+@pytest.mark.parametrize("mode", [(), ("--eval_mode=tiles", "--tile_size=80", "--tile_overlap=30")],
+                         ids=["whole", "tiles"])
+def test_average_precision(mode, run, program, tmp_path):
     from src.maskrcnn.config import MaskRCNNConfig
     from src.maskrcnn.task import MaskRCNNTask
 
@@ -94,7 +96,7 @@ def test_average_precision(run, program, tmp_path):
     config = MaskRCNNConfig(**TINY | counts | {"img_width": 128, "img_height": 128}, dataset="other", num_classes=6,
                             coco_classes=SHAPES, category_ids=(0, *(by_name[name] for name in SHAPES[1:])))
     save_checkpoint(MaskRCNNTask(config.completed()), tmp_path / "a.ckpt")
-    flags = [f"--{name}={value}" for name, value in counts.items()] + ["--device_target=CPU"]
+    flags = [f"--{name}={value}" for name, value in counts.items()] + ["--device_target=CPU", *mode]
     evaluate = ("eval.py", "--model=mask_rcnn_r50", "--ckpt_path=a.ckpt", "--coco_root=set", *flags)
     run(*evaluate, "--result_path=first.json")
     found = json.loads((tmp_path / "first.segm.json").read_text())
@@ -112,7 +114,7 @@ def test_average_precision(run, program, tmp_path):
         assert 0.05 < expected[kind]["AP"] < 0.98
         assert got[kind] == pytest.approx(expected[kind], abs=0.002), kind
     run("predict.py", "set/val2017", "--model_path=a.ckpt", "--output_dir=p", f"--ann_file={truth}", "--batch_size=2",
-        IN_MINDSPORE)
+        IN_MINDSPORE, *mode)
     run("postprocess.py", "--result_path=p", f"--ann_file={truth}", "--img_path=set/val2017")
     assert numbers(tmp_path / "p/metrics.json") == without_origin(expected)
     for folder in ("p", "result_Files"):

@@ -1,4 +1,9 @@
 """Large images through a network that paints: what it finds in the tiles becomes what is in the image."""
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -93,3 +98,38 @@ def test_published_pasting_rules_work_in_the_tiles_frame():
 def test_an_unreadable_image_is_named():
     with pytest.raises(InputError, match=r"list:7: 7\.jpg is not an image"):
         list(predictor()([Record(7, "7.jpg", b"no image", b"", "list:7")]))
+
+
+HUGE = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from src.contract import Record
+from src.maskrcnn.inference import TiledPredictor
+from src.maskrcnn.preprocess import Preprocess
+from src.maskrcnn.tiles import Tiling
+
+def detect(image, size):
+    corners = np.random.default_rng(int(image.sum()) % 97).uniform(0, 200, (len(image), 8, 2))
+    boxes = np.concatenate([corners, corners + 50], 2).astype(np.float32)
+    shape = boxes.shape[:2]
+    return boxes, np.ones(shape, int), np.full(shape, .5), np.ones(shape, bool), np.ones((*shape, 28, 28), np.float32)
+
+predict = TiledPredictor(detect, tiling=Tiling((1024, 1024), 256), batch_size=4, paste_pad=None, threshold=0.5,
+                         preprocess=Preprocess((256, 256), (0.0,) * 3, (1.0,) * 3))
+data = Path(sys.argv[1]).read_bytes()
+counts = [len(found.rles) for found in predict(Record(k, "", data, b"") for k in range(2))]
+print(*counts, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_images_of_14000_pixels_stay_below_2_gb(tmp_path):
+    """Two of them, one after the other, with thousands of objects; the images themselves have 0.6 GB each."""
+    row = np.random.default_rng(0).integers(0, 255, (14000, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "huge.png"), np.broadcast_to(row, (14000, 14000, 3)), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    ran = subprocess.run([sys.executable, "-c", HUGE, tmp_path / "huge.png"], capture_output=True, text=True,
+                         cwd=Path(__file__).parents[2], check=True)
+    first, second, peak = map(int, ran.stdout.split())
+    assert first == second > 1000
+    assert 0.6e9 < peak * 1024 < 2e9
