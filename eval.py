@@ -29,7 +29,8 @@ def main() -> int:
 
     settings = tasks.with_conventions(settings)
     machine = runtime.start(settings.device_target, device_id=settings.device_id,
-                            deterministic=settings.deterministic, jit_level=settings.jit_level)
+                            deterministic=settings.deterministic, jit_level=settings.jit_level,
+                            compile_cache=settings.compile_cache, configuration=settings.shaping())
     task = tasks.create(settings)
     network = task.network()
     report = load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing,

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from src.command_line import entry_point
+from src.compile_cache import private
 from src.inference.arguments import parse, settings_of
 
 log = logging.getLogger(__name__)
@@ -11,6 +12,8 @@ log = logging.getLogger(__name__)
 
 def main() -> int:
     args = parse(sys.argv[1:], description=__doc__)
+    if args.compile_cache:
+        private.claim()
     from src.exporting.preprocess_spec import decoding_of
     from src.inference import model as prediction
     from src.inference.coco_ids import CocoIds

@@ -25,7 +25,8 @@ def main() -> int:
         settings = tasks.with_conventions(settings)
     machine = runtime.start(settings.device_target, device_id=settings.device_id,
                             is_distributed=settings.is_distributed, seed=settings.seed,
-                            deterministic=settings.deterministic, jit_level=settings.jit_level)
+                            deterministic=settings.deterministic, jit_level=settings.jit_level,
+                            compile_cache=settings.compile_cache, configuration=settings.shaping())
     task = tasks.create(settings)
     if settings.replay:
         for name, value in loop.replay(task, settings, machine).items():

@@ -51,13 +51,15 @@ run_model() {
     "prepare_$(family_of "$1")"
     config+=(--model="$1")
     step 4 "$1: training (log: $out/train_log)"
-    logged "$out/train_log" python train.py "${config[@]}" "${train[@]}" --train_dir="$out/ckpt" "${@:2}"
+    logged "$out/train_log" python train.py "${config[@]}" "${train[@]}" --train_dir="$out/ckpt" \
+        --compile_cache=auto "${@:2}"
     step 5 "$1: evaluation (log: $out/eval_log)"
     checkpoint=$(newest_checkpoint "$out/ckpt")
     logged "$out/eval_log" python eval.py "${config[@]}" "${val[@]}" --ckpt_path="$checkpoint" \
-        --result_path="$out/metrics.json"
+        --result_path="$out/metrics.json" --compile_cache=auto
     step 6 "$1: pictures and report"
-    python src/tools/report.py "${config[@]}" "${val[@]}" --run_dir="$out" --checkpoint="$checkpoint" --least="$least" ||
+    python src/tools/report.py "${config[@]}" "${val[@]}" --run_dir="$out" --checkpoint="$checkpoint" --least="$least" \
+        --compile_cache=auto ||
         status=$?
     [[ ! -f $out/report.html ]] || echo "look at $out/report.html"
 }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.command_line import nearest
+from src.compile_cache import private
 from src.config import build, parse
 from src.contract import InputError, Task
 from src.engine import inference_engine
@@ -63,6 +64,8 @@ def check(settings, *splits: str) -> None:
     """
     check_level(settings.amp_level, settings.device_target)
     inference_engine.check(settings.inference_engine, settings.device_target)
+    if settings.compile_cache:
+        private.claim()
     if settings.checkpoint or settings.pretrained:
         from src.weights.formats import check_file
 

@@ -233,9 +233,9 @@ def test_a_derived_key_in_a_preset_is_named_with_its_line(tmp_path, caplog):
 
 RESUMABLE = {"device_id", "workers", "checkpoint", "result_path", "output_dir", "pretrained", "resume", "save_steps",
              "keep_checkpoint_max", "eval_interval", "log_steps", "sink_size", "replay", "print_config",
-             "is_distributed", "overflow_check", "deterministic", "jit_level", "inference_engine"}
+             "is_distributed", "overflow_check", "deterministic", "jit_level", "inference_engine", "compile_cache"}
 PER_HOST = {"device_id", "workers", "checkpoint", "result_path", "output_dir", "pretrained", "replay", "log_steps",
-            "inference_engine"}
+            "inference_engine", "compile_cache"}
 DATA = {"data_file", "data_root", "data_lst", "val_data_file", "val_data_lst"}
 COCO_DATA = {"data_file", "val_data_file", "coco_root", "ann_file", "image_dir", "anno_path", "val_anno_path"}
 TILES = {"eval_mode", "tile_size", "tile_overlap", "merged_max_per_img"}

@@ -14,8 +14,8 @@ FORWARDERS = ("src/convert_checkpoint.py", "src/data/build_seg_data.py", "src/da
 MODULES = sorted(path for path in (ROOT / "src").rglob("*.py") if str(path.relative_to(ROOT)) not in FORWARDERS)
 # Floors, the lowest first: a room may import its own floor's rooms and those of every floor below, but for models.
 FLOORS = (("contract", "files", "literals", "wording"), ("layers",), ("config", "command_line"),
-          ("data", "weights", "launch"), ("exporting", "report", "engine", "metrics"), ("deeplabv3", "maskrcnn"),
-          ("tasks",), ("results", "inference", "doctor"), ("tools",))
+          ("data", "weights", "launch", "compile_cache"), ("exporting", "report", "engine", "metrics"),
+          ("deeplabv3", "maskrcnn"), ("tasks",), ("results", "inference", "doctor"), ("tools",))
 MODELS = ("deeplabv3", "maskrcnn")
 PURE = ["src.contract", "src.files", "src.literals", "src.command_line", "src.config", "src.tasks",
         "src.data.image_ops", "src.data.order", "src.data.semantic.voc", "src.data.practice.sample_set",

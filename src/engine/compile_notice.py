@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+from src.compile_cache.cache import active
 from src.engine.position import clock
 from src.files import user_cache, write_file
 
@@ -36,7 +37,7 @@ class CompileNotice:
         seconds = _read_times().get(self.key)
         self.expected = f"the last run on this machine took {clock(seconds)}" if seconds else "the first time here"
         self.begun = time.monotonic()
-        log.info("compiling %s (%s)", self.what, self.expected)
+        log.info("%s %s (%s)", "loading or compiling" if active() else "compiling", self.what, self.expected)
         self._thread.start()
         return self
 
@@ -50,6 +51,9 @@ class CompileNotice:
             return
         self._over.set()
         seconds = time.monotonic() - self.begun
+        if (cache := active()) and cache.served:
+            log.info("loaded %s, checked it and ran it for the first time in %s", self.what, clock(seconds))
+            return
         log.info("compiled %s and ran it for the first time in %s", self.what, clock(seconds))
         if self.remembers:
             _write_time(self.key, seconds)

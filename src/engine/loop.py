@@ -16,6 +16,7 @@ import mindspore.nn as nn
 import numpy as np
 from mindspore.train import Model
 
+from src.compile_cache import cache as compile_cache
 from src.contract import Dataset, Evaluator, InputError, Instances, LabelMap, Record, Task
 from src.data import order
 from src.data.pipeline import augmented_batch, training_batches
@@ -23,6 +24,7 @@ from src.engine import checkpoint, runtime
 from src.engine.callbacks import Checkpoints, Evaluation, RestartClock, StopOnNonFinite, Stopped
 from src.engine.compile_notice import CompileNotice
 from src.engine.evaluate import evaluate
+from src.engine.first_step import CachedFirstStep, StoreGraph
 from src.engine.float_status import overflow_register
 from src.engine.metrics_log import MetricsLog
 from src.engine.optim import momentum_optimizer
@@ -314,6 +316,12 @@ class _Run:
         if settings.preview_interval and not self.machine.rank:
             callbacks.append(Preview(task, lambda records: predict_some(task, network, records), self.position,
                                      folder.folder / "preview.jpg", interval=settings.preview_interval))
+        if (cache := compile_cache.active()) and self.machine.data_sink:
+            log.info("the training graph is not cached: it draws its batches from the device's queue, so that nothing "
+                     "can be compared; evaluation's is")
+        elif cache:
+            first = CachedFirstStep(self.step_cell, cache)
+            callbacks = [first, *callbacks, StoreGraph(first)]
         return [*callbacks, RestartClock(recorder)]
 
 

@@ -15,8 +15,11 @@ import mindspore as ms
 import numpy as np
 import psutil
 
+from src.compile_cache import cache as graphs
+from src.compile_cache import private
 from src.contract import InputError
 from src.engine import collectives
+from src.files import user_cache
 from src.launch.job import read_number
 from src.launch.join import join_cluster
 from src.layers import product_noise
@@ -86,10 +89,13 @@ class Runtime:
 
 
 def start(device_target: str, *, device_id: int = 0, is_distributed: bool = False, seed: int = 1,
-          deterministic: bool = True, jit_level: str = "auto") -> Runtime:
+          deterministic: bool = True, jit_level: str = "auto", compile_cache: str = "",
+          configuration: Mapping[str, Any] | None = None) -> Runtime:
     """Set graph mode, device, jit level and seed, join the other ranks where there are any.
 
     Args:
+        compile_cache: folder of compiled graphs, "auto" for the user's, "" for none.
+        configuration: what graphs are built from, for the compile cache.
         deterministic: operators and collectives of a device give the same bits in every run; a CPU's always do.
         jit_level: "O0", "O1", "O2" or "auto" (`jit_level_of` the chip).
 
@@ -98,6 +104,9 @@ def start(device_target: str, *, device_id: int = 0, is_distributed: bool = Fals
             the ranks.
     """
     ms.set_context(mode=ms.GRAPH_MODE)
+    _refuse_other_cache()
+    if compile_cache:
+        private.claim()
     if is_distributed and (line := join_cluster(os.environ, device_target)):
         log.info("%s", line)
     _set_device(device_target, read_number("DEVICE_ID", os.environ, 0) if os.environ.get("DEVICE_ID") else device_id)
@@ -105,9 +114,29 @@ def start(device_target: str, *, device_id: int = 0, is_distributed: bool = Fals
         _set_deterministic()
     _set_jit_level(device_target, jit_level)  # asks for the chip, which may start the device
     ms.set_seed(seed)
-    if not is_distributed:
-        return Runtime(device_target)
-    return _join(device_target)
+    machine = _join(device_target) if is_distributed else Runtime(device_target)
+    if compile_cache:
+        _start_cache(compile_cache, configuration or {}, machine, deterministic)
+    return machine
+
+
+def _start_cache(folder: str, configuration: Mapping[str, Any], machine: Runtime, deterministic: bool) -> None:
+    if machine.device_target != "CPU" and not deterministic:
+        log.warning("--compile_cache: not used with --deterministic=False, as cached graphs are checked bit by bit")
+        return
+    try:
+        path = user_cache() / "compiled" if folder == "auto" else Path(folder)
+    except RuntimeError as error:  # there is no home folder
+        log.warning("--compile_cache=auto: not used (%s); name a folder", error)
+        return
+    device = {"device_target": machine.device_target, "chip": chip_name() if machine.device_target != "CPU" else ""}
+    graphs.activate(path, {**configuration, **device}, ranks=(machine.rank, machine.world_size), any_rank=machine.any)
+
+
+def _refuse_other_cache() -> None:
+    if os.environ.pop("MS_COMPILER_CACHE_ENABLE", "") == "1":
+        log.warning("MS_COMPILER_CACHE_ENABLE=1 is ignored: MindSpore's own check of its cache looks at source files, "
+                    "so that other settings get the graphs of earlier ones; use --compile_cache=FOLDER")
 
 
 def _set_deterministic() -> None:

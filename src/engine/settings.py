@@ -160,6 +160,10 @@ class Settings(Config):
         True, "operators and collectives of Ascend devices give the same bits in every run, so that a resumed run ends "
               "like one without interruption; costs some speed there", group="common", topic="device and launch",
         resumable=True)
+    compile_cache: str = option(
+        "", "folder of compiled graphs for the next start, each checked before it is used; auto: "
+            "~/.cache/mindseg/compiled", group=("train", "eval"), topic="device and launch", resumable=True,
+        per_host=True)
     sink_size: int = option(100, "steps that an Ascend device runs without returning to the host",
                             topic="device and launch", resumable=True, ge=1)
 
@@ -167,6 +171,10 @@ class Settings(Config):
     def resumable_keys(cls) -> tuple[str, ...]:
         """Keys that a resumed run may change."""
         return tuple(cls.keys(lambda key: key.resumable))
+
+    def shaping(self) -> dict[str, Any]:
+        """The keys that may shape a graph: all but those that differ between the ranks or the starts of a run."""
+        return {name: value for name, value in self.common().items() if name not in ("resume", "print_config")}
 
     @property
     def exported_batch(self) -> int:

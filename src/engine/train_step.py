@@ -82,6 +82,11 @@ class TrainStep(nn.Cell):
         self.statistics = ms.ParameterTuple(statistics) if world_size > 1 else ()
         self.add_ranks = ops.AllReduce() if world_size > 1 else None
 
+    @property
+    def probe_state(self) -> dict[str, int]:
+        """State with which a call updates the weights, see `src/compile_cache/probe.py`."""
+        return {STATE_PREFIX + "micro_step": self.accumulate_steps - 1}
+
     def scaled_losses(self, *batch):
         losses = self.losses(*batch)
         return losses[0] * self.loss_scale, losses

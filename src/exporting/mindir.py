@@ -9,6 +9,7 @@ import mindspore as ms
 import mindspore.nn as nn
 import numpy as np
 
+from src.compile_cache.cache import call
 from src.contract import InputError
 from src.exporting import graph as mindir_graph
 
@@ -45,9 +46,9 @@ def shapes(path: Path) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
 
 
 def as_function(cell: nn.Cell) -> Callable[..., tuple[np.ndarray, ...]]:
-    """A cell from arrays to a tuple of arrays."""
+    """A cell from arrays to a tuple of arrays; the compile cache of this process is used where there is one."""
     def run(*inputs: np.ndarray) -> tuple[np.ndarray, ...]:
-        outputs = cell(*map(ms.Tensor, inputs))
+        outputs = call(cell, *map(ms.Tensor, inputs), what="the inference graph")
         return tuple(o.asnumpy() for o in (outputs if isinstance(outputs, (tuple, list)) else (outputs,)))
 
     return run

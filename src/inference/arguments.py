@@ -16,7 +16,8 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     """The keys of the model's configuration among the flags, for `src.inference.model.load`."""
     names = ("amp_level", "eval_mode", "slide_stride", "tile_size", "tile_overlap", "merged_max_per_img")
     given = {name: getattr(args, name) for name in names}
-    return {name: value for name, value in given.items() if value not in ("auto", None)}
+    cache = {"compile_cache": args.compile_cache} if args.compile_cache else {}
+    return {name: value for name, value in given.items() if value not in ("auto", None)} | cache
 
 
 def _sides(text: str) -> tuple[int, ...]:
@@ -62,6 +63,8 @@ def parse(argv: Sequence[str], *, description: str) -> argparse.Namespace:
                         "tiles, in pixels of the image (default: a quarter of a tile's short side)")
     parser.add_argument("--merged_max_per_img", type=number_in(int, 0), help="eval_mode=tiles: detections per image "
                         "after merging, at most (default: all)")
+    add_flag(parser, "compile_cache", "", "folder of compiled graphs for the next start of a checkpoint in MindSpore; "
+             "auto: ~/.cache/mindseg/compiled")
     args = parser.parse_args(argv)
     path = Path(args.model_path)
     if path.suffix not in RUNTIMES:  # exported files say themselves what runs them

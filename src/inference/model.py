@@ -163,7 +163,8 @@ def _checkpoint(path: Path, device_target: str, batch_size: int, settings: dict[
     batch_key = "test_batch_size" if "test_batch_size" in cls.model_fields else "batch_size"
     config = tasks.with_conventions(build(cls, {"model": model, "checkpoint": str(path), batch_key: batch_size,
                                                 "export_batch_size": 1, "device_target": device_target} | settings))
-    runtime.start(device_target, deterministic=config.deterministic, jit_level=config.jit_level)
+    runtime.start(device_target, deterministic=config.deterministic, jit_level=config.jit_level,
+                  compile_cache=config.compile_cache, configuration=config.shaping())
     task = tasks.create(config)
     network = task.network()
     report = load_weights(network, path, expect_unexpected=task.may_be_missing)
@@ -184,6 +185,7 @@ def _refuse_other_models(model: str, path: Path, settings: Mapping[str, Any]) ->
 def _exported(path: Path, device_target: str, batch_size: int, engine: str, settings: dict[str, Any]) -> Model:
     from src.exporting import exported_model, runners
 
+    settings.pop("compile_cache", None)  # an exported file has no graph to build
     spec = exported_model.read(path)
     _refuse_other_models(spec["model"], path, settings)
     shape = tuple(spec["inputs"][0]["shape"])

@@ -121,6 +121,13 @@ def check_flags(words: list[str]) -> None:
     check_data(tasks.parse_settings(words[1:], program="train.py", groups=("train",)))
 
 
+def with_compile_cache(words: list[str]) -> list[str]:
+    """A command of train.py that keeps its compiled graphs for restarts, unless it says where itself."""
+    is_train = Path(find_command(words)[1]) == ROOT / "train.py"
+    given = any(word.partition("=")[0] == "--compile_cache" for word in words)
+    return words if given or not is_train else [*words, "--compile_cache=auto"]
+
+
 def check_data(settings) -> None:
     """Refuse a job without data here, not in every rank.
 
@@ -154,6 +161,7 @@ def main() -> int:
     options, words = split_words(sys.argv[1:])
     options, words = sort_flags(options, words) if words else (options, words)
     args = build_parser().parse_args(options)
+    words = with_compile_cache(words) if args.max_restarts and words else words
     job = build_job(args, find_command(words), os.environ)
     check_flags(words)
     if args.dry_run:

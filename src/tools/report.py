@@ -123,7 +123,8 @@ def examine(settings) -> Examined:
     from src.weights.load import load_weights
 
     runtime.start(settings.device_target, device_id=settings.device_id,
-                  deterministic=settings.deterministic, jit_level=settings.jit_level)
+                  deterministic=settings.deterministic, jit_level=settings.jit_level,
+                  compile_cache=settings.compile_cache, configuration=settings.shaping())
     task = tasks.create(settings)
     network = task.network().set_train(False)
     weights = load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing)

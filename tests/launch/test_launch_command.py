@@ -22,6 +22,16 @@ def test_variables_of_the_spec(dry):
     assert "rank.py --is_distributed" in output
 
 
+def test_restarts_keep_compiled_graphs(dry):
+    train, cpu = ("train.py", "--data_file=x"), {"DEVICE_TARGET": "CPU", "WORKERS": "1"}
+    assert "--compile_cache=auto" in dry("--max_restarts=1", *train, **cpu)[1]
+    assert "--compile_cache" not in dry(*train, **cpu)[1]
+    mine = dry("--max_restarts=1", *train, "--compile_cache=mine", **cpu)[1]
+    assert "--compile_cache=mine" in mine
+    assert "auto" not in mine
+    assert "--compile_cache" not in dry("--max_restarts=1", "rank.py", **cpu)[1]
+
+
 @pytest.mark.parametrize("name", ["WORKERS", "RANK_SIZE", "DEVICE_NUM"])
 def test_number_of_ranks(dry, name):
     assert "2 ranks on CPU" in dry("rank.py", **{"DEVICE_TARGET": "CPU", name: "2"})[1]
@@ -132,7 +142,8 @@ def test_flags_of_the_launcher_may_stand_among_those_of_train_py(dry, words):
     assert status == 0, output
     assert "scheduler 127.0.0.1:9000" in output
     assert "restarts" not in output
-    assert "train.py --epochs 2 --train_dir=out --data_file=voc --device_target=CPU\n" in output
+    command = "train.py --epochs 2 --train_dir=out --data_file=voc --device_target=CPU --compile_cache=auto\n"
+    assert command in output
 
 
 def test_what_the_environment_sets_is_used_and_named(dry):
