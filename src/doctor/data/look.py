@@ -5,11 +5,13 @@ Blocks of records go to processes of their own where that is safe, because Pillo
 from __future__ import annotations
 
 import hashlib
+import io
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -98,9 +100,25 @@ def look(dataset: Dataset, ways: Ways, *, workers: int) -> Look:
         found = [_examined(entry, sample_id, ways) for sample_id, entry in zip(block, entries(dataset, block))]
         return Look([image for image, _ in found], np.concatenate([rows for _, rows in found]))
 
-    parts = list(_mapped(look_at, blocks, workers if len(dataset) > FEW else 1, forked=not stored))
+    with _one_thread():
+        parts = list(_mapped(look_at, blocks, workers if len(dataset) > FEW else 1, forked=not stored))
     return Look([image for part in parts for image in part.images],
                 np.concatenate([np.zeros(0, INSTANCE), *(part.instances for part in parts)]))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Without OpenCV's threads: the processes are the parallelism.
+
+    They have to end before a process is forked: in a child, whose copy of the pool has no threads, OpenCV can wait for
+    them forever, even in `setNumThreads`.
+    """
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 _function: Callable  # of this process
@@ -109,7 +127,6 @@ _function: Callable  # of this process
 def _adopt(function: Callable) -> None:
     global _function
     _function = function
-    cv2.setNumThreads(1)
 
 
 def _call(block: range) -> Look:
@@ -153,7 +170,7 @@ def _examined(entry: Entry, sample_id: int, ways: Ways) -> tuple[Image, np.ndarr
 
 def _read_image(image: Image, entry: Entry, ways: Ways, *, deep: bool) -> None:
     data = entry.image_bytes() if deep else b""
-    with entry.open_image() as file:
+    with io.BytesIO(data) if deep else entry.open_image() as file:
         image.length = file.seek(0, 2)
         file.seek(0)
         image.header = _named(file, ways.how)
