@@ -70,9 +70,9 @@ def examine(given: Any, *, decode: int) -> Checkup:
         decode: images of each split that are decoded, evenly spread; -1: all.
 
     Raises:
-        InputError: the training split cannot be opened at all.
+        InputError: the training split cannot be opened at all, or `pretrained` is missing.
     """
-    given.check_data("train")
+    tasks.check(given, "train")
     datasets = {"train": given.list_split("train")}
     names = _names(given, datasets["train"])
     settings = _known(given, names, datasets["train"])

@@ -10,7 +10,7 @@ from src.contract import Dataset
 from src.data.importers.similar import near_duplicates, video_frames
 from src.doctor.data.facts import ALL, NONE, SAMPLED
 from src.doctor.data.look import Image, Look
-from src.doctor.data.source import entries
+from src.doctor.data.source import image_bytes
 
 Place = tuple[str, int]  # split, sample id
 
@@ -57,8 +57,8 @@ def _digests(datasets: Mapping[str, Dataset], looks: Mapping[str, Look], places:
             yield pixels.print.digest
             continue
         try:
-            entry = next(iter(entries(datasets[split], [sample_id])))
-            yield hashlib.sha256(entry.image_bytes()).digest()
+            data = image_bytes(datasets[split], sample_id, _image(looks, (split, sample_id)).name)
+            yield hashlib.sha256(data).digest()
         except OSError:
             yield split, sample_id  # gone since it was looked at; the same as nothing
 

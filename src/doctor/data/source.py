@@ -63,6 +63,19 @@ def entries(dataset: Dataset, sample_ids: Sequence[int]) -> Iterator[Entry]:
         yield from (_whole(inner, sample_id) for sample_id in sample_ids)
 
 
+def image_bytes(dataset: Dataset, sample_id: int, name: str) -> bytes:
+    """The bytes of one record's image file, whose name in the record is `name`.
+
+    Raises:
+        InputError: it cannot be read from records.
+        OSError: it cannot be read from its file.
+    """
+    inner: Any = dataset.dataset if isinstance(dataset, MappedLabels) else dataset
+    if isinstance(inner, CocoDataset):
+        return _read(os.path.join(inner.image_dir, name))
+    return next(iter(entries(dataset, [sample_id]))).image_bytes()
+
+
 def _whole(dataset: Dataset, sample_id: int) -> Entry:
     try:
         return Entry(next(iter(dataset.rows([sample_id]))))
