@@ -111,6 +111,8 @@ class Mosaic:
                 first += scores
             self.labels[self.done:stop] = best_class(first)
             self.done = stop
+        if self.done == len(self.labels):
+            self.sums = []  # their memory is free while the label map is used
 
 
 def scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
