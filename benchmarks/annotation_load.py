@@ -52,7 +52,7 @@ def main() -> int:
         root = Path(name)
         path = write(root, source(Path(args.coco_root), args.data_type), int(IMAGES * args.scale))
         print(f"{path.stat().st_size / 1e6:.0f} MB   [{os.cpu_count()} cores, {platform.machine()}, {date.today()}]")
-        report([[in_a_process(program, root) for program in PROGRAMS] for _ in range(args.rounds)])
+        report([[shown(program, in_a_process(program, root)) for program in PROGRAMS] for _ in range(args.rounds)])
     return 0
 
 
@@ -82,6 +82,12 @@ def in_a_process(program: str, root: Path) -> dict[str, float]:
     command = [sys.executable, __file__, f"--program={program}", f"--coco_root={root}"]
     lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     return json.loads(lines[-1])
+
+
+def shown(program: str, run: dict[str, float]) -> dict[str, float]:
+    """Say what a run took, as some take minutes."""
+    print(f"  {program}: {run['seconds']:.2f} s", file=sys.stderr)
+    return run
 
 
 def report(rounds: list[list[dict[str, float]]]) -> None:

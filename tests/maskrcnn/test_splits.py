@@ -1,4 +1,6 @@
 """Which files a split comes from, and what is said of files that are left over."""
+from src.data.instance.coco import CocoDataset
+from src.data.records.mindrecord import build
 from src.maskrcnn.config import MaskRCNNConfig
 from src.maskrcnn.splits import open_split
 from tests.tiny_coco import content, write_coco
@@ -31,3 +33,13 @@ def test_skipping_leaves_out_images_that_cannot_be_read(tmp_path, caplog):
     c = MaskRCNNConfig(coco_root=str(tmp_path), val_data_type="val", on_bad="skip")
     assert [record.file_name for record in open_split(c, "val").rows([0, 1])] == ["1.jpg", "3.jpg"]
     assert "1 of 3 records are left out" in caplog.text
+
+
+def test_training_from_records_reads_no_annotations(tmp_path):
+    path = write_coco(tmp_path, content(), split="train")
+    build(CocoDataset(path, tmp_path / "train"), tmp_path / "records")
+    path.write_text("no JSON")
+    c = MaskRCNNConfig(coco_root=str(tmp_path), data_file=str(tmp_path / "records"), train_data_type="train")
+    c = c.completed()
+    assert c.coco_classes == ("background", "dog", "cat", "fish")
+    assert [row.image_id for row in open_split(c, "train").rows([2, 0])] == [30, 10]

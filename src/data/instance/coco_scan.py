@@ -22,6 +22,7 @@ from src.data.instance.target import are_encodings
 
 _BATCH = 4096  # annotations that are decoded at a time
 _KEYS = ("id", "file_name", "height", "width")  # of images
+_ROOM = 2 ** 62  # new ids are above the highest of those below it, so that they are ids still
 _NO_MASK = [[0, 0]]  # a point inside every image
 _LEAST = 1e-4  # msgspec writes smaller numbers otherwise than Python, which targets are made with
 _MANY, _ONE = msgspec.json.Decoder(list[Annotation]), msgspec.json.Decoder(Annotation)
@@ -113,8 +114,7 @@ class _Scanner:
     def number(self) -> int:
         """Give annotations without a number as id one of their own, and return how many they are."""
         ids, odd = self.table.rows["id"], self.table.rows["odd_id"]
-        taken = ids[~odd]
-        highest = taken.max() if taken.size else 0
+        highest = ids[~odd & (ids < _ROOM)].max(initial=0)
         ids[self.unnumbered] = highest + np.arange(1, len(self.unnumbered) + 1)
         odd[self.unnumbered] = False
         return len(self.unnumbered)

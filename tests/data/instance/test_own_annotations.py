@@ -104,6 +104,13 @@ def test_missing_annotation_ids_are_numbered(tmp_path):
     assert [i["id"] for i in instances(opened(tmp_path, data))] == [2002, 2003]
 
 
+def test_ids_that_are_given_can_be_held(tmp_path):
+    data = content()
+    del data["annotations"][0]["id"]
+    data["annotations"][1]["id"] = 2 ** 63 - 1
+    assert [i["id"] for i in instances(opened(tmp_path, data))] == [2002, 2 ** 63 - 1]
+
+
 def test_annotations_of_one_missing_image_are_one_message(tmp_path):
     data = content()
     data["annotations"] += [annotation(k, 77) for k in range(1, 6)]
