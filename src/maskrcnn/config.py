@@ -252,12 +252,16 @@ class MaskRCNNConfig(Settings):
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(f"{name}={getattr(self, name)} has no effect without eval_mode=tiles; give "
                                      "--eval_mode=tiles too, or leave it out")
-        elif self.tiling.overlap >= min(self.tiling.size):
+        elif not self.checkpoint or {"tile_size", "img_height", "img_width"} & self.model_fields_set:
+            self._refuse_overlap()  # else the weights may still decide the size: see `completed`
+        return self
+
+    def _refuse_overlap(self) -> None:
+        if self.tiling and self.tiling.overlap >= min(self.tiling.size):
             height, width = self.tiling.size
-            raise ValueError(f"tile_overlap={self.tile_overlap} leaves nothing of tiles of {height} x {width} pixels "
+            raise InputError(f"tile_overlap={self.tile_overlap} leaves nothing of tiles of {height} x {width} pixels "
                              f"(tile_size, or img_height and img_width); give at most {min(height, width) // 2}, or "
                              "larger tiles")
-        return self
 
     @property
     def tiling(self) -> Tiling | None:
@@ -332,8 +336,9 @@ class MaskRCNNConfig(Settings):
         """This configuration with normalisation, frozen parts and classes decided by weights and data.
 
         Raises:
-            InputError: the data does not name its classes, or has another number of them.
+            InputError: the data does not name its classes, or has another number of them; or tiles do not fit.
         """
+        self._refuse_overlap()
         loaded = bool(self.checkpoint or self.pretrained)
         values: dict[str, Any] = {}
         if self.norm == "auto":

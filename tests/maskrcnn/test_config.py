@@ -307,6 +307,14 @@ def test_tiles_travel_with_the_weights_unless_the_user_looks_otherwise():
     assert evaluated(eval_mode="tiles", tile_overlap=20).tiling.overlap == 20
 
 
+def test_an_overlap_is_judged_by_the_size_that_the_weights_decide():
+    given = MaskRCNNConfig(checkpoint="a.ckpt", eval_mode="tiles", tile_overlap=800, coco_classes=COCO)
+    adopted = given.adopting({"img_height": 1024, "img_width": 1024}, given.network_keys()).completed()
+    assert (adopted.tiling.size, adopted.tiling.overlap) == ((1024, 1024), 800)
+    with pytest.raises(InputError, match="tile_overlap=800 leaves nothing of tiles of 768 x 1280"):
+        given.completed()
+
+
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_presets_hold_no_key_without_effect(path):
     values, _ = read_yaml(path, MaskRCNNConfig)
