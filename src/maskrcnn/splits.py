@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def open_split(c: Any, split: str) -> Dataset:
         manifest = dataset.manifest
         if split == "train" and manifest and manifest.request["check"] != "None" and not manifest.histogram:
             raise InputError(f"{dataset.name}: {NOTHING.format(images=len(dataset), crowds='some or no')}")
+        _check_classes(c, dataset)
         return dataset
     if isinstance(dataset, CocoDataset):
         _say_unlisted(dataset)
@@ -62,6 +64,23 @@ def list_split(c: Any, split: str, *, on_bad: str) -> Any:
     return CocoDataset(ann_file, image_dir, class_names=c.coco_classes, class_map=c.class_map,
                        absent="error" if split == "train" else "allow",
                        others="leave_out" if split == "train" or c.chose_classes else "keep", on_bad=on_bad, how=how)
+
+
+def _check_classes(c: Any, dataset: Dataset) -> None:
+    """InputError for records whose class indices mean other classes than the model's, which would be scored silently.
+
+    Names that the model does not have at all are taken where somebody chose its names: they may be translations.
+    """
+    if not c.coco_classes or c.class_map != "order":
+        return
+    for category in categories_of(dataset):
+        ours = c.names[category.label] if category.label < len(c.names) else None
+        elsewhere = category.name in c.names and category.name != ours
+        if elsewhere or (ours is not None and category.name not in c.names and not c.chose_classes):
+            raise InputError(f"{dataset.name}: class {category.label} of the records is {category.name!r}, that of the "
+                             f"model {ours or 'none'!r}; build the records with the model's classes, "
+                             f"--coco_classes={shlex.quote(','.join(c.names))}, or give the annotation file itself, "
+                             "whose classes are matched by name")
 
 
 def _decoding(c: Any) -> Decoding:

@@ -1,4 +1,7 @@
-"""Which files a split comes from, and what is said of files that are left over."""
+"""Which files a split comes from, what is said of files that are left over, and records of other classes."""
+import pytest
+
+from src.contract import InputError
 from src.data.instance.coco import CocoDataset
 from src.data.records.mindrecord import build
 from src.maskrcnn.config import MaskRCNNConfig
@@ -43,3 +46,19 @@ def test_training_from_records_reads_no_annotations(tmp_path):
     c = c.completed()
     assert c.coco_classes == ("background", "dog", "cat", "fish")
     assert [row.image_id for row in open_split(c, "train").rows([2, 0])] == [30, 10]
+
+
+@pytest.mark.parametrize(("chosen", "category_ids", "fits"), [
+    (("dog", "cat", "fish"), (0, 3, 7, 12), True), (("dog", "cat"), (0, 3, 7), True),  # fish counts as not found
+    (("cat", "dog", "fish"), (0, 7, 3, 12), False), (("dog", "wolf", "fish"), (0, 3, 7, 12), False),
+    (("chien", "chat", "poisson"), (), True)])
+def test_records_of_other_classes_are_refused(tmp_path, chosen, category_ids, fits):
+    """The records have dog, cat and fish as 1, 2 and 3; without category ids somebody chose the names."""
+    build(CocoDataset(write_coco(tmp_path), tmp_path / "val"), tmp_path / "r")
+    c = MaskRCNNConfig(val_data_file=str(tmp_path / "r"), coco_classes=("background", *chosen),
+                       category_ids=category_ids)
+    if fits:
+        assert len(open_split(c, "val")) == 3
+    else:
+        with pytest.raises(InputError, match=r"of the records is '\w+', that of the model '\w+'; build the records"):
+            open_split(c, "val")
