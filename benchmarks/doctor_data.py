@@ -11,6 +11,7 @@ decodes JPEG images of 640 x 480 in rounds that alternate with OpenCV alone in a
 """
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -41,7 +42,6 @@ from src.data.instance.coco import CocoDataset
 from src.doctor.data.look import Ways, look
 
 IMAGES, ANNOTATIONS = 118_000, 860_000
-SIZES = ((480, 640), (640, 480), (427, 640), (333, 500), (612, 612))
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -85,8 +85,14 @@ def headers_and_annotations(root: Path, coco_root: Path, count: int, workers: in
 
 def header(height: int, width: int, number: int) -> bytes:
     """A JPEG file that ends where its pixels would begin; files have different lengths and contents."""
+    start, comment = start_of_jpeg(height, width), str(number).encode() * (number % 20 + 1)
+    return start[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + start[2:]
+
+
+@functools.cache
+def start_of_jpeg(height: int, width: int) -> bytes:
     data = io.BytesIO()
-    Image.new("RGB", (width, height)).save(data, "JPEG", comment=str(number) * (number % 20 + 1))
+    Image.new("RGB", (width, height)).save(data, "JPEG")
     return data.getvalue()[:data.getvalue().index(b"\xff\xda") + 20]
 
 

@@ -19,7 +19,8 @@ LARGE_ENOUGH = 16.0  # input pixels: side of an object that the network finds we
 ENLARGED, MOST_ENLARGED = 0.6, 2.0  # share of the area from which a smaller input is proposed; most that it enlarges
 GAIN = 0.02  # of the mean best IoU for which other anchors, or one more scale, are worth it
 SAMPLE = 20_000  # boxes that anchors are fitted to
-FEW_SLOTS, MOST_DETECTIONS, COCO_DETECTIONS = 16, 2000, 100
+FEW_SLOTS, MANY_SLOTS = 16, 1.5  # fewest that are proposed; times the present ones, up to which all objects get one
+MOST_DETECTIONS, COCO_DETECTIONS = 2000, 100
 EXPANSION, SMALL_SHARE, CELL = 4.0, 0.3, 4.0  # largest factor of random expansion; share of objects; pixels
 
 
@@ -88,7 +89,9 @@ def _slots(look: Look, splits: Mapping[str, Facts], settings: Any) -> Iterator[P
     counts = np.bincount(objects["image"], minlength=len(look.images))
     slots, most = settings.max_instance_count, int(counts.max())
     if most > slots or multiple(most, 8) <= slots // 4:
-        needed = max(multiple(float(np.percentile(counts, 99)), 8) if most > slots else multiple(most, 8), FEW_SLOTS)
+        needed = max(multiple(most, 8), FEW_SLOTS)
+        if most > MANY_SLOTS * slots:  # a few crowded images are not worth it
+            needed = max(multiple(float(np.percentile(counts, 99)), 8), slots)
         yield from changed(settings, "max_instance_count", needed,
                            f"the largest number of objects in an image is {most}; {needed} slots leave out "
                            f"{int((counts - needed).clip(0).sum())} objects; memory and time grow with the slots")

@@ -62,6 +62,21 @@ def test_slots_and_detections(tmp_path):
     assert (proposed["max_instance_count"], proposed["test_max_per_img"]) == (32, 50)
 
 
+def test_a_single_crowded_image_does_not_decide_the_slots(tmp_path):
+    crowded = [rectangle(k, 1, [k, 3, 9, 9]) for k in range(1, 41)]
+    others = [rectangle(100 + k, k, [3, 3, 30, 30]) for k in range(2, 6)]
+    write_split(tmp_path, "train", crowded + others, {f"{k}.png": picture(k) for k in range(1, 6)})
+
+    def slots(now: int) -> list:
+        return [p.proposed for p in checkup(tmp_path, max_instance_count=now).proposals
+                if p.key == "max_instance_count"]
+
+    assert slots(30) == [40]  # ten more hold all objects
+    assert slots(39) == [40]
+    assert slots(128) == []
+    assert slots(160) == [40]
+
+
 def test_sizes_are_measured_in_the_input_and_anchors_fitted(tmp_path):
     boxes = [rectangle(1, 1, [0, 0, 1, 1]), rectangle(2, 1, [32, 16, 16, 16]), rectangle(3, 1, [0, 16, 32, 32])]
     write_split(tmp_path, "train", boxes, {"a.png": picture(1, 128, 192)})
