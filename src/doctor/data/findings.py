@@ -8,6 +8,7 @@ import numpy as np
 
 from src.doctor.data.facts import ALL, NONE
 from src.doctor.finding import FAILURE, OK, WARNING, Finding
+from src.launch.plan import plural
 
 Facts = Mapping[str, Any]
 FEW_BITS = 2  # that samples of 16 bits leave unused before images come out dark
@@ -43,27 +44,27 @@ def first(found: Facts) -> str:
 def _entries(split: str, part: Facts) -> Iterator[Finding]:
     name = f"{split}: files"
     if part["left_out"]["count"]:
-        yield Finding(name, FAILURE, f"{part['left_out']['count']} entries are bad{first(part['left_out'])}",
+        yield Finding(name, FAILURE, f"bad entries: {part['left_out']['count']}{first(part['left_out'])}",
                       "training stops at them: repair them, or leave them out with --on_bad=skip")
     if part["unusable"]["count"]:
-        yield Finding(name, FAILURE, f"{part['unusable']['count']} of {part['records']} images are unusable"
+        yield Finding(name, FAILURE, f"unusable: {part['unusable']['count']} of {plural(part['records'], 'image')}"
                       f"{first(part['unusable'])}",
                       "repair or remove them, or leave them out with --on_bad=skip")
     if part["not_listed"]["count"]:
-        yield Finding(name, WARNING, f"{part['not_listed']['count']} files of the image folder are in no record"
+        yield Finding(name, WARNING, f"files of the image folder that are in no record: {part['not_listed']['count']}"
                       f"{first(part['not_listed'])}", "annotate them, or move them elsewhere")
     if not part["left_out"]["count"] and not part["unusable"]["count"]:
         how = "" if part["pixels"]["looked_at"] == ALL else \
             f" (headers; pixels: {part['pixels']['looked_at']}, {part['pixels']['images']} images)"
-        yield Finding(name, OK, f"all {part['records']} records are usable{how}")
+        yield Finding(name, OK, f"{plural(part['records'], 'record')}, all usable{how}")
 
 
 def _images(split: str, images: Facts, settings: Any) -> Iterator[Finding]:
     turned = sum(count for tag, count in images["orientations"].items() if tag != "1")
     if turned:
-        what = "are turned upright" if settings.exif == "turn" else "stay as their pixels are stored"
-        yield Finding(f"{split}: EXIF", WARNING, f"{turned} images have an orientation tag; with --exif={settings.exif}"
-                      f" they {what}", "look at the drawn samples: annotations have to lie on their objects")
+        what = "turned upright" if settings.exif == "turn" else "left as the pixels are stored"
+        yield Finding(f"{split}: EXIF", WARNING, f"{plural(turned, 'image')} with an orientation tag, {what} by "
+                      f"--exif={settings.exif}", "look at the drawn samples: annotations have to lie on their objects")
     if len(images["channels"]) > 1:
         mixed = ", ".join(f"{count} {name}" for name, count in images["channels"].items())
         yield Finding(f"{split}: channels", OK, f"{mixed}; all become RGB, without alpha")
@@ -92,16 +93,17 @@ def _copies(found: Facts, splits: int) -> Iterator[Finding]:
     for kind, what, level in leaks:
         pairs = found[f"{kind}_across"]
         if pairs["count"]:
-            yield Finding("leaks", level, f"{pairs['count']} pairs of a training and a validation image are {what}"
-                          f"{first(pairs)}", "scores on val will be too high: divide by whole groups, for example with "
-                                             "import_data.py --group_by")
+            yield Finding("leaks", level, f"{plural(pairs['count'], 'pair')} of a training and a validation image: "
+                          f"{what}{first(pairs)}",
+                          "scores on val will be too high: divide by whole groups, for example with import_data.py "
+                          "--group_by")
     if splits > 1 and not any(found[f"{kind}_across"]["count"] for kind, _, _ in leaks):
         how = {ALL: "", NONE: "; near duplicates were not looked for"}.get(near, "; near duplicates in a sample")
         yield Finding("leaks", OK, f"no image is in both splits{how}")
     for kind, what, _ in leaks[:2]:
         pairs = found[f"{kind}_within"]
         if pairs["count"]:
-            yield Finding("duplicates", WARNING, f"{pairs['count']} pairs of images of one split are {what}"
+            yield Finding("duplicates", WARNING, f"{plural(pairs['count'], 'pair')} of images in one split: {what}"
                           f"{first(pairs)}", "they count twice; where their annotations differ, they contradict each "
                                              "other")
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from src.doctor.data.findings import first, percent
 from src.doctor.finding import FAILURE, OK, WARNING, Finding
+from src.launch.plan import plural
 from src.maskrcnn.splits import NOTHING
+from src.wording import some
 
 Facts = Mapping[str, Any]
 RARE = 10  # objects of a class below which it can hardly be learnt
@@ -36,10 +38,10 @@ def _classes(facts: Facts) -> Iterator[Finding]:
                 if 0 < numbers["objects"] < RARE]
         if absent:
             what = "it is never learnt" if split == "train" else "it does not count in AP"
-            yield Finding(f"{split}: classes", WARNING, f"no object of {_some(absent)}",
+            yield Finding(f"{split}: classes", WARNING, f"no object of {some(absent)}",
                           f"{what}; label some, or choose the classes with --coco_classes")
         if rare and split == "train":
-            yield Finding("train: classes", WARNING, f"fewer than {RARE} objects of {_some(rare)}",
+            yield Finding("train: classes", WARNING, f"fewer than {RARE} objects of {some(rare)}",
                           "label more of them, or merge classes")
         if not absent and not (rare and split == "train"):
             yield Finding(f"{split}: classes", OK, f"{part['instances']['objects']} objects of {len(classes)} classes")
@@ -49,45 +51,46 @@ def _shares(split: str, part: Facts, records: int) -> Iterator[Finding]:
     if part["without_objects"]:
         share = part["without_objects"] / records
         level = WARNING if share > MANY_EMPTY else OK
-        yield Finding(f"{split}: unlabelled", level, f"{part['without_objects']} of {records} images "
-                      f"({percent(share)}) have no object",
+        yield Finding(f"{split}: unlabelled", level, f"images without an object: "
+                      f"{part['without_objects']} of {records} ({percent(share)})",
                       "all of such an image is background: check that its objects were not forgotten"
                       if level == WARNING else "")
     if part["crowd_share"] > MANY_CROWDS:
-        yield Finding(f"{split}: crowds", WARNING, f"{part['crowds']} annotations ({percent(part['crowd_share'])}) are "
-                      "crowds, in which nothing is learnt or counted",
+        yield Finding(f"{split}: crowds", WARNING, f"crowds, in which nothing is learnt or counted: "
+                      f"{plural(part['crowds'], 'annotation')} ({percent(part['crowd_share'])})",
                       "if each is one object (brush masks of CVAT), set iscrowd to 0")
 
 
 def _masks(split: str, part: Facts) -> Iterator[Finding]:
     masks, name = part["masks"], f"{split}: masks"
     if masks["boxes_alone"]:
-        yield Finding(name, WARNING, f"{masks['boxes_alone']} of {part['objects']} objects have a box and no mask",
+        yield Finding(name, WARNING, f"objects with a box and no mask: {masks['boxes_alone']} of {part['objects']}",
                       "they train the boxes alone")
     for kind, text, remedy in (
-            ("empty", "have a mask without a pixel", "they train the boxes alone: draw them again"),
-            ("box_contradicts", "have a box that contradicts their mask", "correct one of the two; training takes the "
+            ("empty", "with a mask without a pixel", "they train the boxes alone: draw them again"),
+            ("box_contradicts", "with a box that contradicts the mask", "correct one of the two; training takes the "
              "box and cuts the mask off at it"),
-            ("twice", "are there twice: another object of the class has nearly the same mask", "remove one of them")):
+            ("twice", "with nearly the same mask as another of the class", "remove one of them")):
         if masks[kind]["count"]:
-            yield Finding(name, WARNING, f"{masks[kind]['count']} objects {text}{first(masks[kind])}", remedy)
+            yield Finding(name, WARNING, f"{plural(masks[kind]['count'], 'object')} {text}{first(masks[kind])}", remedy)
     if masks["covered"]["share"] > MANY_COVERED:
-        yield Finding(name, WARNING, f"{masks['covered']['count']} objects ({percent(masks['covered']['share'])}) "
-                      f"share more than a fifth of their pixels with another{first(masks['covered'])}",
+        yield Finding(name, WARNING, f"{plural(masks['covered']['count'], 'object')} "
+                      f"({percent(masks['covered']['share'])}) with more than a fifth in another's mask"
+                      f"{first(masks['covered'])}",
                       "check whether objects were annotated in front of each other as they are seen")
 
 
 def _slots(splits: Mapping[str, Facts]) -> Iterator[Finding]:
     slots = splits["train"]["instances"]["above_max_instance_count"]
     if slots["images"]:
-        yield Finding("slots", WARNING, f"{slots['images']} training images have more than max_instance_count="
-                      f"{slots['limit']} objects: {slots['objects']} objects are left out, the smallest",
+        yield Finding("slots", WARNING, f"{plural(slots['images'], 'training image')} with more than "
+                      f"max_instance_count={slots['limit']} objects; left out, the smallest: {slots['objects']}",
                       "raise --max_instance_count")
     split = "val" if "val" in splits else "train"
     found = splits[split]["instances"]["above_test_max_per_img"]
     if found["images"]:
-        yield Finding("detections", WARNING, f"{found['images']} images of {split} have more than test_max_per_img="
-                      f"{found['limit']} objects: {found['objects']} objects cannot be found",
+        yield Finding("detections", WARNING, f"{plural(found['images'], 'image')} of {split} with more than "
+                      f"test_max_per_img={found['limit']} objects; {found['objects']} cannot be found",
                       "raise --test_max_per_img, and --eval_max_detections for AP that counts them")
     if not slots["images"] and not found["images"]:
         yield Finding("slots", OK, f"max_instance_count={slots['limit']} and test_max_per_img={found['limit']} suffice")
@@ -98,12 +101,13 @@ def _sizes(part: Facts, settings: Any) -> Iterator[Finding]:
         return
     size = f"{settings.img_height} x {settings.img_width}"
     if part["vanish"]:
-        yield Finding("small objects", WARNING, f"{part['vanish']} objects are less than a pixel wide or high in an "
-                      f"input of {size} and are left out", "train with a larger input, or on tiles of the images")
+        yield Finding("small objects", WARNING, f"{plural(part['vanish'], 'object')} less than a pixel wide or high "
+                      f"in an input of {size}, which training leaves out",
+                      "train with a larger input, or on tiles of the images")
     if part["below_a_cell"] > MANY_SMALL * part["objects"]:
-        yield Finding("small objects", WARNING, f"{part['below_a_cell']} objects "
-                      f"({percent(part['below_a_cell'] / part['objects'])}) are smaller than a cell of 4 pixels of the "
-                      f"finest level in an input of {size}", "train with a larger input, or on tiles of the images")
+        yield Finding("small objects", WARNING, f"{plural(part['below_a_cell'], 'object')} "
+                      f"({percent(part['below_a_cell'] / part['objects'])}) smaller than a cell of the finest level, "
+                      f"4 pixels, in an input of {size}", "train with a larger input, or on tiles of the images")
     anchors = part["anchors"]
     if anchors:
         unreached = anchors["unreached"]["0.5"]
@@ -111,7 +115,3 @@ def _sizes(part: Facts, settings: Any) -> Iterator[Finding]:
                 f"none at 0.7, in an input of {size}, before random expansion")
         yield Finding("anchors", WARNING, text, "see the proposed anchors, or change the input size") \
             if unreached > MANY_UNREACHED else Finding("anchors", OK, text)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

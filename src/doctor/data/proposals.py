@@ -49,7 +49,7 @@ def common(facts: Facts, settings: Any) -> Iterator[Proposal]:
     splits = facts["splits"]
     bad = sum(part["left_out"]["count"] + part["unusable"]["count"] for part in splits.values())
     if bad:
-        yield from changed(settings, "on_bad", "skip", f"{bad} entries or images are bad; better is to repair them")
+        yield from changed(settings, "on_bad", "skip", f"bad entries and images: {bad}; better is to repair them")
     pixels = splits["train"]["pixels"]
     if pixels["samples_of_16_bits"]:
         bits = max(pixels["samples_of_16_bits"][1].bit_length(), 8)

@@ -54,7 +54,8 @@ def _ignored(split: str, labels: Facts) -> Iterator[Finding]:
     share = labels["ignored_share"]
     text = f"{percent(share)} of the pixels are ignored"
     if labels["wholly_ignored"]:
-        yield Finding(f"{split}: unlabelled", WARNING, f"{labels['wholly_ignored']} labels have no pixel that counts",
+        yield Finding(f"{split}: unlabelled", WARNING,
+                      f"labels without a pixel that counts: {labels['wholly_ignored']}",
                       "label these images, or remove them")
     if share > MUCH_IGNORED:
         yield Finding(f"{split}: unlabelled", WARNING, text, "check --ignore_label")
