@@ -76,7 +76,7 @@ def command(program: str, model: str, size: str, place: Path, checkpoint: Path |
         return ["predict.py", f"--model_path={checkpoint}", f"--output_dir={place / 'predictions'}", engine, str(image)]
     words = [f"{program}.py", f"--model={MODELS[model]}", *shape, *where]
     if program == "train":
-        return [*words, "--log_steps=1", "--epochs=100"]
+        return [*words, "--log_steps=1", "--epochs=100", "--preview_interval=0"]
     return [*words, f"--ckpt_path={checkpoint}", f"--result_path={place / 'result.json'}", engine]
 
 

@@ -117,6 +117,9 @@ class CompileCache:
         except Unknown as unknown:
             log.warning("%s is not cached: nothing tells one of these from another: %s", what, unknown)
             return None
+        except (ValueError, TypeError, AttributeError, RuntimeError) as error:  # a run does not end for its cache
+            log.warning("%s is not cached: no key can be made of it (%s)", what, error)
+            return None
         return Graph(what, cell, inputs, key, any_rank)
 
     def _serve(self, graph: Graph) -> bool:
@@ -189,8 +192,8 @@ class Compilation:
         stored = probe.stored_inputs(graph.inputs)
         try:
             outcome = probe.outcome(graph.cell, probe.drawn_inputs(stored, graph.inputs))
-        except probe.Blind as blind:
-            log.warning("%s is not cached: its probe is %s", graph.what, blind)
+        except (probe.Blind, RuntimeError) as error:
+            log.warning("%s is not cached: its probe is %s", graph.what, error)
             return
         if keys.digest_of_sources(cache.sources) != cache.common["sources"]:
             log.warning("%s is not cached: source files were edited while it was compiled", graph.what)

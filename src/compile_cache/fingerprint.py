@@ -156,7 +156,8 @@ class _Walk:
         for name in ("attrs", "init_attrs"):  # of operators, on MindSpore's C++ side
             if isinstance(value := getattr(thing, name, None), Mapping):
                 values[name] = dict(value)
-        values = {name: value for name, value in values.items() if name not in OF_THE_PROCESS}
+        values = {name: value for name, value in values.items()
+                  if name not in OF_THE_PROCESS and (not name.startswith("_lazy") or value)}  # made when looked at
         if values:
             yield from self.mapping(values, place)
         elif ADDRESS.search(repr(thing)) and not hasattr(thing, "__dict__"):

@@ -85,6 +85,14 @@ def test_values_of_parameters_do_not_count():
     assert fingerprint(cell) == before
 
 
+def test_hooks_count_and_looking_for_them_does_not():
+    cell, before = Tiny(), fingerprint(Tiny())
+    assert not cell._forward_hook, "MindSpore makes an empty dictionary here, as its parser does"
+    assert fingerprint(cell) == before
+    cell.register_forward_hook(lambda cell, inputs, output: output)
+    assert fingerprint(cell) != before
+
+
 def test_what_cannot_be_told_apart_is_named():
     with pytest.raises(Unknown, match="Tiny.other"):
         fingerprint(Tiny(other=object()))
