@@ -148,6 +148,14 @@ def test_a_cut_remainder_of_an_object_larger_than_the_overlap_is_dropped():
     assert len(merge(other, 1, (40, 80)).scores) == 2
 
 
+def test_two_instances_of_one_tile_stay_two():
+    """Both agree with what the neighbour found; the better one is the same object, the other one is not."""
+    left, right = Tile(0, 0, 40, 60), Tile(0, 20, 40, 80)
+    one, other = block(10, 38, 10, 20, (40, 80)), block(10, 42, 10, 14, (40, 80))
+    found = merge([seen(left, [one], [1], [0.7]), seen(right, [one, other], [1, 1], [0.9, 0.8])], 1, (40, 80))
+    assert_same(found, [one, other], [1, 1])
+
+
 def test_the_limit_counts_merged_objects_and_keeps_the_best():
     masks = [block(3, 3 + 20 * k, 10, 15) for k in range(6)]
     scores = [0.3, 0.9, 0.5, 0.8, 0.2, 0.6]
