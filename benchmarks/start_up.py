@@ -5,7 +5,8 @@
 The three ways take turns, all processes on the practice set. `quickstart` networks are the presets of that name,
 `published` ones DeepLabV3-R101 at 321 x 321 and Mask R-CNN R50-FPN at 384 x 640, batch 2. The time ends with the first
 training step, the first batch of the evaluation, and the prediction of one image; the check of a cached graph is part
-of it. eval.py and predict.py run in MindSpore (`--inference_engine=mindspore`).
+of it. eval.py and predict.py run in MindSpore (`--inference_engine=mindspore`). The processor time of the process until
+then is compared, too: it says more where other programs keep the machine busy.
 """
 from __future__ import annotations
 
@@ -21,6 +22,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = {"deeplabv3": "deeplab_v3_s16", "maskrcnn": "mask_rcnn_r50"}
@@ -39,7 +42,7 @@ def main() -> None:
     parser.add_argument("--model", choices=tuple(MODELS), help="one of the two models")
     args = parser.parse_args()
     print(f"{args.size} networks, {args.rounds} rounds   [{os.cpu_count()} cores, {platform.machine()}, "
-          f"{datetime.date.today()}]\n{'':<22}{'uncached':>10}{'filling':>10}{'cached':>10}   filling/uncached   "
+          f"{datetime.date.today()}]\n{'':<29}{'uncached':>10}{'filling':>10}{'cached':>10}   filling/uncached   "
           "cached/uncached")
     with tempfile.TemporaryDirectory(prefix="start_up_") as folder:
         place = Path(folder)
@@ -48,7 +51,9 @@ def main() -> None:
         for model in [args.model] if args.model else MODELS:
             checkpoint = train_one_step(model, args.size, place)
             for program in [args.only] if args.only else FIRST:
-                show(f"{program}.py {model}", rounds(program, model, args, place, checkpoint))
+                times = rounds(program, model, args, place, checkpoint)
+                for kind, name in enumerate(("time", "processor")):
+                    show(f"{program}.py {model}, {name}", {way: [one[kind] for one in times[way]] for way in WAYS})
 
 
 def train_one_step(model: str, size: str, place: Path) -> Path:
@@ -80,9 +85,9 @@ def command(program: str, model: str, size: str, place: Path, checkpoint: Path |
     return [*words, f"--ckpt_path={checkpoint}", f"--result_path={place / 'result.json'}", engine]
 
 
-def rounds(program: str, model: str, args: argparse.Namespace, place: Path, checkpoint: Path) -> dict[str, list[float]]:
-    """{way: seconds of each round}"""
-    times: dict[str, list[float]] = {way: [] for way in WAYS}
+def rounds(program: str, model: str, args: argparse.Namespace, place: Path, checkpoint: Path) -> dict[str, list]:
+    """{way: (seconds, seconds of the processor) of each round}"""
+    times: dict[str, list] = {way: [] for way in WAYS}
     for _ in range(args.rounds):
         cache = place / "cache"
         shutil.rmtree(cache, ignore_errors=True)
@@ -103,12 +108,12 @@ def rounds(program: str, model: str, args: argparse.Namespace, place: Path, chec
 def show(what: str, times: dict[str, list[float]]) -> None:
     ratios = [[a / b for a, b in zip(times[way], times["uncached"])] for way in WAYS[1:]]
     medians = "".join(f"{statistics.median(times[way]):>8.2f} s" for way in WAYS)
-    print(f"{what:<22}{medians}   " + "   ".join(
+    print(f"{what:<29}{medians}   " + "   ".join(
         f"{statistics.median(one):.2f} ({min(one):.2f} to {max(one):.2f})" for one in ratios), flush=True)
 
 
-def _until(words: list[str], pattern: str) -> tuple[subprocess.Popen, float]:
-    """Start one of the programs; (the process, seconds until it printed a line with `pattern`)."""
+def _until(words: list[str], pattern: str) -> tuple[subprocess.Popen, tuple[float, float]]:
+    """Start one of the programs; (the process, seconds and processor seconds until a line with `pattern`)."""
     begun = time.monotonic()
     process = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                text=True, env={**os.environ, "GLOG_v": "3"})
@@ -116,7 +121,7 @@ def _until(words: list[str], pattern: str) -> tuple[subprocess.Popen, float]:
     for line in process.stdout:
         lines.append(line)
         if re.search(pattern, line):
-            return process, time.monotonic() - begun
+            return process, (time.monotonic() - begun, sum(psutil.Process(process.pid).cpu_times()[:2]))
     raise SystemExit(f"{' '.join(words)} ended with status {process.wait()}:\n{''.join(lines[-20:])}")
 
 
