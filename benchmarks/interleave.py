@@ -2,7 +2,9 @@
 
 Each program is a worker that prepares itself, says `ready`, and then does one unit of work for every line that it
 reads, answering with the seconds that it took. So compilation and warm-up happen once, both programs see the same
-machine, and a slow period of the machine affects both.
+machine, and a slow period of the machine affects both. Where other programs keep the cores busy, the ratio of CPU times
+says more than that of seconds: a program that waits at barriers for its threads suffers more from them. Set
+OMP_WAIT_POLICY=passive then, so that waiting threads count nothing.
 """
 from __future__ import annotations
 
@@ -44,7 +46,11 @@ def _profiled(work: Callable[[], object], folder: str) -> None:
 
 
 class Worker:
-    """A worker process of the driver."""
+    """A worker process of the driver.
+
+    Attributes:
+        cpu: seconds of CPU time that the process and its children have taken so far.
+    """
 
     def __init__(self, name: str, command: Sequence[str], environment: dict[str, str] | None = None):
         self.name = name
@@ -56,6 +62,13 @@ class Worker:
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
         return float(self._answer("took"))
+
+    @property
+    def cpu(self) -> float:
+        import psutil  # the peer's environment, which runs `serve`, has none
+
+        process = psutil.Process(self.process.pid)
+        return sum(sum(one.cpu_times()[:4]) for one in (process, *process.children(recursive=True)))
 
     def _answer(self, word: str) -> str:
         for line in self.process.stdout:
@@ -71,15 +84,18 @@ class Worker:
 
 def compare(ours: Worker, peer: Worker, rounds: int) -> dict:
     """Run the rounds (after one that is not counted) and return medians, spreads and the ratio ours / peer."""
-    times = {ours.name: [], peer.name: []}
+    times: dict[str, list[float]] = {ours.name: [], peer.name: []}
+    cpu: dict[str, list[float]] = {ours.name: [], peer.name: []}
     for i in range(rounds + 1):
         for worker in (ours, peer):
-            seconds = worker.once()
+            before, seconds = worker.cpu, worker.once()
             if i:
                 times[worker.name].append(seconds)
-    ratios = [a / b for a, b in zip(times[ours.name], times[peer.name])]
+                cpu[worker.name].append(worker.cpu - before)
+    ratios, cpu_ratios = ([a / b for a, b in zip(taken[ours.name], taken[peer.name])] for taken in (times, cpu))
     result = {name: _summary(values) for name, values in times.items()}
-    return result | {"ratio": _summary(ratios), "facts": {w.name: w.facts for w in (ours, peer)}}
+    return result | {"ratio": _summary(ratios), "CPU ratio": _summary(cpu_ratios),
+                     "facts": {w.name: w.facts for w in (ours, peer)}}
 
 
 def _summary(values: list[float]) -> dict:
@@ -92,7 +108,7 @@ def show(title: str, result: dict) -> None:
     for name, row in result.items():
         if name == "facts":
             continue
-        unit = "" if name == "ratio" else " s"
+        unit = "" if name.endswith("ratio") else " s"
         print(f"  {name:<12} median {row['median']:.3f}{unit}  ({row['min']:.3f} to {row['max']:.3f}, "
               f"{row['runs']} runs)")
     for name, facts in result["facts"].items():
