@@ -54,7 +54,7 @@ class DeepLabV3Task:
         self.preprocess = Preprocess(config.colour_order, config.image_mean, config.image_std,
                                      Decoding(config.exif, config.bit_depth, config.max_pixels))
         self.export = Export(config, self.preprocess)
-        self.engine = InferenceEngine(config.inference_engine, config.device_target, config.common())
+        self.engine = InferenceEngine(config.inference_engine, config.device_target, config.shaping())
         self.scores: SoftmaxScores | None = None
 
     def dataset(self, split: str) -> Dataset:

@@ -5,7 +5,6 @@ bring back the weights of another one.
 """
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import logging
@@ -19,13 +18,13 @@ from typing import Any
 import mindspore.nn as nn
 import numpy as np
 
+from src.compile_cache import key as keys
 from src.contract import InputError
 from src.exporting import graph as mindir_graph
 from src.exporting import mindir
 from src.files import user_cache, write_file
 
 log = logging.getLogger(__name__)
-_SOURCES = Path(__file__).resolve().parents[1]
 _HASH_BYTES = 32
 
 
@@ -45,6 +44,7 @@ class GraphCache:
 
     def __init__(self, configuration: Mapping[str, Any]):
         self.configuration = configuration
+        self.sources = keys.digest_of_sources(keys.source_files())
         self.kept: dict[str, bytes] = {}
         try:
             self.folder: Path | None = user_cache() / "graphs"
@@ -72,7 +72,7 @@ class GraphCache:
     def _hash(self, cell: nn.Cell, inputs: Sequence[np.ndarray]) -> str:
         weights = [(name, p.shape, str(p.dtype)) for name, p in cell.parameters_dict().items()]
         facts = [self.configuration, type(cell).__qualname__, weights, [(a.shape, a.dtype.str) for a in inputs],
-                 version("mindspore"), _source_hash()]
+                 version("mindspore"), self.sources]
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
     def _path(self, name: str) -> Path | None:
@@ -104,15 +104,6 @@ class GraphCache:
         except OSError as error:
             return f"not kept in {self.folder} ({error.strerror})"
         return f"kept in {self.folder}"
-
-
-@functools.cache
-def _source_hash() -> str:
-    """Hash of the project's source files, any of which may shape a graph or its translation."""
-    digest = hashlib.sha256()
-    for path in sorted(_SOURCES.rglob("*.py")):
-        digest.update(f"{path.relative_to(_SOURCES)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def _translate(cell: nn.Cell, inputs: Sequence[np.ndarray]) -> bytes:

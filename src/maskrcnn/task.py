@@ -50,7 +50,7 @@ class MaskRCNNTask:
                                   keep_ratio=c.keep_ratio, rule=c.resize_rule, rounding=c.resize_rounding,
                                   pad_before_normalise=c.pad_before_normalise,
                                   decoding=Decoding(c.exif, c.bit_depth, c.max_pixels))
-        self.engine = InferenceEngine(c.inference_engine, c.device_target, c.common())
+        self.engine = InferenceEngine(c.inference_engine, c.device_target, c.shaping())
         self.plain = plain_box_ops(c.box_ops, c.device_target)
         self.loss_names = (*LOSS_NAMES, UNDECIDED) if self.plain else LOSS_NAMES
         self.export = Export(c, self.preprocess, self._predictor)
