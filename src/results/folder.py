@@ -63,11 +63,13 @@ def claim(folder: Path, model_file: Path, preprocess: Mapping[str, Any]) -> None
     write_json(folder / RUN, own)
 
 
-def _jpeg(picture: np.ndarray) -> bytes:
-    """Encode RGB pixels, which may be so many that no copy of them fits: they are BGR afterwards."""
+def _write_jpeg(path: Path, picture: np.ndarray) -> None:
+    """Write RGB pixels, which may be so many that no copy of them fits: they are BGR afterwards."""
     for row in picture:
         row[:] = row[:, ::-1].copy()
-    return cv2.imencode(".jpg", picture)[1].tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].data)
 
 
 class PredictionFolder:
@@ -100,7 +102,7 @@ class PredictionFolder:
         predictions = self.model.predict(image.path for image in images)
         for done, (image, prediction) in enumerate(zip(images, predictions), 1):
             picture = self.model.draw(prediction, score_threshold=self.score_threshold, in_place=True)
-            self._write(f"overlays/{image.name}.jpg", _jpeg(picture))
+            _write_jpeg(self.path / f"overlays/{image.name}.jpg", picture)
             result = self._result(image.name, image.file_name, prediction)
             self.images.append(self._entry(image, result=result))
             self.progress("images", done, len(images))

@@ -72,7 +72,7 @@ class Finder:
         for _ in images:
             yield SimpleNamespace(image=np.zeros((3, 4, 3), np.uint8), found=FOUND)
 
-    def draw(self, prediction, *, score_threshold):
+    def draw(self, prediction, *, score_threshold, in_place):
         return prediction.image
 
 
