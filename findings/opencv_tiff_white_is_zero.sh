@@ -8,8 +8,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder"
-"$folder/bin/pip" install --quiet --disable-pip-version-check opencv-python-headless==4.11.0.86 numpy==1.26.4 \
-    pillow==12.0.0
+"$folder/bin/pip" install --quiet --disable-pip-version-check numpy==1.26.4 pillow==12.0.0 opencv-python-headless==4.11.0.86
 cat >"$folder/finding.py" <<'PYTHON'
 import io
 

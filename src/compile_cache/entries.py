@@ -118,7 +118,7 @@ class Entries:
     def nearest(self, key: Mapping[str, Any]) -> list[str]:
         """In what a key differs from the stored one that is most like it; empty without one."""
         found = []
-        for path in self.folder.glob(f"*/{MANIFEST}"):
+        for path in self.folder.glob(f"[!.]*/{MANIFEST}"):
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
                 other = json.loads(path.read_text(encoding="utf-8"))["key"]
                 if other["graph"] == key["graph"]:
@@ -135,9 +135,12 @@ class Entries:
                 raise Damaged("was being checked when its process died")
 
     def _prune(self) -> None:
-        paths = sorted(self.folder.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
-        for manifest in paths[:-KEPT]:
-            shutil.rmtree(manifest.parent, ignore_errors=True)
+        used = []
+        for manifest in self.folder.glob(f"[!.]*/{MANIFEST}"):  # a dot: another process's, unfinished
+            with contextlib.suppress(OSError):  # it is gone by now
+                used.append((manifest.stat().st_mtime, manifest.parent))
+        for _, path in sorted(used)[:-KEPT]:
+            shutil.rmtree(path, ignore_errors=True)
 
     def _is_writable(self) -> bool:
         try:

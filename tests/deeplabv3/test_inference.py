@@ -151,7 +151,7 @@ def test_other_batch_sizes_give_the_same_maps(real):
 
 def test_a_task_compiles_its_network_once(real):
     task, network, *_ = real
-    scores = task.predictor(network).probabilities.__self__
+    scores = task.scores
     compiled = len(scores.compile_cache)
     network.set_train()  # as a run does between two evaluations
     list(task.predictor(network)(RECORDS[:1]))

@@ -63,6 +63,7 @@ def gray_alpha(root: Path) -> None:
 
 LINE = "list.txt:2: "
 FIX_FILE, MAKE_LABELS, MAKE_LIST = "restore the file", "get_dataset_lst.py", "get_dataset_lst.py"
+IMPORT = "import_data.py masks"
 
 # name: (what is done to good data, further flags, words that the message has)
 CASES = {
@@ -83,8 +84,8 @@ CASES = {
     "palette label truncated": (palette_cut, [], [LINE, "label is a damaged or truncated PNG", FIX_FILE[:7]]),
     "label RGB-encoded": (put("labels/1.png", png(image(1))), [], [LINE, "label is an RGB PNG", MAKE_LABELS]),
     "label gray + alpha": (gray_alpha, [], [LINE, "gray + alpha PNG", MAKE_LABELS]),
-    "label a JPEG": (put("labels/1.png", jpeg(image(1))), [], [LINE, "label is a JPEG file", MAKE_LABELS]),
-    "label of 16 bits": (put("labels/1.png", png(np.full((12, 16), 999, np.uint16))), [], [LINE, "999", MAKE_LABELS]),
+    "label a JPEG": (put("labels/1.png", jpeg(image(1))), [], [LINE, "label is a JPEG file", IMPORT]),
+    "label of 16 bits": (put("labels/1.png", png(np.full((12, 16), 999, np.uint16))), [], [LINE, "999", IMPORT]),
     "label smaller than its image": (put("labels/1.png", png(label(1, 6, 8))), [],
                                      [LINE, "image is 12x16 (H x W), its label 6x8", "its own label"]),
     "label turned": (put("labels/1.png", png(label(1, 16, 12))), ["--check=size"],
@@ -94,7 +95,7 @@ CASES = {
     "label with another ignore value": (put("labels/1.png", png(np.full((12, 16), 254, np.uint8))), [],
                                         [LINE, "254", "--ignore_label"]),
     "ignore value not set": (nothing, ["--ignore_label=99"], ["list.txt:1: ", "255", "--ignore_label"]),
-    "image and label exchanged": (line("labels/1.png images/1.jpg"), [], [LINE, "label is a JPEG", MAKE_LABELS]),
+    "image and label exchanged": (line("labels/1.png images/1.jpg"), [], [LINE, "label is a JPEG", IMPORT]),
     "line with one column": (line("images/1.jpg"), [], [LINE, "one column", "`image label`"]),
     "line with three columns": (line("images/1.jpg labels/1.png 1"), [], [LINE, "3 columns", "in double quotes"]),
     "line with commas": (line("images/1.jpg,labels/1.png"), [], [LINE, "one column", "separated by a blank"]),

@@ -121,7 +121,7 @@ def test_data_rate(tmp_path):
 @pytest.mark.parametrize(("step_ms", "level"), [(0, OK), (40, OK), (39, WARNING)])
 def test_data_rate_is_compared_with_what_the_cards_need(monkeypatch, step_ms, level):
     monkeypatch.setattr(data_rate, "measure", lambda settings, seconds: 100.0)
-    settings = SimpleNamespace(batch_size=4, workers=2)
+    settings = SimpleNamespace(batch_size=4, workers=2, check_data=lambda split: None)
     (found,) = data_rate.data_rate(settings, cards=8, step_ms=step_ms, seconds=1)
     assert found.level == level
     if step_ms == 40:
