@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,40 +34,32 @@ _recorded = 0  # graphs that this process compiled or loaded while MindSpore's c
 
 @dataclass(frozen=True)
 class Graph:
-    """A graph that is about to be compiled: its cell, its inputs, and its key.
-
-    Attributes:
-        any_rank: whether a flag is true on any rank that calls the graph at the same time.
-    """
+    """A graph that is about to be compiled: its cell, its inputs, and its key."""
 
     what: str
     cell: nn.Cell
     inputs: Sequence[np.ndarray]
     key: Mapping[str, Any]
-    any_rank: Callable[[bool], bool]
 
 
 class CompileCache:
-    """Made by `activate`, before anything is compiled.
+    """Made by `activate`, before anything is compiled. For graphs that no other rank takes part in.
 
     Args:
         folder: of the entries.
         settings: the resolved configuration, as far as it may shape a graph.
         ranks: (rank, number of ranks).
-        any_rank: whether a flag is true on any rank; a collective.
 
     Attributes:
         served: whether the graph that was asked for last came from its entry.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], *, ranks: tuple[int, int] = (0, 1),
-                 any_rank: Callable[[bool], bool] = bool):
+    def __init__(self, folder: Path, settings: Mapping[str, Any], *, ranks: tuple[int, int] = (0, 1)):
         self.entries = Entries(folder)
         self.sources = keys.source_files()
         self.common = {"format": keys.FORMAT, "settings": settings, "ranks": list(ranks), "software": keys.software(),
                        "machine": keys.machine(), "switches": keys.switches(),
                        "sources": keys.digest_of_sources(self.sources)}
-        self.any_rank = any_rank
         self.known: WeakKeyDictionary[nn.Cell, set] = WeakKeyDictionary()
         self.served = False
         self.work = private.claim()
@@ -82,15 +74,9 @@ class CompileCache:
         compilation.store()
         return outputs
 
-    def load(self, cell: nn.Cell, inputs: Sequence[np.ndarray], what: str, *,
-             together: bool = False) -> Compilation | None:
-        """Take a graph from its entry. If it has to be compiled, the result is a context for the call that does it.
-
-        Args:
-            together: all ranks are here at the same time. They then take the graph from their entries all or none, as a
-                training step exchanges gradients.
-        """
-        graph = self._new_graph(cell, inputs, what, self.any_rank if together else bool)
+    def load(self, cell: nn.Cell, inputs: Sequence[np.ndarray], what: str) -> Compilation | None:
+        """Take a graph from its entry. If it has to be compiled, the result is a context for the call that does it."""
+        graph = self._new_graph(cell, inputs, what)
         if graph is None:
             return None
         begun = time.monotonic()
@@ -100,8 +86,7 @@ class CompileCache:
         log.info("%s: from the compile cache, checked in %.1f s", what, time.monotonic() - begun)
         return None
 
-    def _new_graph(self, cell: nn.Cell, inputs: Sequence[np.ndarray], what: str,
-                   any_rank: Callable[[bool], bool]) -> Graph | None:
+    def _new_graph(self, cell: nn.Cell, inputs: Sequence[np.ndarray], what: str) -> Graph | None:
         """None for a graph that this process has, or that no key can be made of."""
         shapes = [[str(array.dtype), list(array.shape)] for array in inputs]
         seen = self.known.setdefault(cell, set())
@@ -120,13 +105,13 @@ class CompileCache:
         except (ValueError, TypeError, AttributeError, RuntimeError) as error:  # a run does not end for its cache
             log.warning("%s is not cached: no key can be made of it (%s)", what, error)
             return None
-        return Graph(what, cell, inputs, key, any_rank)
+        return Graph(what, cell, inputs, key)
 
     def _serve(self, graph: Graph) -> bool:
         """Load the graph from its entry and probe it."""
         entry = self.entries.read(graph.key)
-        if graph.any_rank(entry is None):
-            if entry is None and 0 < len(names := self.entries.nearest(graph.key)) <= NEAR:
+        if entry is None:
+            if 0 < len(names := self.entries.nearest(graph.key)) <= NEAR:
                 log.info("%s: compiled anew, since the cached one differs in %s", graph.what, ", ".join(names))
             return False
         self.clear()
@@ -141,10 +126,8 @@ class CompileCache:
         self.clear()
         if fault:
             self.entries.discard(graph.key, fault)
-        if graph.any_rank(bool(fault)):
             _forget(graph.cell)
-            return False
-        return True
+        return not fault
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -187,7 +170,7 @@ class Compilation:
     def store(self) -> None:
         """Probe the graph and write its entry."""
         cache, graph = self.cache, self.graph
-        if graph.any_rank(not self.files or not cache.entries.writable):
+        if not self.files or not cache.entries.writable:
             return
         stored = probe.stored_inputs(graph.inputs)
         try:

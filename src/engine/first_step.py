@@ -26,7 +26,7 @@ class CachedFirstStep(Callback):
         if not self.begun:
             self.begun = True
             batch = [column.asnumpy() for column in run_context.original_args().train_dataset_element]
-            self.compilation = self.cache.load(self.step_cell, batch, "the training graph", together=True)
+            self.compilation = self.cache.load(self.step_cell, batch, "the training graph")
             if self.compilation:
                 self.compilation.__enter__()
 

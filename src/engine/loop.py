@@ -316,13 +316,22 @@ class _Run:
         if settings.preview_interval and not self.machine.rank:
             callbacks.append(Preview(task, lambda records: predict_some(task, network, records), self.position,
                                      folder.folder / "preview.jpg", interval=settings.preview_interval))
-        if (cache := compile_cache.active()) and self.machine.data_sink:
-            log.info("the training graph is not cached: it draws its batches from the device's queue, so that nothing "
-                     "can be compared; evaluation's is")
+        cache = compile_cache.active()
+        if cache and (obstacle := obstacle_to_caching(self.machine)):
+            log.info("the training graph is not cached, since %s; evaluation's is", obstacle)
         elif cache:
             first = CachedFirstStep(self.step_cell, cache)
             callbacks = [first, *callbacks, StoreGraph(first)]
         return [*callbacks, RestartClock(recorder)]
+
+
+def obstacle_to_caching(machine: runtime.Runtime) -> str:
+    """Why the compile cache cannot take the training graph; empty if it can."""
+    if machine.data_sink:
+        return "it draws its batches from the device's queue, so that nothing can be compared"
+    if machine.world_size > 1:  # seen once: one rank reduced 3 numbers in the call in which another reduced 128
+        return "a loaded graph may exchange gradients in another order than other ranks do"
+    return ""
 
 
 def needed_bytes(task: Task, network: nn.Cell) -> int:

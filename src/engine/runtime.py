@@ -130,7 +130,7 @@ def _start_cache(folder: str, configuration: Mapping[str, Any], machine: Runtime
         log.warning("--compile_cache=auto: not used (%s); name a folder", error)
         return
     device = {"device_target": machine.device_target, "chip": chip_name() if machine.device_target != "CPU" else ""}
-    graphs.activate(path, {**configuration, **device}, ranks=(machine.rank, machine.world_size), any_rank=machine.any)
+    graphs.activate(path, {**configuration, **device}, ranks=(machine.rank, machine.world_size))
 
 
 def _refuse_other_cache() -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 if __name__ == "__main__":  # works from any folder, as a file too
@@ -162,11 +161,8 @@ def main() -> int:
     options, words = split_words(sys.argv[1:])
     options, words = sort_flags(options, words) if words else (options, words)
     args = build_parser().parse_args(options)
+    words = with_compile_cache(words) if args.max_restarts and words else words
     job = build_job(args, find_command(words), os.environ)
-    if args.max_restarts and job.table.world_size == 1:
-        # Not with several ranks: one was seen to probe its graph, which reduces gradients, while another compiled.
-        words = with_compile_cache(words)
-        job = replace(job, command=find_command(words))
     check_flags(words)
     if args.dry_run:
         print(describe(make_plan(job, port=args.port or choose_port(job), number=next_number(job))))

@@ -8,6 +8,8 @@ import pytest
 
 from src.compile_cache import cache as module
 from src.compile_cache import private
+from src.engine.loop import obstacle_to_caching
+from src.engine.runtime import Runtime
 
 ONES = np.ones((2, 3), np.float32)
 
@@ -49,18 +51,11 @@ def test_the_switches_are_off_outside_a_compilation(cache):
     assert not private.SWITCHES.keys() & os.environ.keys()
 
 
-def test_ranks_agree_on_what_they_do_together_alone(cache):
-    """Of a small split, a rank may have no image to predict: it never asks for the graph."""
-    asked = []
-    cache.any_rank = lambda flag: asked.append(flag) or True
-    compilation = cache.load(Double(), [ONES], "inference")
-    assert asked == []
-    with cache.load(Double(), [ONES], "training", together=True):
-        pass
-    assert asked == [True]
-    compilation.store()
-    assert asked == [True]
-    assert entries(cache) == []
+def test_a_training_graph_that_ranks_share_or_that_has_a_queue_is_not_cached():
+    """Of several ranks each loads for itself, so that what they exchange need not fit."""
+    assert obstacle_to_caching(Runtime("CPU")) == ""
+    assert "exchange gradients" in obstacle_to_caching(Runtime("CPU", rank=0, world_size=2))
+    assert "queue" in obstacle_to_caching(Runtime("Ascend"))
 
 
 def test_an_object_that_nothing_can_tell_apart_is_not_cached_and_runs(cache, caplog):
