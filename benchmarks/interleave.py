@@ -82,6 +82,15 @@ class Worker:
         self.process.wait()
 
 
+def compare_workers(names: tuple[str, str], rounds: int) -> dict:
+    """`compare` two workers that are the program at hand, with its own flags and `--worker=NAME`."""
+    workers = [Worker(name, [sys.executable, *sys.argv, f"--worker={name}"]) for name in names]
+    result = compare(*workers, rounds)
+    for worker in workers:
+        worker.stop()
+    return result
+
+
 def compare(ours: Worker, peer: Worker, rounds: int) -> dict:
     """Run the rounds (after one that is not counted) and return medians, spreads and the ratio ours / peer."""
     times: dict[str, list[float]] = {ours.name: [], peer.name: []}

@@ -17,7 +17,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from benchmarks.interleave import Worker, compare, serve, show
+from benchmarks.interleave import compare_workers, serve, show
+
+FORMS = "batches", "one by one"
 
 
 def main() -> None:
@@ -30,18 +32,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--side", type=int, default=14000)
-    parser.add_argument("--worker", choices=("batches", "one by one"), help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=FORMS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         serve(work(args))
     elif args.memory:
         memory(args)
     else:
-        command = [sys.executable, __file__, *sys.argv[1:]]
-        workers = [Worker(name, [*command, "--worker", name]) for name in ("batches", "one by one")]
-        result = compare(*workers, args.rounds)
-        for worker in workers:
-            worker.stop()
+        result = compare_workers(FORMS, args.rounds)
         show(f"{args.images} images of 2 x 3 windows of {args.crop_size}, {args.backbone}, batches of "
              f"{args.batch_size}", result)
 

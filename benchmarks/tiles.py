@@ -21,7 +21,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from benchmarks.interleave import Worker, compare, serve, show
+from benchmarks.interleave import compare_workers, serve, show
+
+FORMS = "batches", "one by one"
 
 
 def main() -> None:
@@ -35,18 +37,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=14000, help="of the huge image")
     parser.add_argument("--tile", type=int, default=1280, help="side of a tile of the huge image")
     parser.add_argument("--program", default="", help="the built C++ program")
-    parser.add_argument("--worker", choices=("batches", "one by one"), help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=FORMS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         serve(work(args))
     elif args.memory:
         memory(args)
     else:
-        command = [sys.executable, __file__, *sys.argv[1:]]
-        workers = [Worker(name, [*command, "--worker", name]) for name in ("batches", "one by one")]
-        result = compare(*workers, args.rounds)
-        for worker in workers:
-            worker.stop()
+        result = compare_workers(FORMS, args.rounds)
         show(f"3 x 3 tiles of {args.side}, {args.backbone}, batches of {args.batch_size}", result)
 
 
