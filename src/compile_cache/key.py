@@ -30,13 +30,17 @@ def digest(value: Any) -> str:
 
 
 def source_files() -> list[Path]:
-    """The files that graphs are compiled from: the project's, and loaded ones that are not installed."""
+    """The files that graphs are compiled from: the project's, and loaded ones that are not installed.
+
+    Without train.py, eval.py and their like, which hold no cell: a graph of one serves the others.
+    """
     installed = tuple(str(Path(path).resolve()) + os.sep
                       for path in {*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix}
                       if not str(ROOT.resolve()).startswith(str(Path(path).resolve())))
     loaded = {Path(file).resolve() for module in list(sys.modules.values())
               if (file := getattr(module, "__file__", None)) and file.endswith(".py")}
     own = {path.resolve() for path in ROOT.rglob("*.py")}
+    loaded -= {path.resolve() for path in ROOT.parent.glob("*.py")}
     return sorted(own | {path for path in loaded if not str(path).startswith(installed) and path.is_file()})
 
 

@@ -1,5 +1,7 @@
 """What names an entry, without MindSpore: sources, processor, switches."""
 import os
+import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,6 +29,16 @@ def test_every_source_file_of_the_project_counts_and_no_installed_one():
     assert {"src/maskrcnn/boxes.py", "src/layers/resnet.py", "src/compile_cache/key.py"} <= {
         str(path.relative_to(key.ROOT.parent)) for path in files if path.is_relative_to(key.ROOT.parent)}
     assert not [path for path in files if "site-packages" in str(path) or path.name == "json.py"]
+
+
+def test_a_program_of_the_project_does_not_part_its_graphs_from_those_of_others(monkeypatch, tmp_path):
+    before = key.source_files()
+    monkeypatch.setitem(sys.modules, "program", SimpleNamespace(__file__=str(key.ROOT.parent / "eval.py")))
+    assert key.source_files() == before
+    mine = tmp_path / "mine.py"
+    mine.write_text("x = 1\n")
+    monkeypatch.setitem(sys.modules, "program", SimpleNamespace(__file__=str(mine)))
+    assert set(key.source_files()) == {*before, mine.resolve()}
 
 
 def test_files_edited_after_the_start_are_found(tmp_path):

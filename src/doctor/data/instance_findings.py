@@ -44,7 +44,9 @@ def _classes(facts: Facts) -> Iterator[Finding]:
             yield Finding("train: classes", WARNING, f"fewer than {RARE} objects of {some(rare)}",
                           "label more of them, or merge classes")
         if not absent and not (rare and split == "train"):
-            yield Finding(f"{split}: classes", OK, f"{part['instances']['objects']} objects of {len(classes)} classes")
+            count = part["instances"]["objects"]
+            noun = "class" if len(classes) == 1 else "classes"
+            yield Finding(f"{split}: classes", OK, f"{count} objects, {len(classes)} {noun}")
 
 
 def _shares(split: str, part: Facts, records: int) -> Iterator[Finding]:

@@ -38,8 +38,9 @@ def render(checkup: Checkup, *, command: str, samples: np.ndarray | None, fault:
 
 def _top(checkup: Checkup) -> str:
     levels = [finding.level for finding in checkup.findings]
-    counts = [(FAILURE, "failure"), (WARNING, "warning"), (OK, "ok")]
-    shown = " ".join(f'<span class="tag {level}">{levels.count(level)} {name}</span>' for level, name in counts)
+    counts = {level: levels.count(level) for level in (FAILURE, WARNING, OK)}
+    shown = " ".join(f'<span class="tag {level}">{count} {level}{"s" if level != OK and count != 1 else ""}</span>'
+                     for level, count in counts.items())
     splits = {split: f"{part['name']}: {part['records']} images" for split, part in checkup.facts["splits"].items()}
     return f"<h1>Data before training</h1><p>{shown}</p>" + table({"model": checkup.settings.model} | splits)
 
