@@ -21,6 +21,7 @@ ProgressCallback = Callable[[str, int, int], None]
 MAX_RECORD = 128 << 20  # bytes; half of the largest page of a MindRecord file
 _SHOWN = 20
 _LOOKED_AT = 20  # images whose range of samples is looked at
+_FEW_BITS = 2  # that samples of 16 bits leave unused before images come out dark
 
 
 class Inspector:
@@ -156,9 +157,9 @@ def warn_of_dark_images(dataset: Dataset, bit_depth: int) -> None:
         log.warning("%s: %s: give --bit_depth=%d (now %d)", dataset.name, *found, bit_depth)
 
 
-def evenly(total: int) -> list[int]:
-    """Some positions of `total`, evenly spread."""
-    return np.unique(np.linspace(0, total - 1, min(_LOOKED_AT, total)).astype(int)).tolist()
+def evenly(total: int, count: int = _LOOKED_AT) -> list[int]:
+    """At most `count` of the positions 0..total-1, evenly spread."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).astype(int)).tolist()
 
 
 def dark_samples(images: Iterable[bytes], bit_depth: int) -> tuple[str, int] | None:
@@ -175,9 +176,15 @@ def dark_samples(images: Iterable[bytes], bit_depth: int) -> tuple[str, int] | N
     if not ranges:
         return None
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
-    bits = max(high.bit_length(), 8)
+    bits = fitting_depth(high, bit_depth)
     return (f"samples of the 16-bit images are {low}..{high} in the {len(ranges)} that were looked at, and come out "
-            "nearly black", bits) if bits <= bit_depth - 2 else None
+            "nearly black", bits) if bits else None
+
+
+def fitting_depth(highest: int, bit_depth: int) -> int | None:
+    """The bits of 16-bit samples up to `highest` where `bit_depth` makes them come out nearly black, else None."""
+    bits = max(highest.bit_length(), 8)
+    return bits if bits <= bit_depth - _FEW_BITS else None
 
 
 def size_of(record: Record) -> int:

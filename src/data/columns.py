@@ -1,4 +1,4 @@
-r"""Columns of list files: separated by blanks, names with blanks in double quotes. Every list of the project has them.
+r"""Columns of list files: separated by blanks, names with blanks in double quotes, in every list of the project.
 
 Inside quotes, \" is a quote and \\ a backslash, as C++'s `std::quoted` writes them. Earlier lists doubled quotes ("")
 and are read too; other backslashes stand for themselves. No MindSpore here.

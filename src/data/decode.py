@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -102,7 +103,15 @@ def orientation(data: bytes) -> int:
         return 1  # Pillow would decode the whole file to look for it
     try:
         with Image.open(io.BytesIO(data)) as file:
-            tag = file.getexif().get(_ORIENTATION, 1)
+            return orientation_of(file)
+    except Exception:  # as for damaged tags
+        return 1
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation of an opened image, 1 (upright) where it has none."""
+    try:
+        tag = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # Pillow raises a dozen kinds of exceptions for damaged tags, and OpenCV ignores such tags
         return 1
     return tag if tag in range(1, 9) else 1
@@ -110,7 +119,11 @@ def orientation(data: bytes) -> int:
 
 def exif_hint(data: bytes) -> str:
     """What a message about sizes or boxes has to add where the image has an orientation tag."""
-    tag = orientation(data)
+    return orientation_hint(orientation(data))
+
+
+def orientation_hint(tag: int) -> str:
+    """As `exif_hint`, of an image with the EXIF orientation `tag`."""
     return "" if tag == 1 else (f". The image has the EXIF orientation {tag}: labels drawn on the upright picture need "
                                 "--exif=turn, those drawn on the pixels as they are stored --exif=raw")
 
@@ -137,18 +150,36 @@ def _refuse_other_samples(data: bytes) -> None:
         return  # formats without such samples
     try:
         with Image.open(io.BytesIO(data)) as file:
-            mode, tags = file.mode, getattr(file, "tag_v2", {})
+            kind, bits = sample_kind(file)
     except (OSError, ValueError, SyntaxError):  # OpenCV reads more kinds than Pillow, or says what is wrong
         image = _imdecode(data, cv2.IMREAD_UNCHANGED | _UNTURNED)
-        kind, bits = {"f": "floats", "i": "signed"}.get(image.dtype.kind, ""), 8 * image.dtype.itemsize
-    else:
-        formats, bits = tags.get(_SAMPLE_FORMAT, ()), max(tags.get(_BITS, (8,)))
-        kind = "floats" if mode == "F" or 3 in formats else "signed" if 2 in formats else ""
-    if kind or bits > 16:
-        what = kind if kind == "floats" else f"{'' if bits > 16 else 'signed '}integers"
-        raise InputError(f"has samples of {what} of {bits} bits; scale them to 0..255 "
-                         "(or 0..65535) yourself, so that it is known what is black and white, and save them with 8 "
-                         "or 16 bits")
+        kind = {"f": "floats", "i": "signed integers"}.get(image.dtype.kind, "integers")
+        bits = 8 * image.dtype.itemsize
+    fault = sample_fault(kind, bits)
+    if fault:
+        raise InputError(fault)
+
+
+def sample_kind(image: Image.Image) -> tuple[str, int]:
+    """What the samples of an opened image are, "integers", "signed integers" or "floats", and their bits."""
+    tags: Any = getattr(image, "tag_v2", {})
+    formats, bits = (_numbers(tags.get(tag, ())) for tag in (_SAMPLE_FORMAT, _BITS))
+    kind = "floats" if image.mode == "F" or 3 in formats else "signed integers" if 2 in formats else "integers"
+    return kind, max(bits, default=1 if image.mode == "1" else 8)
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    """The numbers of a tag; a damaged one may hold something else."""
+    return tuple(v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, int))
+
+
+def sample_fault(kind: str, bits: int) -> str:
+    """Why samples of this kind (see `sample_kind`) are refused, "" where they are not."""
+    if kind == "integers" and bits <= 16:
+        return ""
+    what = kind.removeprefix("signed ") if bits > 16 else kind
+    return (f"has samples of {what} of {bits} bits; scale them to 0..255 (or 0..65535) yourself, so that it is known "
+            "what is black and white, and save them with 8 or 16 bits")
 
 
 def _refuse_large(data: bytes, max_pixels: int) -> None:

@@ -5,14 +5,13 @@ No MindSpore here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from PIL import Image
 
 from src.contract import InputError
 from src.data import decode
 
-_ORIENTATION, _BITS, _SAMPLE_FORMAT = 0x0112, 258, 339  # tags of EXIF and TIFF
 _CHANNELS = {"1": "black and white", "L": "gray", "I": "gray", "F": "gray", "I;16": "gray", "I;16B": "gray",
              "LA": "gray with alpha", "P": "palette", "PA": "palette", "RGB": "colour", "YCbCr": "colour",
              "RGBA": "colour with alpha", "CMYK": "CMYK"}
@@ -29,6 +28,7 @@ class Header:
         orientation: of EXIF, 1 to 8; 1 is upright. In a PNG it is found in front of the pixels alone.
         bits: of a sample; 0 for samples of floats, which are refused.
         channels: "gray", "colour", "palette", ...
+        fault: why its samples are refused, "" where they are not.
     """
 
     kind: str
@@ -36,6 +36,7 @@ class Header:
     orientation: int
     bits: int
     channels: str
+    fault: str = ""
 
 
 def read_header(file: BinaryIO, how: decode.Decoding = decode.AS_STORED) -> Header:
@@ -55,27 +56,9 @@ def read_header(file: BinaryIO, how: decode.Decoding = decode.AS_STORED) -> Head
     except Exception as error:  # Pillow raises a dozen kinds of exceptions for damaged headers
         file.seek(0)
         raise InputError(decode.why_not_image(file.read())) from error
-    turned = _orientation(image)
+    is_late = image.format == "PNG" and "exif" not in image.info  # Pillow would decode the pixels to look behind them
+    turned = 1 if is_late else decode.orientation_of(image)
     size = (width, height) if turned > 4 and not how.flags(start) else (height, width)
-    return Header(image.format or "", size, turned, _bits(image, start), _CHANNELS.get(image.mode, image.mode))
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        tag = image.getexif().get(_ORIENTATION, 1) if image.format != "PNG" or "exif" in image.info else 1
-    except Exception:  # damaged tags are ignored, as decoders ignore them
-        return 1
-    return tag if tag in range(1, 9) else 1
-
-
-def _bits(image: Image.Image, start: bytes) -> int:
-    if image.format == "PNG":
-        return start[24]
-    tags: Any = getattr(image, "tag_v2", {})
-    if image.mode == "F" or 3 in _several(tags.get(_SAMPLE_FORMAT, ())):
-        return 0
-    return max(_several(tags.get(_BITS, ())), default=1 if image.mode == "1" else 8)
-
-
-def _several(value: Any) -> tuple[int, ...]:
-    return tuple(v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, int))
+    kind, bits = ("integers", start[24]) if image.format == "PNG" else decode.sample_kind(image)
+    return Header(image.format or "", size, turned, 0 if kind == "floats" else bits,
+                  _CHANNELS.get(image.mode, image.mode), decode.sample_fault(kind, bits))

@@ -44,6 +44,22 @@ def test_the_size_is_that_of_the_decoded_image(kind, exif):
     assert header.orientation == 6
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int32, np.uint32, np.float32])
+def test_samples_that_decoding_refuses_are_refused_by_the_header(dtype):
+    data = io.BytesIO()
+    pixels = np.arange(96, dtype=dtype).reshape(8, 12)
+    tags = {258: np.dtype(dtype).itemsize * 8, 339: {"u": 1, "i": 2, "f": 3}[np.dtype(dtype).kind]}
+    Image.frombytes({1: "L", 2: "I;16", 4: "F" if dtype is np.float32 else "I"}[pixels.itemsize], (12, 8),
+                    pixels.tobytes()).save(data, "TIFF", tiffinfo=tags)
+    try:
+        decode_image(data.getvalue())
+        refusal = ""
+    except InputError as error:
+        refusal = str(error)
+    assert bool(refusal) == (dtype not in (np.uint8, np.uint16))
+    assert read_header(data).fault == refusal
+
+
 def test_only_the_start_of_a_file_is_read():
     data = saved("JPEG") + bytes(1 << 20)
     file = io.BytesIO(data)

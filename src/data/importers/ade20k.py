@@ -18,7 +18,7 @@ import numpy as np
 from src.contract import InputError
 from src.data import decode
 from src.data.importers.geometry import from_mask, from_polygons
-from src.data.importers.pictures import Collection, Picture, Reading, class_name, names_in_order, split_of
+from src.data.importers.pictures import Collection, Picture, Reading, class_name, first_split, names_in_order
 from src.data.importers.reading import (
     ImageIndex,
     Model,
@@ -89,17 +89,13 @@ def _benchmark(reading: Reading, root: Path, folder: str) -> Collection:
                 raise InputError(f"{path}: no image images/{inner.with_suffix('')}.*; restore it, or leave the label "
                                  "out with --on_bad=skip")
             picture = open_picture(reading, image, reading.relative(image), str(path), said=label_size(path))
-            picture.split = next(filter(None, map(split_of, inner.parts[:-1])), "")
+            picture.split = first_split(inner.parts[:-1])
             if folder == _LABELS:
-                picture.label = partial(_read_label, path, table)
+                picture.label = partial(read_index_map, path, table)
             else:
                 _add_instances(reading, picture, path, names)
             pictures.append(picture)
     return Collection(pictures, names, published=True)
-
-
-def _read_label(path: Path, table: np.ndarray) -> np.ndarray:
-    return table[read_index_map(path)]
 
 
 def _add_instances(reading: Reading, picture: Picture, path: Path, names: list[str]) -> None:
@@ -116,8 +112,7 @@ def _add_instances(reading: Reading, picture: Picture, path: Path, names: list[s
         if category > len(names):
             raise InputError(f"{path}: has category {category}, but there are 1..{len(names)}; restore the file, or "
                              "leave its image out with --on_bad=skip")
-        found = from_mask(names[category - 1], codes == code, picture, reading.report, reading.relative(path))
-        picture.annotations += [found] if found else []
+        picture.add(from_mask(names[category - 1], codes == code, picture, reading.report, reading.relative(path)))
 
 
 def _names(root: Path) -> list[str]:
@@ -160,7 +155,7 @@ def _full(reading: Reading, files: list[Path]) -> Collection:
             content = checked(File, read_json(path, fallback="latin-1"), path).annotation
             image = images.find(content.filename, [path.parent], str(path))
             picture = open_picture(reading, image, reading.relative(image), str(path))
-            picture.split = next(filter(None, map(split_of, path.relative_to(reading.source).parts[:-1])), "")
+            picture.split = first_split(path.relative_to(reading.source).parts[:-1])
             shapes = content.object if isinstance(content.object, list) else [content.object]
             for number, shape in enumerate(shapes):
                 _add_polygon(reading, picture, shape, f"{path}: object.{number}")
@@ -176,4 +171,4 @@ def _add_polygon(reading: Reading, picture: Picture, shape: Shape, place: str) -
         raise InputError(f"{place}: has {len(shape.polygon.x)} x and {len(shape.polygon.y)} y; restore the file")
     outline = np.stack([shape.polygon.x, shape.polygon.y], 1)
     found = from_polygons(class_name(shape.name.split(",")[0], place), [outline], picture, reading.report, picture.name)
-    picture.annotations += [found] if found else []
+    picture.add(found)

@@ -82,15 +82,10 @@ def read(reading: Reading) -> Collection:
             elif polygons:
                 picture.label = partial(_draw_label, polygons, path, table)
             else:
-                picture.label = partial(_read_label, path, table if end == _LABELS else None)
+                picture.label = partial(read_index_map, path, table if end == _LABELS else None)
             pictures.append(picture)
     names = NAMES[_FIRST_THING:] if reading.options.layout == "coco" else NAMES
     return Collection(pictures, list(names), published=True)
-
-
-def _read_label(path: Path, table: np.ndarray | None) -> np.ndarray:
-    label = read_index_map(path)
-    return label if table is None else table[label]
 
 
 def _draw_label(polygons: File, path: Path, table: np.ndarray) -> np.ndarray:
@@ -140,5 +135,4 @@ def _add_objects(reading: Reading, picture: Picture, ids: np.ndarray, table: np.
         label_id = value if value < 1000 else value // 1000
         index = int(table[label_id]) if label_id < 256 else 255
         if _FIRST_THING <= index < len(NAMES):
-            found = from_mask(NAMES[index], ids == value, picture, reading.report, place, crowd=value < 1000)
-            picture.annotations += [found] if found else []
+            picture.add(from_mask(NAMES[index], ids == value, picture, reading.report, place, crowd=value < 1000))

@@ -6,6 +6,7 @@ that only group others, and in ids that are texts (cocodataset.org/#format-data,
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlparse
@@ -14,8 +15,8 @@ from pycocotools import mask as coco_mask
 
 from src.contract import InputError
 from src.data.importers.geometry import from_corners, from_polygons
-from src.data.importers.pictures import Annotation, Collection, Picture, Reading, class_name, split_of
-from src.data.importers.reading import ImageIndex, Model, checked, files_below, open_picture, read_json
+from src.data.importers.pictures import Annotation, Collection, Picture, Reading, class_name, each_once, first_split
+from src.data.importers.reading import ImageIndex, Model, checked, json_files, open_picture
 from src.data.instance.coco_check import checked_encoding
 from src.data.instance.coco_tidy import SEARCHED
 
@@ -54,14 +55,14 @@ class Head(Model):
 
 def read(reading: Reading) -> Collection:
     """Every JSON file below the source that has COCO's three lists; several files are splits of one data set."""
+    return read_contents(reading, json_files(reading))
+
+
+def read_contents(reading: Reading, contents: Iterable[tuple[Path, Any]]) -> Collection:
+    """As `read`, of JSON files whose contents are known."""
     images, pictures = ImageIndex(reading), []
     names: dict[str, None] = {}
-    for path in files_below(reading.source, (".json",)):
-        content = None
-        with reading.report.collecting():
-            content = read_json(path)
-        if content is None:
-            continue
+    for path, content in contents:
         if not isinstance(content, dict) or not {"images", "categories"} & set(content):
             reading.report.note("JSON files that are not in COCO's layout were not read", reading.relative(path))
             continue
@@ -69,13 +70,7 @@ def read(reading: Reading) -> Collection:
             file = _File(reading, images, path, checked(Head, content, path))
             pictures += file.pictures()
             names |= dict.fromkeys(file.used_names())
-    seen: dict[Any, Picture] = {}
-    for picture in pictures:
-        other = seen.setdefault(picture.image, picture)
-        if other is not picture:
-            reading.report.bad.append(f"{picture.place}: image {picture.name} is an image of {other.place} too; remove "
-                                      "one of the entries")
-    return Collection(list(seen.values()), list(names))
+    return Collection(each_once(pictures, reading.report), list(names))
 
 
 class _File:
@@ -141,12 +136,11 @@ class _File:
         picture = open_picture(self.reading, image, self.reading.relative(image), place,
                                said=said)  # type: ignore[arg-type]
         folders = PurePosixPath(picture.name).parts[:-1]
-        picture.split = next(filter(None, map(split_of, (self.path.stem, self.path.parent.name, *folders))), "")
+        picture.split = first_split((self.path.stem, self.path.parent.name, *folders))
         if entry.neg_category_ids is not None or entry.not_exhaustive_category_ids is not None:
             self.reading.report.note(f"images say which categories were looked for in them: {SEARCHED}", picture.name)
         for where, found in objects:
-            annotation = self._annotation(found, picture, where)
-            picture.annotations += [annotation] if annotation else []
+            picture.add(self._annotation(found, picture, where))
         return picture
 
     def _places(self, entry: Image) -> list[Path]:

@@ -18,8 +18,18 @@ from xml.etree import ElementTree
 import numpy as np
 
 from src.contract import InputError
-from src.data.importers.geometry import ellipse, from_mask, from_polygons
-from src.data.importers.pictures import Annotation, Collection, Picture, Reading, class_name, names_in_order, split_of
+from src.data.importers.geometry import ellipse, from_mask, from_polygons, turned
+from src.data.importers.pictures import (
+    Annotation,
+    Collection,
+    Picture,
+    Reading,
+    class_name,
+    each_once,
+    first_split,
+    names_in_order,
+    split_of,
+)
 from src.data.importers.reading import ImageIndex, open_picture, read_xml
 
 _AREAS = ("polygon", "box", "mask", "ellipse")
@@ -71,12 +81,8 @@ def read(reading: Reading, paths: list[Path]) -> Collection:
             for frame in _frames(root, path, images):
                 with reading.report.collecting():
                     pictures.append(_picture(reading, images, path, frame))
-    by_image: dict[Path | bytes, Picture] = {}
-    for picture in pictures:
-        if by_image.setdefault(picture.image, picture) is not picture:
-            reading.report.bad.append(f"{picture.place}: image {picture.name} is there twice; remove one entry")
-    used = names_in_order(pictures)
-    return Collection(list(by_image.values()), [*names, *(name for name in used if name not in names)] or used)
+    pictures, used = each_once(pictures, reading.report), names_in_order(pictures)
+    return Collection(pictures, [*names, *(name for name in used if name not in names)] or used)
 
 
 def _frames(root: ElementTree.Element, path: Path, images: ImageIndex) -> Iterator[Frame]:
@@ -113,7 +119,7 @@ def _picture(reading: Reading, images: ImageIndex, path: Path, frame: Frame) -> 
     places = [path.parent / "images", path.parent]
     image = images.find(frame.name, [*(place / frame.split for place in places if frame.split), *places], frame.place)
     picture = open_picture(reading, image, reading.relative(image), frame.place, said=frame.size)
-    picture.split = frame.split or next(filter(None, map(split_of, Path(frame.name).parts[:-1])), "")
+    picture.split = frame.split or first_split(Path(frame.name).parts[:-1])
     groups: dict[tuple, list[Shape]] = defaultdict(list)
     where = reading.relative(path)
     for position, shape in enumerate(sorted(frame.shapes, key=lambda shape: shape.number("z_order", 0))):
@@ -126,8 +132,7 @@ def _picture(reading: Reading, images: ImageIndex, path: Path, frame: Frame) -> 
             raise InputError(f"{shape.place}: a shape {shape.kind!r} is not known; redraw it as a polygon, or leave "
                              "its image out with --on_bad=skip")
     for group in groups.values():
-        found = _annotation(reading, picture, group, where)
-        picture.annotations += [found] if found else []
+        picture.add(_annotation(reading, picture, group, where))
     return picture
 
 
@@ -149,8 +154,7 @@ def _outline(shape: Shape) -> np.ndarray:
         return ellipse(list(map(shape.number, ("cx", "cy"))), list(map(shape.number, ("rx", "ry"))), angle)
     x1, y1, x2, y2 = map(shape.number, ("xtl", "ytl", "xbr", "ybr"))
     corners, middle = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]), np.array([x1 + x2, y1 + y2]) / 2
-    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    return (corners - middle) @ turn + middle if angle else corners
+    return turned(corners - middle, angle) + middle if angle else corners
 
 
 def _mask(shape: Shape) -> tuple[np.ndarray, tuple[int, int]]:

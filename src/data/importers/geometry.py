@@ -75,8 +75,12 @@ def ellipse(centre: Sequence[float], radii: Sequence[float], angle: float = 0.0)
     """(72, 2) points of an ellipse whose first axis is turned by `angle` radians, clockwise on the screen."""
     t = np.linspace(0, 2 * np.pi, _VERTICES, endpoint=False)
     x, y = radii[0] * np.cos(t), radii[1] * np.sin(t)
-    return np.stack([centre[0] + x * np.cos(angle) - y * np.sin(angle),
-                     centre[1] + x * np.sin(angle) + y * np.cos(angle)], 1)
+    return turned(np.stack([x, y], 1), angle) + centre
+
+
+def turned(points: np.ndarray, angle: float) -> np.ndarray:
+    """Points (N, 2) turned around (0, 0) by `angle` radians, clockwise on the screen."""
+    return points @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
 
 
 def clip(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:

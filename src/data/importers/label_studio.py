@@ -18,8 +18,8 @@ import numpy as np
 from src.contract import InputError
 from src.data.importers import coco
 from src.data.importers.brush_rle import decode_brush
-from src.data.importers.geometry import ellipse, from_mask, from_polygons
-from src.data.importers.pictures import Annotation, Collection, Picture, Reading, class_name, names_in_order
+from src.data.importers.geometry import ellipse, from_mask, from_polygons, turned
+from src.data.importers.pictures import Annotation, Collection, Picture, Reading, class_name, each_once, names_in_order
 from src.data.importers.reading import (
     IMAGE_SUFFIXES,
     ImageIndex,
@@ -28,9 +28,8 @@ from src.data.importers.reading import (
     Point,
     Side,
     checked,
-    files_below,
+    json_files,
     open_picture,
-    read_json,
 )
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-")  # in front of the name of a file that was uploaded
@@ -76,32 +75,19 @@ class Result(Model):
 
 def read(reading: Reading) -> Collection:
     """Every JSON file below the source that is a list of tasks; without one, annotation files in COCO's layout."""
-    lists: dict[Path, list] = {}
-    others = []
-    for path in files_below(reading.source, (".json",)):
-        with reading.report.collecting():
-            content = read_json(path)
-            if isinstance(content, list):
-                lists[path] = content
-            else:
-                others.append(path)
-    if not lists:
-        reading.report.bad.clear()  # it is going to be said again
-        return coco.read(reading)
-    for path in others:
-        reading.report.note("JSON files that are no list of tasks were not read", reading.relative(path))
+    contents = list(json_files(reading))
+    if not any(isinstance(content, list) for _, content in contents):
+        return coco.read_contents(reading, contents)
     images, pictures = ImageIndex(reading), []
-    for path, tasks in lists.items():
+    for path, tasks in contents:
+        if not isinstance(tasks, list):
+            reading.report.note("JSON files that are no list of tasks were not read", reading.relative(path))
+            continue
         for position, task in enumerate(tasks):
             with reading.report.collecting():
                 pictures.append(_picture(reading, images, path, task, f"{path}: task {_id(task, position)}"))
-    seen: dict[Path | bytes, Picture] = {}
-    for picture in pictures:
-        other = seen.setdefault(picture.image, picture)
-        if other is not picture:
-            reading.report.bad.append(f"{picture.place}: image {picture.name} is that of {other.place} too; remove one "
-                                      "of the tasks")
-    return Collection(list(seen.values()), names_in_order(list(seen.values())))
+    pictures = each_once(pictures, reading.report)
+    return Collection(pictures, names_in_order(pictures))
 
 
 def _id(task: Any, position: int) -> Any:
@@ -121,8 +107,7 @@ def _picture(reading: Reading, images: ImageIndex, path: Path, task: Any, place:
     picture = open_picture(reading, image, reading.relative(image), place,
                            said=next(iter(sizes), None))
     for name, region in _named(reading, regions, place):
-        found = _annotation(reading, picture, name, region, place)
-        picture.annotations += [found] if found else []
+        picture.add(_annotation(reading, picture, name, region, place))
     return picture
 
 
@@ -211,5 +196,4 @@ def _outline(value: Value, scale: np.ndarray, place: str) -> np.ndarray:
     if value.width is None or value.height is None:
         raise InputError(f"{place}: a region is no polygon, rectangle, ellipse or brush mask; draw it again")
     across, down = (np.array([value.width, value.height]) * scale).tolist()
-    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    return corner + np.array([[0, 0], [across, 0], [across, down], [0, down]]) @ turn
+    return corner + turned(np.array([[0, 0], [across, 0], [across, down], [0, down]]), angle)

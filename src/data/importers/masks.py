@@ -18,7 +18,7 @@ import numpy as np
 
 from src.contract import InputError
 from src.data.importers.geometry import from_mask
-from src.data.importers.pictures import BACKGROUND, Collection, Picture, Reading, class_name, split_of
+from src.data.importers.pictures import BACKGROUND, Collection, Picture, Reading, class_name, first_split
 from src.data.importers.reading import IMAGE_SUFFIXES, ImageIndex, files_below, label_size, open_picture
 
 OBJECT = "object"
@@ -53,7 +53,7 @@ def read(reading: Reading) -> Collection:
             picture = open_picture(reading, image, reading.relative(image), str(rows[0][1]),
                                    said=label_size(rows[0][1]))
             _check_sizes(picture, [path for _, path in rows])
-            picture.split = next(filter(None, map(split_of, image.relative_to(reading.source).parts[:-1])), "")
+            picture.split = first_split(image.relative_to(reading.source).parts[:-1])
             if reading.options.layout == "coco":
                 _add_objects(reading, picture, rows)
             else:
@@ -136,5 +136,4 @@ def _add_objects(reading: Reading, picture: Picture, rows: Sequence[tuple[str, P
         mask = read_binary(path)
         count, parts = (2, mask) if classes.count(name) > 1 else cv2.connectedComponents(mask.astype(np.uint8))
         for number in range(1, count):
-            found = from_mask(name, parts == number, picture, reading.report, reading.relative(path))
-            picture.annotations += [found] if found else []
+            picture.add(from_mask(name, parts == number, picture, reading.report, reading.relative(path)))

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,10 @@ class Picture:
     annotations: list[Annotation] = field(default_factory=list)
     label: Callable[[], np.ndarray] | None = None
     split: str = ""
+
+    def add(self, found: Annotation | None) -> None:
+        """Add an object, unless nothing is left of it."""
+        self.annotations += [found] if found else []
 
     def read(self) -> bytes:
         """The image file's bytes."""
@@ -150,6 +154,22 @@ def split_of(name: str) -> str:
              "testing": "test"}
     stem = name.lower().removeprefix("instances_").removeprefix("lvis_v1_")
     return words.get(stem.rstrip("0123456789"), "")
+
+
+def first_split(names: Iterable[str]) -> str:
+    """The split that the first of several folder or file names stands for that does, "" where none does."""
+    return next(filter(None, map(split_of, names)), "")
+
+
+def each_once(pictures: Sequence[Picture], report: Report) -> list[Picture]:
+    """The first picture of every image; another one of the same image is a fault of the source."""
+    first: dict[Path | bytes, Picture] = {}
+    for picture in pictures:
+        other = first.setdefault(picture.image, picture)
+        if other is not picture:
+            report.bad.append(f"{picture.place}: image {picture.name} is an image of {other.place} too; remove one of "
+                              "the entries")
+    return list(first.values())
 
 
 def names_in_order(pictures: list[Picture]) -> list[str]:

@@ -11,7 +11,7 @@ import json
 import os
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote
@@ -91,6 +91,17 @@ def read_json(path: Path, *, fallback: str = "") -> Any:
         raise InputError(f"{path}: a number with thousands of digits; export it again") from error
     except RecursionError:
         raise InputError(f"{path}: lists or objects nested too deep; export it again") from None
+
+
+def json_files(reading: Reading) -> Iterator[tuple[Path, Any]]:
+    """The JSON files below the source and their contents; one that cannot be read is a fault of the source."""
+    for path in files_below(reading.source, (".json",)):
+        try:
+            content = read_json(path)
+        except InputError as error:
+            reading.report.bad.append(str(error))
+            continue
+        yield path, content
 
 
 def read_xml(path: Path) -> ElementTree.Element:
@@ -246,19 +257,20 @@ def decode_mask(data: bytes, place: str) -> np.ndarray:
     return pixels > 0
 
 
-def read_index_map(path: Path) -> np.ndarray:
-    """(H, W) uint8 of a label file that holds an index at each pixel.
+def read_index_map(path: Path, table: np.ndarray | None = None) -> np.ndarray:
+    """(H, W) uint8 of a label file that holds an index at each pixel, renumbered by `table` (256,).
 
     Raises:
         InputError: missing, damaged, or colours instead of indices.
     """
     try:
-        return decode.decode_label(path.read_bytes(), advice="export index masks")
+        label = decode.decode_label(path.read_bytes(), advice="export index masks")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; restore the file, or leave its image out with --on_bad=skip"
                          ) from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    return label if table is None else table[label]
 
 
 def label_size(path: Path) -> tuple[int, int]:

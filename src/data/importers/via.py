@@ -101,7 +101,7 @@ def _add(reading: Reading, picture: Picture, region: Region, attribute: str, pla
         return
     found = from_polygons(_class(region.region_attributes, attribute, place), [_outline(shape, place)], picture,
                           reading.report, Path(where).name)
-    picture.annotations += [found] if found else []
+    picture.add(found)
 
 
 def _class(attributes: dict[str, Any], attribute: str, place: str) -> str:

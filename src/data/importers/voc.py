@@ -131,5 +131,4 @@ def _add_objects(reading: Reading, picture: Picture, label: np.ndarray, path: Pa
         if index >= len(names):
             raise InputError(f"{picture.place}: class {index}, but there are {len(names)} names; give all with "
                              "--class_names")
-        found = from_mask(names[index], inside, picture, reading.report, reading.relative(path))
-        picture.annotations += [found] if found else []
+        picture.add(from_mask(names[index], inside, picture, reading.report, reading.relative(path)))

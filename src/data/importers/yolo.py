@@ -14,7 +14,7 @@ import yaml
 
 from src.contract import InputError
 from src.data.importers.geometry import from_corners, from_polygons
-from src.data.importers.pictures import Annotation, Collection, Picture, Reading, class_name, split_of
+from src.data.importers.pictures import Annotation, Collection, Picture, Reading, class_name, first_split, split_of
 from src.data.importers.reading import IMAGE_SUFFIXES, files_below, open_picture, read_text
 
 _BEYOND = 1.5  # a share above this is a number of pixels, not rounding at the border
@@ -93,7 +93,7 @@ def _images(reading: Reading, config: dict[str, Any]) -> list[tuple[str, Path]]:
                 with reading.report.collecting():
                     found += [(split_of(key), path) for path in _of_entry(reading, config, key, entry)]
     if not any(config.get(key) for key in ("train", "val", "valid", "test")):
-        return [(next(filter(None, map(split_of, path.relative_to(reading.source).parts[:-1])), ""), path)
+        return [(first_split(path.relative_to(reading.source).parts[:-1]), path)
                 for path in files_below(reading.source, IMAGE_SUFFIXES)]
     return found
 

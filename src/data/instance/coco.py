@@ -6,7 +6,9 @@ MindRecord (`src/data/records/mindrecord.py`) with the same records at the same 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -125,10 +127,19 @@ class CocoDataset:
             InputError: an image cannot be read, or the annotation file is no longer the one that was checked.
         """
         for sample_id in sample_ids:
-            image = self._images[sample_id]
-            place = f"{self.name}: image {image['id']}"
-            yield Record(image["id"], image["file_name"], self._folder.read(image["file_name"], place),
-                         self._target(sample_id), place)
+            record, _ = self.listed(sample_id)
+            yield replace(record, image=self._folder.read(record.file_name, record.place))
+
+    def listed(self, sample_id: int) -> tuple[Record, str]:
+        """A record without the bytes of its image, and the path of that.
+
+        Raises:
+            InputError: the annotation file is no longer the one that was checked.
+        """
+        image = self._images[sample_id]
+        record = Record(image["id"], image["file_name"], b"", self._target(sample_id),
+                        f"{self.name}: image {image['id']}")
+        return record, os.path.join(self.image_dir, record.file_name)
 
     def _target(self, sample_id: int) -> bytes:
         image, table = self._images[sample_id], self._table

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 DROPPED_PARTS = "parts of fewer than 3 points are dropped from their objects"  # what was repaired, for messages
 _LAST_ID = 2 ** 63
-_LARGEST = 2 ** 53  # of box coordinates and areas; sums of them are still finite
+LARGEST = 2 ** 53  # of box coordinates and areas; sums of them are still finite
 _LONGEST_SIDE = 65535  # pixels, as in JPEG; run lengths of larger images overflow 32 bits
 
 
@@ -303,7 +303,7 @@ def checked_encoding(rle: Mapping[str, Any], size: tuple[int, int]) -> dict[str,
 
 def is_number(value: Any) -> bool:
     """Whether `value` is a number to calculate with: no boolean, not infinite, not NaN."""
-    return type(value) in (int, float) and abs(value) <= _LARGEST
+    return type(value) in (int, float) and abs(value) <= LARGEST
 
 
 def is_side(value: Any) -> TypeGuard[int]:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from src.contract import InputError
-from src.data.instance.coco_check import is_shrunk_to_nothing, to_instance
+from src.data.instance.coco_check import LARGEST, is_shrunk_to_nothing, to_instance
 from src.data.instance.coco_file import Texts
 from src.data.instance.coco_tidy import Tidy, has_number
 from src.data.instance.target import Category, encode_instances
@@ -19,12 +19,11 @@ from src.data.instance.target import Category, encode_instances
 NO_ID = -2 ** 63  # in place of a category_id that is no whole number
 ROW = np.dtype([("start", np.int64), ("end", np.int64), ("id", np.int64), ("category_id", np.int64),
                 ("image", np.int32), ("outcome", np.int32), ("iscrowd", bool), ("odd_id", bool)])
-_LARGEST = 2 ** 53
 _ANY = Category(1, 1, "any")
 
 Id = Annotated[int, msgspec.Meta(ge=-2 ** 63, le=2 ** 63 - 1)]
-Number = Annotated[int, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)] | \
-    Annotated[float, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]
+Number = Annotated[int, msgspec.Meta(ge=-LARGEST, le=LARGEST)] | \
+    Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 Polygon = Annotated[list[Number], msgspec.Meta(min_length=6)]
 
 

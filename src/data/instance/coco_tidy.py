@@ -47,7 +47,7 @@ class Tidy:
             return {}
         others = {whole(entry["id"]) for entry in entries if isinstance(entry, dict)
                   and type(entry.get("id")) in (int, float)}
-        if all(text.isdecimal() and len(text) < 19 for text in texts):
+        if all(map(_is_whole, texts)):
             numbers = {text: int(text) for text in texts}
             if len(set(numbers.values())) == len(numbers) and not others & set(numbers.values()):
                 return numbers
@@ -75,7 +75,7 @@ class Tidy:
         tables = {"image_id": self.image_ids, "category_id": self.category_ids, "id": {}, "iscrowd": {}}
         changed = {key: _id(entry[key], numbers) for key, numbers in tables.items() if key in entry}
         for key in ("image_id", "category_id"):  # a text where the lists of images and categories have numbers
-            if isinstance(changed.get(key), str) and changed[key].isdecimal() and len(changed[key]) < 19:
+            if isinstance(changed.get(key), str) and _is_whole(changed[key]):
                 changed[key] = int(changed[key])
         return entry | changed
 
@@ -126,6 +126,11 @@ def whole(value: Any) -> Any:
 def has_number(annotation: Mapping[str, Any]) -> bool:
     """Whether an annotation has an id that need not be replaced: a text or none is."""
     return annotation.get("id") is not None and not isinstance(annotation["id"], str)
+
+
+def _is_whole(text: str) -> bool:
+    """Whether a text is a whole number that can be an id."""
+    return text.isdecimal() and len(text) < 19
 
 
 def _with_id(entry: Any, numbers: Mapping[str, int]) -> Any:

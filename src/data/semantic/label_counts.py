@@ -6,10 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from src.contract import Dataset, InputError
-from src.data.checks import ordered_map
+from src.data.checks import evenly, ordered_map
 from src.data.semantic.voc import label_histogram, placed, read_label
 
 log = logging.getLogger(__name__)
@@ -58,9 +56,9 @@ def count_labels(dataset: Dataset, *, num_classes: int, ignore_label: int, worke
         with placed(record):
             return label_histogram(label, num_classes, ignore_label)
 
-    for sample_ids in (np.unique(np.linspace(0, total - 1, min(SAMPLE, total)).astype(int)), np.arange(total)):
+    for sample_ids in (evenly(total, SAMPLE), range(total)):
         pixels: Counter[int] = Counter()
-        for found in ordered_map(count, dataset.rows(sample_ids.tolist()), max(workers, 1)):
+        for found in ordered_map(count, dataset.rows(sample_ids), max(workers, 1)):
             pixels.update(found)
         counts = LabelCounts(dict(sorted(pixels.items())), len(sample_ids), total)
         if len(counts.classes(ignore_label)) > 1:

@@ -5,23 +5,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from src import tasks
 from src.contract import Dataset, InputError
+from src.data.checks import evenly
 from src.data.decode import Decoding
-from src.data.instance.target import categories_of, class_names
+from src.data.instance.target import Category, categories_of, class_names
 from src.data.semantic.label_counts import report
 from src.data.semantic.label_map import MappedLabels
-from src.doctor.data import findings, instance_proposals, proposals, semantic_proposals
+from src.doctor.data import findings, proposals
 from src.doctor.data.copies import Place, copies, copy_facts
 from src.doctor.data.facts import SHOWN, split_facts
 from src.doctor.data.instance_facts import instance_facts
 from src.doctor.data.instance_findings import instance_findings
+from src.doctor.data.instance_proposals import instance_proposals
 from src.doctor.data.look import Look, Ways, look
 from src.doctor.data.proposals import Proposal
 from src.doctor.data.semantic_facts import label_counts, semantic_facts
 from src.doctor.data.semantic_findings import semantic_findings
+from src.doctor.data.semantic_proposals import semantic_proposals
 from src.doctor.finding import Finding
 
 FORMAT = 1  # of the JSON; a new number means that a key changed its meaning
@@ -51,6 +52,10 @@ class Checkup:
     @property
     def semantic(self) -> bool:
         return is_semantic(self.settings)
+
+    @property
+    def decoding(self) -> Decoding:
+        return _decoding(self.settings)
 
     def as_json(self) -> dict[str, Any]:
         listed = [{"check": f.check, "level": f.level, "text": f.text, "remedy": f.remedy} for f in self.findings]
@@ -87,11 +92,13 @@ def examine(given: Any, *, decode: int) -> Checkup:
         facts["splits"][split] = split_facts(dataset, looks[split]) | own
     pairs = copies(datasets, looks)
     facts["copies"] = copy_facts(pairs, looks, SHOWN)
-    found = [*findings.common(facts, settings), *(semantic_findings if is_semantic(settings) else instance_findings)(
-        facts, settings)]
-    better = [*proposals.common(facts, settings), *(
-        semantic_proposals.semantic_proposals(facts, settings) if is_semantic(settings) else
-        instance_proposals.instance_proposals(facts, looks["train"], settings))]
+    found, better = [*findings.common(facts, settings)], [*proposals.common(facts, settings)]
+    if is_semantic(settings):
+        found += semantic_findings(facts, settings)
+        better += semantic_proposals(facts, settings)
+    else:
+        found += instance_findings(facts, settings)
+        better += instance_proposals(facts, looks["train"], settings)
     by_weights = (settings.model_fields_set - given.model_fields_set) & set(settings.weight_keys())
     better = [proposal for proposal in better if proposal.key not in by_weights]
     return Checkup(given, settings, datasets, looks, pairs, facts, found, better)
@@ -101,7 +108,11 @@ def _names(settings: Any, dataset: Dataset) -> tuple[str, ...]:
     """Names of the classes by index."""
     if is_semantic(settings):
         return settings.names
-    return class_names(getattr(dataset, "categories", None) or categories_of(dataset))
+    return class_names(_categories(dataset))
+
+
+def _categories(dataset: Dataset) -> tuple[Category, ...]:
+    return getattr(dataset, "categories", None) or categories_of(dataset)
 
 
 def _known(settings: Any, names: Sequence[str], train: Dataset) -> Any:
@@ -110,8 +121,8 @@ def _known(settings: Any, names: Sequence[str], train: Dataset) -> Any:
         return settings
     if settings.class_map == "id":
         return settings.model_copy(update={"num_classes": len(names)})
-    categories = getattr(train, "categories", None) or categories_of(train)
-    update = {"coco_classes": tuple(names), "category_ids": (0, *(category.category_id for category in categories))}
+    ids = (category.category_id for category in _categories(train))
+    update = {"coco_classes": tuple(names), "category_ids": (0, *ids)}
     return settings.model_copy(update={} if settings.coco_classes else update)
 
 
@@ -129,17 +140,16 @@ def _val(settings: Any, train: Dataset) -> tuple[Dataset | None, str]:
 
 def _ways(settings: Any, dataset: Dataset, decode: int) -> Ways:
     total, semantic = len(dataset), is_semantic(settings)
-    pixels = _spread(total, total if decode < 0 else decode)
-    regions = [pixels[k] for k in _spread(len(pixels), REGIONS)] if semantic else []
-    return Ways(Decoding(settings.exif, settings.bit_depth, settings.max_pixels), semantic,
+    pixels = evenly(total, total if decode < 0 else decode)
+    regions = [pixels[k] for k in evenly(len(pixels), REGIONS)] if semantic else []
+    return Ways(_decoding(settings), semantic,
                 ignore_label=settings.ignore_label if semantic else 255,
                 table=dataset.table if isinstance(dataset, MappedLabels) else None,
                 pixels=frozenset(pixels), regions=frozenset(regions))
 
 
-def _spread(total: int, count: int) -> list[int]:
-    """At most `count` of 0..total-1, evenly spread."""
-    return np.unique(np.linspace(0, total - 1, min(count, total)).astype(int)).tolist() if count else []
+def _decoding(settings: Any) -> Decoding:
+    return Decoding(settings.exif, settings.bit_depth, settings.max_pixels)
 
 
 def _annotations(found: Look, dataset: Dataset, settings: Any, names: Sequence[str]) -> dict[str, Any]:

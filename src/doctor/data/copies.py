@@ -57,10 +57,9 @@ def _digests(datasets: Mapping[str, Dataset], looks: Mapping[str, Look], places:
             yield pixels.print.digest
             continue
         try:
-            data = image_bytes(datasets[split], sample_id, _image(looks, (split, sample_id)).name)
-            yield hashlib.sha256(data).digest()
+            yield hashlib.sha256(image_bytes(datasets[split], sample_id)).digest()
         except OSError:
-            yield split, sample_id  # gone since it was looked at; the same as nothing
+            yield split, sample_id  # removed since it was looked at; equal to no other
 
 
 def copy_facts(pairs: Mapping[str, Sequence[tuple[Place, Place]]], looks: Mapping[str, Look], shown: int

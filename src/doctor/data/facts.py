@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from src.contract import Dataset
 from src.doctor.data.look import Image, Look
 
+Facts = Mapping[str, Any]  # the content of the JSON, or a part of it
 SHOWN = 20  # examples of each kind in the JSON
 ALL, SAMPLED, NONE = "all", "sampled", "not looked at"
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from src.doctor.data.facts import ALL, NONE
+from src.data.checks import fitting_depth
+from src.doctor.data.facts import ALL, NONE, Facts
 from src.doctor.finding import FAILURE, OK, WARNING, Finding
 from src.launch.plan import plural
 
-Facts = Mapping[str, Any]
-FEW_BITS = 2  # that samples of 16 bits leave unused before images come out dark
 FAR_MEAN, FAR_STD = 0.5, 1.5  # standard deviations that a mean may be off; factor between the deviations
 
 
@@ -74,8 +73,8 @@ def _bits(split: str, pixels: Facts, settings: Any) -> Iterator[Finding]:
     if not pixels["samples_of_16_bits"]:
         return
     low, high = pixels["samples_of_16_bits"]
-    bits = max(high.bit_length(), 8)
-    if bits <= settings.bit_depth - FEW_BITS:
+    bits = fitting_depth(high, settings.bit_depth)
+    if bits:
         yield Finding(f"{split}: bit depth", WARNING, f"samples of 16-bit images are {low} to {high}: they come out "
                       f"nearly black with --bit_depth={settings.bit_depth}", f"train with --bit_depth={bits}")
 

@@ -23,8 +23,7 @@ REACHED = (0.5, 0.7)
 def instance_facts(look: Look, settings: Any, class_names: Sequence[str]) -> dict[str, Any]:
     """The facts of a split for a `MaskRCNNConfig`; `class_names` has the background first."""
     rows = look.instances
-    objects = rows[~rows["crowd"]]
-    counts = np.bincount(objects["image"], minlength=len(look.images))
+    objects, counts = look.objects, look.objects_per_image
     boxes = boxes_in_input(look, settings)
     sides = boxes[:, 2:] - boxes[:, :2]
     usable = (sides >= MIN_SIDE).all(1)
@@ -60,7 +59,7 @@ def boxes_in_input(look: Look, settings: Any) -> np.ndarray:
     sizes = np.array([image.size or (1, 1) for image in look.images]).reshape(-1, 2)
     different, which = np.unique(sizes, axis=0, return_inverse=True)
     factors = np.array([np.divide(fitted((height, width)), (height, width)) for height, width in different.tolist()])
-    objects = look.instances[~look.instances["crowd"]]
+    objects = look.objects
     if not len(objects):
         return np.zeros((0, 4))
     return objects["box"] * factors.reshape(-1, 2)[which.reshape(-1)[objects["image"]]][:, [1, 0, 1, 0]]

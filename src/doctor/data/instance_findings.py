@@ -4,13 +4,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from src.doctor.data.facts import Facts
 from src.doctor.data.findings import first, percent
+from src.doctor.data.instance_facts import CELL
 from src.doctor.finding import FAILURE, OK, WARNING, Finding
 from src.launch.plan import plural
 from src.maskrcnn.splits import NOTHING
 from src.wording import some
 
-Facts = Mapping[str, Any]
 RARE = 10  # objects of a class below which it can hardly be learnt
 MANY_UNREACHED, MANY_SMALL, MANY_CROWDS = 0.05, 0.05, 0.2  # shares that are worth a warning
 MANY_EMPTY, MANY_COVERED = 0.5, 0.2
@@ -109,7 +110,7 @@ def _sizes(part: Facts, settings: Any) -> Iterator[Finding]:
     if part["below_a_cell"] > MANY_SMALL * part["objects"]:
         yield Finding("small objects", WARNING, f"{plural(part['below_a_cell'], 'object')} "
                       f"({percent(part['below_a_cell'] / part['objects'])}) smaller than a cell of the finest level, "
-                      f"4 pixels, in an input of {size}", "train with a larger input, or on tiles of the images")
+                      f"{CELL:g} pixels, in an input of {size}", "train with a larger input, or on tiles of the images")
     anchors = part["anchors"]
     if anchors:
         unreached = anchors["unreached"]["0.5"]

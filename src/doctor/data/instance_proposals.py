@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 
+from src.doctor.data.facts import Facts
 from src.doctor.data.findings import percent
-from src.doctor.data.instance_facts import anchor_facts, boxes_in_input
+from src.doctor.data.instance_facts import CELL, anchor_facts, boxes_in_input
 from src.doctor.data.look import Look
 from src.doctor.data.proposals import Proposal, changed, multiple
 from src.maskrcnn.anchor_fit import propose
 from src.maskrcnn.augmentation import MIN_SIDE
 
-Facts = Mapping[str, Any]
 LARGE_ENOUGH = 16.0  # input pixels: side of an object that the network finds well
 ENLARGED, MOST_ENLARGED = 0.6, 2.0  # share of the area from which a smaller input is proposed; most that it enlarges
 GAIN = 0.02  # of the mean best IoU for which other anchors, or one more scale, are worth it
 SAMPLE = 20_000  # boxes that anchors are fitted to
 FEW_SLOTS, MANY_SLOTS = 16, 1.5  # fewest that are proposed; times the present ones, up to which all objects get one
 MOST_DETECTIONS, COCO_DETECTIONS = 2000, 100
-EXPANSION, SMALL_SHARE, CELL = 4.0, 0.3, 4.0  # largest factor of random expansion; share of objects; pixels
+EXPANSION, SMALL_SHARE = 4.0, 0.3  # largest factor of random expansion; share of objects
 
 
 def instance_proposals(facts: Facts, look: Look, settings: Any) -> Iterator[Proposal]:
@@ -43,7 +43,7 @@ def instance_proposals(facts: Facts, look: Look, settings: Any) -> Iterator[Prop
 def _input_size(train: Facts, look: Look, settings: Any) -> Iterator[Proposal]:
     """A smaller input where images are enlarged for nothing."""
     height, width = train["images"]["height"]["median"], train["images"]["width"]["median"]
-    objects = look.instances[~look.instances["crowd"]]
+    objects = look.objects
     sides = np.sqrt((objects["box"][:, 2:] - objects["box"][:, :2]).prod(1))
     small = max(float(np.percentile(sides, 10)), 1e-3)
     scale = min(max(LARGE_ENOUGH / small, 1.0), MOST_ENLARGED)
@@ -85,8 +85,7 @@ def _expansion(boxes: np.ndarray, settings: Any) -> Iterator[Proposal]:
 
 
 def _slots(look: Look, splits: Mapping[str, Facts], settings: Any) -> Iterator[Proposal]:
-    objects = look.instances[~look.instances["crowd"]]
-    counts = np.bincount(objects["image"], minlength=len(look.images))
+    counts = look.objects_per_image
     slots, most = settings.max_instance_count, int(counts.max())
     if most > slots or multiple(most, 8) <= slots // 4:
         needed = max(multiple(most, 8), FEW_SLOTS)

@@ -85,6 +85,16 @@ class Look:
     images: list[Image]
     instances: np.ndarray
 
+    @property
+    def objects(self) -> np.ndarray:
+        """The instances but crowds."""
+        return self.instances[~self.instances["crowd"]]
+
+    @property
+    def objects_per_image(self) -> np.ndarray:
+        """(images,) int64."""
+        return np.bincount(self.objects["image"], minlength=len(self.images))
+
 
 def look(dataset: Dataset, ways: Ways, *, workers: int) -> Look:
     """Look at all records of a split.
@@ -174,9 +184,8 @@ def _read_image(image: Image, entry: Entry, ways: Ways, *, deep: bool) -> None:
         image.length = file.seek(0, 2)
         file.seek(0)
         image.header = _named(file, ways.how)
-    if image.header.bits not in range(1, 17):
-        raise InputError(f"image has samples of {image.header.bits or 32} bits or of floats, which are not read; scale "
-                         "them to 8 or 16 bits")
+    if image.header.fault:
+        raise InputError(f"image {image.header.fault}")
     if image.size and image.size != image.header.size:
         raise InputError(_other_size("its annotation says", image, image.size))
     if deep:
@@ -228,8 +237,5 @@ def _read_label(image: Image, entry: Entry, sample_id: int, ways: Ways) -> None:
 def _other_size(what: str, image: Image, size: tuple[int, ...]) -> str:
     header = image.header
     assert header is not None
-    hint = "" if header.orientation == 1 else (
-        f"; the image has the EXIF orientation {header.orientation}: labels drawn on the upright picture need "
-        "--exif=turn, those drawn on the pixels as they are stored --exif=raw")
     return (f"the image is {header.size[0]}x{header.size[1]} (H x W), {what} {size[0]}x{size[1]}; pair each image with "
-            f"its own annotation, at the same size{hint}")
+            f"its own annotation, at the same size{decode.orientation_hint(header.orientation)}")

@@ -6,17 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from src.data.decode import Decoding
 from src.doctor.data import pictures
 from src.doctor.data.checkup import Checkup
-from src.doctor.data.facts import NONE
+from src.doctor.data.facts import NONE, Facts
 from src.doctor.data.instance_facts import boxes_in_input, contradicting, twins
 from src.doctor.finding import FAILURE, OK, WARNING, Finding
 from src.report import draw
 from src.report.charts import histogram
 from src.report.page import Picture, bars, columns, document, figure, table, text
-
-Facts = Mapping[str, Any]
 
 
 def render(checkup: Checkup, *, command: str, samples: np.ndarray | None, fault: str) -> str:
@@ -144,8 +141,7 @@ def _instances(checkup: Checkup) -> list[str]:
 
 def _object_charts(checkup: Checkup) -> str:
     look, settings = checkup.looks["train"], checkup.settings
-    objects = look.instances[~look.instances["crowd"]]
-    counts = np.bincount(objects["image"], minlength=len(look.images))
+    counts = look.objects_per_image
     boxes = boxes_in_input(look, settings)
     sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1))
     limits = {"max_instance_count": settings.max_instance_count}
@@ -167,7 +163,7 @@ def _copies(checkup: Checkup) -> str:
     section = f'<h2>Copies</h2>{columns(rows)}<p class="note">{text(how)}</p>'
     across = [pair for kind in ("exact", "near", "frames") for pair in checkup.pairs[kind] if pair[0][0] != pair[1][0]]
     within = [pair for kind in ("exact", "near") for pair in checkup.pairs[kind] if pair[0][0] == pair[1][0]]
-    drawn = pictures.pairs(across or within, checkup.datasets, checkup.looks, _decoding(checkup))
+    drawn = pictures.pairs(across or within, checkup.datasets, checkup.looks, checkup.decoding)
     return section if drawn is None else section + figure(Picture("Pairs", draw.jpeg(drawn)))
 
 
@@ -176,16 +172,11 @@ def _suspects(checkup: Checkup) -> list[str]:
     if checkup.semantic:
         return []
     look, dataset = checkup.looks["train"], checkup.datasets["train"]
-    objects = look.instances[~look.instances["crowd"]]
+    objects = look.objects
     sections = []
     for title, chosen in (("Boxes that contradict their masks", contradicting),
                           ("Objects that are there twice", twins)):
-        drawn = pictures.marked(objects, dataset, look, checkup.settings.names, _decoding(checkup), chosen)
+        drawn = pictures.marked(objects, dataset, look, checkup.settings.names, checkup.decoding, chosen)
         if drawn is not None:
             sections.append(figure(Picture(title, draw.jpeg(drawn), "Some of the training images that have them.")))
     return sections
-
-
-def _decoding(checkup: Checkup) -> Decoding:
-    c = checkup.settings
-    return Decoding(c.exif, c.bit_depth, c.max_pixels)

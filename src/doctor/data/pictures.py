@@ -9,11 +9,12 @@ import numpy as np
 
 from src.contract import Dataset, InputError
 from src.data import order
+from src.data.checks import evenly
 from src.data.decode import Decoding, decode_image
 from src.data.instance.target import decode_target
 from src.doctor.data.copies import Place
 from src.doctor.data.look import Look
-from src.doctor.data.source import entries
+from src.doctor.data.source import entries, image_bytes
 from src.report import draw
 from src.report.rows import truth
 
@@ -29,8 +30,7 @@ def samples(task: Any, dataset: Dataset, settings: Any, usable: Sequence[int]) -
         usable: sample ids to choose from, evenly spread.
     """
     augment, pictures, faults = task.train_augmentation(), [], []
-    chosen = np.unique(np.linspace(0, len(usable) - 1, min(SAMPLES, len(usable))).astype(int)) if usable else []
-    for sample_id in (usable[k] for k in chosen):
+    for sample_id in (usable[k] for k in evenly(len(usable), SAMPLES)):
         try:
             record = next(iter(dataset.rows([sample_id])))
             values = augment(record.image, record.target, order.sample_rng(settings.seed, 0, sample_id))
@@ -108,7 +108,7 @@ def pairs(found: Sequence[tuple[Place, Place]], datasets: Mapping[str, Dataset],
 
 def _original(dataset: Dataset, sample_id: int, how: Decoding) -> np.ndarray | None:
     try:
-        return decode_image(next(iter(entries(dataset, [sample_id]))).image_bytes(), how)
+        return decode_image(image_bytes(dataset, sample_id), how)
     except (InputError, OSError):
         return None
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 import itertools
 import math
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from src.doctor.data.findings import FAR_MEAN, FAR_STD, FEW_BITS
-
-Facts = Mapping[str, Any]
+from src.data.checks import fitting_depth
+from src.doctor.data.facts import Facts
+from src.doctor.data.findings import FAR_MEAN, FAR_STD
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def common(facts: Facts, settings: Any) -> Iterator[Proposal]:
         yield from changed(settings, "on_bad", "skip", f"bad entries and images: {bad}; better is to repair them")
     pixels = splits["train"]["pixels"]
     if pixels["samples_of_16_bits"]:
-        bits = max(pixels["samples_of_16_bits"][1].bit_length(), 8)
-        if bits <= settings.bit_depth - FEW_BITS:
+        bits = fitting_depth(pixels["samples_of_16_bits"][1], settings.bit_depth)
+        if bits:
             yield from changed(settings, "bit_depth", bits, "the upper bits of the 16-bit images are not used")
     if pixels["mean"] and not settings.pretrained:
         yield from _colours(pixels, settings)

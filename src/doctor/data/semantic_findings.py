@@ -1,14 +1,13 @@
 """What the facts of label maps mean for DeepLabV3."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from src.doctor.data.facts import NONE
+from src.doctor.data.facts import NONE, Facts
 from src.doctor.data.findings import percent
 from src.doctor.finding import FAILURE, OK, WARNING, Finding
 
-Facts = Mapping[str, Any]
 RARE = 1e-3  # share of the pixels below which a class is rare
 MUCH_IGNORED, MANY_SMALL, SHRUNK = 0.3, 0.3, 0.75
 

@@ -1,15 +1,15 @@
 """Settings of DeepLabV3 for a data set: classes, crop, evaluation canvas and weights of classes."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from src.doctor.data.facts import Facts
 from src.doctor.data.proposals import Proposal, changed, multiple
 from src.doctor.data.semantic_findings import SHRUNK
 
-Facts = Mapping[str, Any]
 LARGEST_CANVAS, SMALLEST = 1025, 65  # pixels
 PADDED = 1.5  # times the image, from which a crop is mostly padding
 IMBALANCE, MOST_WEIGHT = 20.0, 10.0  # factor between the classes' shares; largest weight, and 1 / the smallest

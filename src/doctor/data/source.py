@@ -1,9 +1,7 @@
-"""The records of a split for people who look at headers and annotations: files are opened only where that is asked."""
+"""The records of a split for callers that look at headers and annotations: files are opened only on request."""
 from __future__ import annotations
 
-import copy
 import io
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -50,29 +48,22 @@ def entries(dataset: Dataset, sample_ids: Sequence[int]) -> Iterator[Entry]:
         InputError: MindRecords cannot be read.
     """
     inner: Any = dataset.dataset if isinstance(dataset, MappedLabels) else dataset
-    if isinstance(inner, ListDataset):
+    if isinstance(inner, (ListDataset, CocoDataset)):
         for sample_id in sample_ids:
             yield Entry(*inner.listed(sample_id))
-    elif isinstance(inner, CocoDataset):
-        light = _without_images(inner)
-        for record in light.rows(sample_ids):
-            yield Entry(record, "" if record.image else os.path.join(inner.image_dir, record.file_name))
     elif hasattr(inner, "manifest"):  # MindRecords are read in one go
         yield from map(Entry, inner.rows(sample_ids))
     else:
         yield from (_whole(inner, sample_id) for sample_id in sample_ids)
 
 
-def image_bytes(dataset: Dataset, sample_id: int, name: str) -> bytes:
-    """The bytes of one record's image file, whose name in the record is `name`.
+def image_bytes(dataset: Dataset, sample_id: int) -> bytes:
+    """The bytes of one record's image file.
 
     Raises:
         InputError: it cannot be read from records.
         OSError: it cannot be read from its file.
     """
-    inner: Any = dataset.dataset if isinstance(dataset, MappedLabels) else dataset
-    if isinstance(inner, CocoDataset):
-        return _read(os.path.join(inner.image_dir, name))
     return next(iter(entries(dataset, [sample_id]))).image_bytes()
 
 
@@ -81,14 +72,6 @@ def _whole(dataset: Dataset, sample_id: int) -> Entry:
         return Entry(next(iter(dataset.rows([sample_id]))))
     except InputError as error:
         return Entry(Record(sample_id, f"record {sample_id}", b"", b"", dataset.name), fault=str(error))
-
-
-def _without_images(dataset: CocoDataset) -> CocoDataset:
-    """The same records without reading image files."""
-    light, folder = copy.copy(dataset), copy.copy(dataset._folder)
-    folder.is_needed = False
-    light._folder = folder
-    return light
 
 
 def _read(path: str) -> bytes:
