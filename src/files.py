@@ -23,10 +23,10 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def write_file(path: Path, content: bytes | str) -> None:
+def write_file(path: Path, content: bytes | memoryview | str) -> None:
     """Write a file in one step, text as UTF-8."""
     with replacing(path) as unfinished:
-        unfinished.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+        unfinished.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def user_cache() -> Path:

@@ -63,13 +63,11 @@ def claim(folder: Path, model_file: Path, preprocess: Mapping[str, Any]) -> None
     write_json(folder / RUN, own)
 
 
-def _write_jpeg(path: Path, picture: np.ndarray) -> None:
-    """Write RGB pixels, which may be so many that no copy of them fits: they are BGR afterwards."""
+def _jpeg(picture: np.ndarray) -> memoryview:
+    """Encode RGB pixels without a copy of them, for which there may be no memory: they are BGR afterwards."""
     for row in picture:
         row[:] = row[:, ::-1].copy()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
-        unfinished.write_bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].data)
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].data
 
 
 class PredictionFolder:
@@ -100,12 +98,16 @@ class PredictionFolder:
 
     def add_images(self, images: Sequence[Input]) -> None:
         predictions = self.model.predict(image.path for image in images)
-        for done, (image, prediction) in enumerate(zip(images, predictions), 1):
-            picture = self.model.draw(prediction, score_threshold=self.score_threshold, in_place=True)
-            _write_jpeg(self.path / f"overlays/{image.name}.jpg", picture)
-            result = self._result(image.name, image.file_name, prediction)
-            self.images.append(self._entry(image, result=result))
+        for done, image in enumerate(images, 1):
+            # Not zip, which would keep a prediction, and its perhaps large image, until the next one is there.
+            self._add_image(image, next(predictions))
             self.progress("images", done, len(images))
+
+    def _add_image(self, image: Input, prediction: Any) -> None:
+        picture = self.model.draw(prediction, score_threshold=self.score_threshold, in_place=True)
+        self._write(f"overlays/{image.name}.jpg", _jpeg(picture))
+        result = self._result(image.name, image.file_name, prediction)
+        self.images.append(self._entry(image, result=result))
 
     def add_video(self, video: Input) -> None:
         capture = cv2.VideoCapture(str(video.path))
@@ -167,7 +169,7 @@ class PredictionFolder:
         content = {"file_name": file_name, "image_id": image_id, "height": height, "width": width, "detections": rows}
         return (json.dumps(content, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
-    def _write(self, name: str, data: bytes) -> None:
+    def _write(self, name: str, data: bytes | memoryview) -> None:
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, data)

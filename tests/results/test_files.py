@@ -1,5 +1,6 @@
 """Results on disk: read back as they were written, both versions of the format, damaged files named."""
 import json
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -76,8 +77,20 @@ class Finder:
         return prediction.image
 
 
-def predicted(folder: Path, image_ids: dict[str, int], bad=(), **options) -> dict:
-    out = PredictionFolder(folder, Finder(), image_ids=image_ids, **options)
+class OneAtATime(Finder):
+    """Expects that nobody keeps an image when the next one is asked for."""
+
+    def predict(self, images):
+        before = None
+        for prediction in super().predict(images):
+            assert before is None or before() is None
+            before = weakref.ref(prediction.image)
+            yield prediction
+            del prediction
+
+
+def predicted(folder: Path, image_ids: dict[str, int], bad=(), *, model=Finder, **options) -> dict:
+    out = PredictionFolder(folder, model(), image_ids=image_ids, **options)
     out.add_images([Input(f"sub/{n}.jpg", folder.parent / f"set/sub/{n}.jpg", f"sub__{n}") for n in "abc"])
     return out.finish(bad)
 
@@ -94,6 +107,10 @@ def test_what_predict_writes_is_read_back_to_the_last_bit(tmp_path):
         assert found.rles == [RLE, RLE]
     assert results.instances("set/x.jpg", 11, {}) is None
     assert results.instances("set/unknown.jpg", 11, {}) is None
+
+
+def test_only_one_image_is_in_memory_at_a_time(tmp_path):
+    assert len(predicted(tmp_path / "out", {}, model=OneAtATime)["images"]) == 3
 
 
 def test_every_detection_is_an_entry_of_cocos_results(tmp_path):
