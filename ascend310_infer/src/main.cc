@@ -35,8 +35,7 @@ Status run(const Options& options) {
   std::cout << images.size() << " images, " << images.size() - pending.size() << " of them have a result already"
             << std::endl;
   std::vector<Outcome> outcomes(images.size());
-  const int helpers = spec.in_parts() ? 1 : std::clamp(options.threads / 2, 1, 8);
-  Pipeline pipeline(model, spec, results, options.dump_inputs, helpers);
+  Pipeline pipeline(model, spec, results, options.dump_inputs, std::clamp(options.threads / 2, 1, 8));
   pipeline.run(images, pending, outcomes);
   results.finish(images, outcomes, pipeline.timing());
   std::cout << pipeline.timing().table() << "results: " << options.result_path.string() << std::endl;

@@ -36,11 +36,11 @@ Pipeline::Pipeline(const Model& model, const PreprocessSpec& spec, Results& resu
       results_(results),
       preprocess_(spec),
       dump_inputs_(std::move(dump_inputs)),
-      helpers_(helpers),
-      free_(batches(model, helpers)),
-      ready_(batches(model, helpers)),
-      done_(batches(model, helpers)) {
-  for (int i = 0; i < batches(model, helpers); ++i) {
+      helpers_(spec.in_parts() ? 1 : helpers),
+      free_(batches(model, helpers_)),
+      ready_(batches(model, helpers_)),
+      done_(batches(model, helpers_)) {
+  for (int i = 0; i < batches(model, helpers_); ++i) {
     auto batch = std::make_unique<Batch>();
     for (const auto& spec : spec.inputs) batch->inputs.emplace_back(spec.bytes());
     for (const auto& spec : model.outputs()) batch->outputs.emplace_back(spec.bytes());

@@ -30,10 +30,9 @@ class Predictor:
 
     def __init__(self, probabilities: Callable[[np.ndarray], np.ndarray], *, preprocess: Preprocess, crop_size: int,
                  scales: Sequence[float], flip: bool, batch_size: int, workers: int = 2):
-        self.probabilities = probabilities
+        self.probabilities = add_mirrored(probabilities) if flip else probabilities
         self.preprocess = preprocess
         self.sides = [scaled_side(crop_size, scale) for scale in scales]
-        self.flip = flip
         self.batch_size = batch_size
         self.workers = workers
 
@@ -53,12 +52,18 @@ class Predictor:
             for i, (pixels, _) in enumerate(inputs):
                 batch[i] = pixels
             scores = self.probabilities(batch)
-            if self.flip:
-                scores = scores + self.probabilities(np.ascontiguousarray(batch[..., ::-1]))[..., ::-1]
             sizes = [size for _, size in inputs]
             maps = list(pool.map(to_image_frame, scores, sizes, [image.shape[:2] for image in images]))
             totals = [total + resized for total, resized in zip(totals, maps)]
         return pool.map(lambda total: total.argmax(-1).astype(np.uint8), totals)
+
+
+def add_mirrored(probabilities: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """`probabilities` of a batch plus those of its mirror image, which are mirrored back."""
+    def both(batch: np.ndarray) -> np.ndarray:
+        return probabilities(batch) + probabilities(np.ascontiguousarray(batch[..., ::-1]))[..., ::-1]
+
+    return both
 
 
 def to_image_frame(scores: np.ndarray, size: tuple[int, int], image_size: tuple[int, int]) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from src.contract import LabelMap, Record
 from src.data import image_ops
 from src.data.read_ahead import decode_record, read_ahead
+from src.deeplabv3.inference import add_mirrored
 from src.deeplabv3.preprocess import Preprocess
 from src.deeplabv3.window_sums import WindowSums
 
@@ -36,12 +37,11 @@ class SlidePredictor:
     def __init__(self, probabilities: Callable[[np.ndarray], np.ndarray], *, preprocess: Preprocess, window: int,
                  stride: int, scales: Sequence[float] = (1.0,), flip: bool = False, batch_size: int = 1,
                  workers: int = 2):
-        self.probabilities = probabilities
+        self.probabilities = add_mirrored(probabilities) if flip else probabilities
         self.preprocess = preprocess
         self.window = window
         self.stride = stride
         self.scales = scales
-        self.flip = flip
         self.batch_size = batch_size
         self.workers = workers
 
@@ -67,10 +67,7 @@ class SlidePredictor:
         parts = [mosaic.pixels(*place) for mosaic, *place in batch]
         for k, part in enumerate(pool.map(lambda pixels: self.preprocess.normalise(pixels, (side, side)), parts)):
             inputs[k] = part
-        found = self.probabilities(inputs)
-        if self.flip:
-            found = found + self.probabilities(np.ascontiguousarray(inputs[..., ::-1]))[..., ::-1]
-        return found
+        return self.probabilities(inputs)
 
 
 class Mosaic:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from src.contract import InputError
+from src.exporting.runners import with_version
 
 if TYPE_CHECKING:
     import mindspore.nn as nn
@@ -73,7 +73,7 @@ class InferenceEngine:
 
     @property
     def name(self) -> str:
-        return f"OpenVINO {version('openvino')}" if self.takes_openvino else f"MindSpore {version('mindspore')}"
+        return with_version("OpenVINO" if self.takes_openvino else "MindSpore")
 
     def function(self, cell: nn.Cell) -> Run:
         """The cell, in evaluation mode, as a function from arrays to a tuple of arrays.

@@ -117,7 +117,7 @@ def _translate(cell: nn.Cell, inputs: Sequence[np.ndarray]) -> bytes:
             graph = mindir_graph.read(path, without_weights=True)
             foreign = {ref.name for ref in graph.weights} - cell.parameters_dict().keys()
             if foreign:
-                raise NotServable(f"the graph has weights that the network has not: {', '.join(sorted(foreign))}")
+                raise NotServable(f"the graph has weights that the network lacks: {', '.join(sorted(foreign))}")
             names = [f"result{i}" for i in range(len(graph.outputs))]
             return translate_graph(graph, names).SerializeToString()
         except (InputError, Untranslatable) as error:

@@ -12,7 +12,7 @@ import openvino
 from openvino import opset13
 
 from src.exporting.graph_cache import GraphCache, NotServable
-from src.exporting.runners import FLOAT32, all_instructions
+from src.exporting.runners import FLOAT32, all_instructions, with_version
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +51,9 @@ class OpenVINOCell:
             model = _compile(graph, self.weights)
         except Exception as error:  # its classes are below Exception; the first line says what is wrong
             raise NotServable(f"OpenVINO does not take the graph ({str(error).strip().splitlines()[0]})") from error
-        log.info("%s: input %s: graph %s; compiled in %.1f s", name_and_version(),
+        log.info("%s: input %s: graph %s; compiled in %.1f s", with_version("OpenVINO"),
                  " x ".join(map(str, inputs[0].shape)), origin, time.monotonic() - started)
         return model
-
-
-def name_and_version() -> str:
-    return f"OpenVINO {openvino.__version__.split('-')[0]}"
 
 
 def _compile(graph: bytes, weights: Mapping[str, np.ndarray]) -> Any:

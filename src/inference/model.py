@@ -71,7 +71,7 @@ class Model:
 
     @property
     def inference_engine(self) -> str:
-        """What runs the network, with its version: of a checkpoint it is certain from the first prediction on."""
+        """What runs the network, with its version; for a checkpoint it is certain only after the first prediction."""
         return self._engine()
 
     @property

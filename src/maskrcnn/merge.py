@@ -35,6 +35,7 @@ from src.maskrcnn.tiles import Tile, owners
 AGREE = 0.5
 SAME = 0.5
 INSIDE = 0.7
+_Member = tuple[int, int]  # numbers of a tile and of an instance in it
 
 
 @dataclass
@@ -58,9 +59,9 @@ class TileInstances:
 
 @dataclass
 class _Object:
-    """Instances that are one object; `members` are (tile, instance) numbers."""
+    """Instances that are one object."""
 
-    members: list[tuple[int, int]]
+    members: list[_Member]
     tiles: set[int] = field(default_factory=set)
     label: int = 0
     score: float = 0.0
@@ -88,8 +89,8 @@ def merge(found: Sequence[TileInstances], image_id: int, image_size: tuple[int, 
                      [mask_runs.to_rle(one.mask, image_size) for one in kept] if with_masks else [])
 
 
-def _objects(found: Sequence[TileInstances], height: int) -> list[list[tuple[int, int]]]:
-    """Step 1: the instances of each object, (tile, instance) numbers, in their order."""
+def _objects(found: Sequence[TileInstances], height: int) -> list[list[_Member]]:
+    """Step 1: the instances of each object, in their order."""
     owner = {(t, k): _Object([(t, k)], {t}) for t, part in enumerate(found) for k in range(len(part.scores))}
     for _, a, b in sorted(_agreements(found, height), key=lambda row: (-row[0], *row[1:])):
         one, other = owner[a], owner[b]
@@ -100,8 +101,7 @@ def _objects(found: Sequence[TileInstances], height: int) -> list[list[tuple[int
     return [sorted(one.members) for one in {id(one): one for one in owner.values()}.values()]
 
 
-def _agreements(found: Sequence[TileInstances], height: int) -> Iterator[tuple[float, tuple[int, int],
-                                                                               tuple[int, int]]]:
+def _agreements(found: Sequence[TileInstances], height: int) -> Iterator[tuple[float, _Member, _Member]]:
     """(IoU in the shared region, one, other) of the instances that agree in it."""
     for t, part in enumerate(found):
         for u in range(t + 1, len(found)):
@@ -119,7 +119,7 @@ def _agreements(found: Sequence[TileInstances], height: int) -> Iterator[tuple[f
 
 def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(N, M) bool: which boxes (N, 4) and (M, 4) share an area."""
-    return ((np.maximum(a[:, None, :2], b[None, :, :2]) < np.minimum(a[:, None, 2:], b[None, :, 2:])).all(2))
+    return (np.maximum(a[:, None, :2], b[None, :, :2]) < np.minimum(a[:, None, 2:], b[None, :, 2:])).all(2)
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -127,7 +127,7 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
     return common / max(mask_runs.area(a) + mask_runs.area(b) - common, 1)
 
 
-def _put_together(members: list[tuple[int, int]], found: Sequence[TileInstances], cut: Sequence[np.ndarray],
+def _put_together(members: list[_Member], found: Sequence[TileInstances], cut: Sequence[np.ndarray],
                   height: int) -> _Object:
     """Step 2."""
     first, *others = sorted(members, key=lambda m: (bool(cut[m[0]][m[1]]), -found[m[0]].scores[m[1]], m))

@@ -9,7 +9,7 @@ import numpy as np
 from src.data.windows import window_starts
 from src.maskrcnn.mask_runs import rectangle
 
-NEAR = 2.0  # pixels: boxes that end so near to a border may go on behind it; networks find edges no better
+NEAR = 2.0  # pixels: a box that ends this close to a border may go on beyond it; networks locate edges no better
 
 
 @dataclass(frozen=True)
