@@ -30,6 +30,7 @@ MODELS = {"deeplabv3": "deeplab_v3_s16", "maskrcnn": "mask_rcnn_r50"}
 PUBLISHED = {"deeplabv3": ("--num_classes=6", "--crop_size=321", "--batch_size=2"),
              "maskrcnn": ("--img_width=640", "--img_height=384", "--batch_size=2", "--test_batch_size=1",
                           "--num_classes=6")}
+TRAINING = {"deeplabv3": (), "maskrcnn": ("--total_epoch=0",)}
 FIRST = {"train": r"step: ?1[ ,]", "eval": r"ran it for the first time", "predict": r"images and \d+ videos in"}
 WAYS = ("uncached", "filling", "cached")
 
@@ -78,10 +79,10 @@ def command(program: str, model: str, size: str, place: Path, checkpoint: Path |
              else [f"--coco_root={data}"])
     if program == "predict":
         image = min((data / "JPEGImages").iterdir())
-        return ["predict.py", f"--model_path={checkpoint}", f"--output_dir={place / 'predictions'}", engine, str(image)]
+        return ["predict.py", f"--model_path={checkpoint}", f"--output_dir={place / model}_predictions", engine, str(image)]
     words = [f"{program}.py", f"--model={MODELS[model]}", *shape, *where]
     if program == "train":
-        return [*words, "--log_steps=1", "--epochs=100", "--preview_interval=0"]
+        return [*words, "--log_steps=1", "--epochs=100", *TRAINING[model], "--preview_interval=0"]
     return [*words, f"--ckpt_path={checkpoint}", f"--result_path={place / 'result.json'}", engine]
 
 
