@@ -79,7 +79,8 @@ def command(program: str, model: str, size: str, place: Path, checkpoint: Path |
              else [f"--coco_root={data}"])
     if program == "predict":
         image = min((data / "JPEGImages").iterdir())
-        return ["predict.py", f"--model_path={checkpoint}", f"--output_dir={place / model}_predictions", engine, str(image)]
+        results = place / f"{model}_predictions"
+        return ["predict.py", f"--model_path={checkpoint}", f"--output_dir={results}", engine, str(image)]
     words = [f"{program}.py", f"--model={MODELS[model]}", *shape, *where]
     if program == "train":
         return [*words, "--log_steps=1", "--epochs=100", *TRAINING[model], "--preview_interval=0"]
