@@ -13,7 +13,7 @@ import numpy as np
 
 from src.contract import InputError
 from src.data.checks import MAX_RECORD, Inspector, describe_bad
-from src.data.records.manifest import Manifest, Shard, is_finished, shard_names
+from src.data.records.manifest import SUFFIX, Manifest, Shard, is_finished, manifest_path, shard_files, shard_names
 
 MAX_SHARDS = 1000  # FileWriter's limit
 
@@ -72,6 +72,7 @@ def plan_shards(inspector: Inspector, dst: Path, options: BuildOptions, plan: Ma
         raise InputError(f"{inspector.dataset.name}: no good record is left\n{describe_bad(bad)}")
     plan.page_size, plan.header_size = _page_and_header(plan)
     _keep_finished(dst, plan, old)
+    _refuse_shards_of_others(dst, plan)
     if not options.overwrite:
         _refuse_to_replace(dst, plan, old)
     return plan
@@ -127,6 +128,14 @@ def _keep_finished(dst: Path, plan: Manifest, old: Manifest | None) -> None:
 
 def _layout(manifest: Manifest) -> tuple[int, int, list[str]]:
     return manifest.page_size, manifest.header_size, [shard.file for shard in manifest.shards]
+
+
+def _refuse_shards_of_others(dst: Path, plan: Manifest) -> None:
+    """Records `a1` beside records `a` of several shards: the file a1 is the latter's. No option replaces it."""
+    for other in sorted(dst.parent.glob("*" + SUFFIX)):
+        if other != manifest_path(dst) and (shared := {shard.file for shard in plan.shards} & shard_files(other)):
+            raise InputError(f"{dst.with_name(min(shared))} is a shard of other records, {other}; choose another "
+                             "--dst_path, such as " + str(dst.with_name(dst.name + "_records")))
 
 
 def _refuse_to_replace(dst: Path, plan: Manifest, old: Manifest | None) -> None:

@@ -154,6 +154,14 @@ def find(path: Path) -> Path | None:
     return None
 
 
+def shard_files(path: Path) -> set[str]:
+    """Names of the shards that a manifest lists, whatever its version; none if it is damaged."""
+    try:
+        return {shard["file"] for shard in json.loads(path.read_text(encoding="utf-8"))["shards"]}
+    except (ValueError, KeyError, TypeError, OSError):
+        return set()
+
+
 def glob_escape(text: str) -> str:
     """`text` as a glob pattern that matches only itself."""
     return "".join(f"[{c}]" if c in "*?[" else c for c in text)

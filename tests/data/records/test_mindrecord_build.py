@@ -120,6 +120,19 @@ def test_files_of_others_are_not_replaced(tmp_path):
     assert (tmp_path / "r").read_text() == "mine"
 
 
+@pytest.mark.parametrize(("first", "second", "taken"), [(("r", 8), ("r1", 1), "r1"), (("r1", 1), ("r", 8), "r1"),
+                                                        (("r1", 2), ("r", 11), "r10")])
+def test_shards_of_other_records_are_never_replaced(tmp_path, first, second, taken):
+    dataset = Memory([record(n) for n in range(12)])
+    build(dataset, tmp_path / first[0], BuildOptions(num_shards=first[1]))
+    before = files(tmp_path)
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=f"{taken} is a shard of other records, .*{first[0]}.man") as raised:
+            build(dataset, tmp_path / second[0], BuildOptions(num_shards=second[1], overwrite=overwrite))
+        assert "--overwrite" not in str(raised.value)
+    assert {name: content for name, content in files(tmp_path).items() if name in before} == before
+
+
 def test_an_interrupted_build_goes_on(tmp_path, data):
     """An interruption anywhere in the second pass; a real SIGKILL is in tests/tools/test_build_seg_data.py."""
     def interrupt(phase, done, total):
