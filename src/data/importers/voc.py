@@ -1,13 +1,16 @@
-"""PASCAL VOC's segmentation folders, and CVAT's "Segmentation mask 1.1", which has the same folders.
+"""PASCAL VOC's segmentation folders, and what CVAT ("Segmentation mask 1.1") and labelme2voc.py write like them.
 
-    JPEGImages/  SegmentationClass/  SegmentationObject/  ImageSets/Segmentation/*.txt  [labelmap.txt]
+    JPEGImages/  SegmentationClass/  SegmentationObject/  ImageSets/Segmentation/*.txt
+    labelmap.txt   CVAT: the colours and names of the classes (docs.cvat.ai, "Segmentation Mask")
+    labels.txt, class_names.txt, classes.txt   the names of the classes, by index
 
-CVAT's labelmap.txt has lines `name:red,green,blue:parts:actions` and decides what the colours mean
-(docs.cvat.ai, "Segmentation Mask"). Without it a label holds VOC's indices, as palette, gray or VOC's colours. An
-object's pixels have one colour in SegmentationObject; VOC's light border is ignored in both.
+Without labelmap.txt a label holds class indices, as palette, gray or VOC's colours, and without names these are VOC's
+classes. An object's pixels have one colour in SegmentationObject; VOC's light border is ignored in both.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,24 +21,27 @@ from src.contract import InputError
 from src.data.importers.geometry import from_mask
 from src.data.importers.pictures import BACKGROUND, Collection, Picture, Reading, class_name, split_of
 from src.data.importers.reading import ImageIndex, files_below, label_size, open_picture, read_text
+from src.data.semantic.class_list import names_beside
+from src.data.semantic.colour_table import FILE_NAME, ColourTable, read_labelmap
 from src.data.semantic.voc_classes import VOC_CLASSES
 from src.data.semantic.voc_layout import read_voc_label
 
 _BORDER = 224 << 16 | 224 << 8 | 192  # the colour of VOC's index 255
 _IGNORED = 255
-
-Colours = dict[int, int]  # class index by colour
+_BLACK = (0, 0, 0)
 
 
 def read(reading: Reading) -> Collection:
     """The labels of SegmentationClass: as label maps, or as objects where the layout is COCO's."""
     folder = _folder(reading.source)
-    labelmap = next((path for path in (folder / "labelmap.txt", reading.source / "labelmap.txt")
-                     if path.is_file()), None)
-    names, colours = _labelmap(labelmap) if labelmap else (list(reading.options.class_names or VOC_CLASSES), {})
+    names, read_label, published = _classes(reading, folder)
     images, splits, pictures = ImageIndex(reading), _splits(folder), []
-    for path in files_below(folder / "SegmentationClass", (".png",)):
-        stem = path.relative_to(folder / "SegmentationClass").with_suffix("").as_posix()
+    labels, ending = _labels(folder)
+    if reading.options.layout == "coco" and not (folder / f"SegmentationObject{ending}").is_dir():
+        raise InputError(f"{folder}: has no folder SegmentationObject{ending}, so objects of one class cannot be told "
+                         "apart; take --layout=voc")
+    for path in labels:
+        stem = path.relative_to(folder / f"SegmentationClass{ending}").with_suffix("").as_posix()
         with reading.report.collecting():
             image = images.of_stem(path.stem, (folder / "JPEGImages" / stem).parent)
             if image is None:
@@ -43,15 +49,16 @@ def read(reading: Reading) -> Collection:
                                  "--on_bad=skip")
             picture = open_picture(reading, image, reading.relative(image), str(path), said=label_size(path))
             picture.split = splits.get(stem, "")
-            label = partial(_read_label, path, colours)
+            label = partial(read_label, path)
             if reading.options.layout == "coco":
-                _add_objects(reading, picture, label(), folder / f"SegmentationObject/{stem}.png", names)
+                objects = folder / f"SegmentationObject{ending}/{stem}.png"
+                _add_objects(reading, picture, label(), objects, names)
             else:
                 picture.label = label
             pictures.append(picture)
     if reading.options.layout == "coco":
         names = names[1:]
-    return Collection(pictures, names, published=labelmap is None)
+    return Collection(pictures, names, published=published)
 
 
 def _folder(source: Path) -> Path:
@@ -63,6 +70,37 @@ def _folder(source: Path) -> Path:
     return found[0]
 
 
+def _labels(folder: Path) -> tuple[list[Path], str]:
+    """The label files, and how the names of their folders end: those of earlier versions of labelme2voc.py end in PNG."""
+    for ending in ("", "PNG"):
+        found = files_below(folder / f"SegmentationClass{ending}", (".png",))
+        if found:
+            return found, ending
+    return [], ""
+
+
+def _classes(reading: Reading, folder: Path) -> tuple[list[str], Callable[[Path], np.ndarray], bool]:
+    """The names by class index, what reads a label, and whether the data are VOC's own."""
+    given, places = list(reading.options.class_names), (folder, reading.source)
+    labelmap = next((path for place in places if (path := place / FILE_NAME).is_file()), None)
+    if labelmap:
+        table = _with_background(read_labelmap(labelmap))
+        return list(table.class_names), table.indices, False
+    beside = None if given else names_beside(places)
+    if beside:
+        return [class_name(name, str(beside[0])) for name in beside[1]], read_voc_label, False
+    return given or list(VOC_CLASSES), read_voc_label, not given
+
+
+def _with_background(table: ColourTable) -> ColourTable:
+    """The table with the class 0 called "background", which is black where the table has no such class."""
+    names = [class_name(name, table.place) for name in table.class_names]
+    if names[0] == BACKGROUND:
+        return replace(table, class_names=tuple(names))
+    return ColourTable(table.place, {_BLACK: 0} | {colour: index + 1 for colour, index in table.index.items()},
+                       (BACKGROUND, *names))
+
+
 def _splits(folder: Path) -> dict[str, str]:
     """Split by name, from the lists that stand for one."""
     found: dict[str, str] = {}
@@ -70,28 +108,6 @@ def _splits(folder: Path) -> dict[str, str]:
         if split_of(path.stem):
             found |= {line.strip(): split_of(path.stem) for line in read_text(path).splitlines() if line.strip()}
     return found
-
-
-def _labelmap(path: Path) -> tuple[list[str], Colours]:
-    """Names, the background first, and the class index of each colour."""
-    rows: dict[str, int] = {}
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        name, colour = (line.split(":") + [""])[:2]
-        parts = [part.strip() for part in colour.split(",")]
-        if len(parts) != 3 or not all(part.isdecimal() and len(part) < 4 and int(part) < 256 for part in parts):
-            raise InputError(f"{path}:{number}: {line[:60]!r} is no line `name:red,green,blue::`; export it again")
-        red, green, blue = map(int, parts)
-        code = red << 16 | green << 8 | blue
-        if code in rows.values():
-            raise InputError(f"{path}:{number}: the colour {colour} is there twice; give each label its own in CVAT")
-        rows[class_name(name, f"{path}:{number}")] = code
-    names = [BACKGROUND, *(name for name in rows if name != BACKGROUND)]
-    if len(names) < 2 or len(names) > _IGNORED:
-        raise InputError(f"{path}: names {len(names) - 1} labels beside the background; 1 to {_IGNORED - 1} can be")
-    colours = {rows.get(BACKGROUND, 0): 0} | {rows[name]: index for index, name in enumerate(names) if index}
-    return names, {_BORDER: _IGNORED} | colours
 
 
 def read_colours(path: Path) -> np.ndarray:
@@ -104,20 +120,10 @@ def read_colours(path: Path) -> np.ndarray:
     return pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
 
 
-def _read_label(path: Path, colours: Colours) -> np.ndarray:
-    if not colours:
-        return read_voc_label(path)
-    codes, inverse = np.unique(read_colours(path), return_inverse=True)
-    foreign = [code for code in codes.tolist() if code not in colours]
-    if foreign:
-        raise InputError(f"{path}: the colour {tuple(foreign[0].to_bytes(3, 'big'))} is not in labelmap.txt; export "
-                         "the two together")
-    return np.array([colours[code] for code in codes.tolist()], np.uint8)[inverse].reshape(label_size(path))
-
-
 def _add_objects(reading: Reading, picture: Picture, label: np.ndarray, path: Path, names: list[str]) -> None:
     if not path.is_file():
-        raise InputError(f"{path}: no such file, so objects of one class cannot be told apart; take --layout=voc")
+        raise InputError(f"{path}: no such file, so objects of one class cannot be told apart; restore it, or "
+                         "take --layout=voc")
     if label_size(path) != label.shape:
         raise InputError(f"{path}: has another size than its class label; export the two together")
     codes = read_colours(path)

@@ -2,7 +2,8 @@
 
 The format is that of docs.ultralytics.com/datasets/segment: `data.yaml` names the classes and the folders or lists of
 the splits, labels lie in `labels/` where the images lie in `images/`, an image without a text file shows no object. A
-line of five numbers is a box, `class x y width height` around its centre.
+line of five numbers is a box, `class x y width height` around its centre. Without data.yaml the classes are named by
+classes.txt (Label Studio, LabelImg) or obj.names (CVAT's YOLO 1.1).
 """
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ from src.contract import InputError
 from src.data.importers.geometry import from_corners, from_polygons
 from src.data.importers.pictures import Annotation, Collection, Picture, Reading, class_name, first_split, split_of
 from src.data.importers.reading import IMAGE_SUFFIXES, files_below, open_picture, read_text
+from src.data.semantic.class_list import read_class_names
 
+_NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt")  # Label Studio, CVAT's YOLO 1.1, LabelImg
 _BEYOND = 1.5  # a share above this is a number of pixels, not rounding at the border
 
 
@@ -46,7 +49,6 @@ def _config(reading: Reading) -> dict[str, Any]:
     paths = [path for path in files_below(reading.source, (".yaml", ".yml")) if path.parent == reading.source]
     found = [path for path in paths if path.stem in ("data", "dataset")] or paths
     if not found:
-        reading.report.note("source without data.yaml: classes are called by their numbers", reading.source.name)
         return {}
     if len(found) > 1:
         raise InputError(f"{reading.source}: {len(found)} YAML files ({', '.join(p.name for p in found)}); leave "
@@ -69,7 +71,11 @@ def _class_names(config: dict[str, Any], reading: Reading) -> list[str]:
     if names is None:
         if config:
             raise InputError(f"{place} is missing; name the classes: `names: [cat, dog]`")
-        return []
+        beside = next((path for name in _NAME_FILES if (path := reading.source / name).is_file()), None)
+        if beside is None:
+            reading.report.note("source without data.yaml: classes are called by their numbers", reading.source.name)
+            return []
+        place, names = str(beside), read_class_names(beside)
     if isinstance(names, dict):
         if not names or sorted(names, key=str) != sorted(range(len(names)), key=str):
             raise InputError(f"{place}: the numbers are not 0, 1, ...; name every class from 0 on")

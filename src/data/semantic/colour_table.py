@@ -35,7 +35,10 @@ class ColourTable:
         Raises:
             InputError: undecodable, or a colour that the table does not have.
         """
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; restore the file") from error
         try:
             if not data.startswith(_PNG) or data[25:26] in (b"\0", b"\4"):  # no PNG, or a gray one, perhaps with alpha
                 return decode.decode_label(data, advice=_ADVICE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from src.contract import InputError
 from src.data import decode
 from src.data.checks import describe_bad, ordered_map
 from src.data.columns import quoted
+from src.data.semantic.class_list import names_beside
 from src.data.semantic.colour_table import FILE_NAME, ColourTable, read_labelmap
 from src.files import write_file
 
@@ -70,9 +72,10 @@ def make_lists(data_root: str | Path, out_dir: str | Path = "", workers: int = 2
     train = without(read_names(split), val, split)
     table = voc / FILE_NAME
     colours = read_labelmap(table) if table.is_file() else None
-    if colours:
-        log.info("%s: its colours are the classes, in this order: --class_names=%s", table,
-                 ",".join(colours.class_names))
+    named = (table, colours.class_names) if colours else names_beside((voc, root))
+    if named:
+        log.info("%s: its %s are the classes, in this order: --class_names=%s", named[0],
+                 "colours" if colours else "names", shlex.quote(",".join(named[1])))
     made = out / voc.relative_to(root)
     folders = Folders(voc / "JPEGImages", voc / "SegmentationClass", voc / "SegmentationClassGray",
                       made / "SegmentationClassGray", colours)
