@@ -26,6 +26,8 @@ _PNG_COLOUR_TYPES = {2: "an RGB", 4: "a gray + alpha", 6: "an RGBA"}
 _ORIENTATION, _BITS, _SAMPLE_FORMAT = 0x0112, 258, 339  # tags of EXIF and TIFF
 _KINDS = {b"\xff\xd8": "JPEG", _PNG_SIGNATURE: "PNG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP", b"II*\0": "TIFF",
           b"MM\0*": "TIFF"}
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_NOT_READ = {"GIF": "a GIF", "HEIC": "a HEIC file", "AVIF": "an AVIF file"}
 _MAKE_GRAY = "make gray label PNGs with src/tools/get_dataset_lst.py and list those"
 _MASKS = "binary masks of any kind become labels with src/tools/import_data.py masks"
 
@@ -48,7 +50,7 @@ class Decoding:
 
     def flags(self, data: bytes) -> int:
         """Of OpenCV's decoder."""
-        return 0 if self.exif == "turn" and _kind(data) in ("JPEG", "PNG") else _UNTURNED
+        return 0 if self.exif == "turn" and file_kind(data) in ("JPEG", "PNG") else _UNTURNED
 
 
 AS_STORED = Decoding()
@@ -99,7 +101,7 @@ def header_size(data: bytes, how: Decoding = AS_STORED) -> tuple[int, int]:
 
 def orientation(data: bytes) -> int:
     """The EXIF orientation of an image file, 1 (upright) where it has none."""
-    if _kind(data) == "PNG" and b"eXIf" not in data:
+    if file_kind(data) == "PNG" and b"eXIf" not in data:
         return 1  # Pillow would decode the whole file to look for it
     try:
         with Image.open(io.BytesIO(data)) as file:
@@ -109,9 +111,16 @@ def orientation(data: bytes) -> int:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation of an opened image, 1 (upright) where it has none."""
+    """The EXIF orientation of an opened image, 1 (upright) where it has none.
+
+    Pillow's own reader falls back on XMP, which OpenCV and browsers do not regard.
+    """
     try:
-        tag = image.getexif().get(_ORIENTATION, 1)
+        exif = getattr(image, "tag_v2", None)  # of a TIFF
+        if exif is None:
+            exif = Image.Exif()
+            exif.load(image.info.get("exif") or b"")
+        tag = exif.get(_ORIENTATION, 1)
     except Exception:  # Pillow raises a dozen kinds of exceptions for damaged tags, and OpenCV ignores such tags
         return 1
     return tag if tag in range(1, 9) else 1
@@ -140,13 +149,13 @@ def sample_range(data: bytes) -> tuple[int, int] | None:
 
 
 def _may_have_16_bits(data: bytes) -> bool:
-    kind = _kind(data)
+    kind = file_kind(data)
     return data[24:25] == b"\x10" if kind == "PNG" else kind not in ("JPEG", "BMP", "WebP", "GIF")
 
 
 def _refuse_other_samples(data: bytes) -> None:
     """InputError for samples of floats, signed integers or 32 bits, which a decoder would turn into garbage."""
-    if _kind(data) in ("JPEG", "PNG", "BMP", "WebP", "GIF"):
+    if file_kind(data) in ("JPEG", "PNG", "BMP", "WebP", "GIF"):
         return  # formats without such samples
     try:
         with Image.open(io.BytesIO(data)) as file:
@@ -208,7 +217,7 @@ def decode_label(data: bytes, *, advice: str = _MAKE_GRAY) -> np.ndarray:
     Raises:
         InputError: no bytes, another format, not complete, or colours instead of indices.
     """
-    kind = _kind(data)
+    kind = file_kind(data)
     if kind == "BMP":
         return _bmp_label(data, advice)
     if kind != "PNG" or len(data) < 33:
@@ -226,12 +235,23 @@ def decode_label(data: bytes, *, advice: str = _MAKE_GRAY) -> np.ndarray:
 
 
 def _bmp_label(data: bytes, advice: str) -> np.ndarray:
-    try:
-        with Image.open(io.BytesIO(data)) as file:
-            label = np.asarray(file)  # palette positions of palette files
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(why_not_image(data)) from error
-    return label.astype(np.uint8) if label.ndim == 2 else _equal_channels(label, "a colour", advice, kind="BMP")
+    bits = int.from_bytes(data[28:30], "little")
+    if bits <= 8:
+        return _imdecode(_with_gray_palette(data, bits), _GRAY)
+    return _equal_channels(_imdecode(data, cv2.IMREAD_UNCHANGED), "a colour", advice, kind="BMP")
+
+
+def _with_gray_palette(data: bytes, bits: int) -> bytes:
+    """A palette BMP whose colour at each position is that gray, so that a decoder returns positions.
+
+    (Pillow 12 takes every palette of black and white alone for one of 1 bit a pixel.)
+    """
+    header, pixels = (int.from_bytes(data[at:at + 4], "little") for at in (14, 10))
+    entry = 3 if header == 12 else 4  # bytes; 12 is OS/2's header, which does not say how many colours are used
+    palette = b"".join(bytes([k, k, k, 0][:entry]) for k in range(2 ** bits))
+    info = data[14:46] + bytes(4) + data[50:14 + header] if header >= 40 else data[14:14 + header]  # 0: all colours
+    start = 14 + header + len(palette)
+    return data[:10] + start.to_bytes(4, "little") + info + palette + data[pixels:]
 
 
 def _equal_channels(label: np.ndarray, what: str, advice: str, kind: str = "PNG") -> np.ndarray:
@@ -239,7 +259,9 @@ def _equal_channels(label: np.ndarray, what: str, advice: str, kind: str = "PNG"
     if label.ndim == 2:
         return label
     if label.shape[2] == 4 and label[..., 3].min() != np.iinfo(label.dtype).max:
-        raise InputError(f"is {what} {kind} with transparent pixels; a label holds one class index a pixel: {advice}")
+        raise InputError(f"is {what} {kind} with transparent pixels; a label holds one class index a pixel: save it "
+                         "without transparency, or, if its opaque pixels are one class, make labels with "
+                         "src/tools/import_data.py masks")
     if not (label[..., :1] == label[..., :3]).all():
         raise InputError(f"is {what} {kind} of colours; a label holds one class index a pixel: {advice}")
     return np.ascontiguousarray(label[..., 0])
@@ -274,25 +296,27 @@ def _narrow(label: np.ndarray) -> np.ndarray:
     return label.astype(np.uint8)
 
 
-def _kind(data: bytes) -> str:
+def file_kind(data: bytes) -> str:
     """The format that the first bytes announce, or an empty string."""
+    if data[4:8] == b"ftyp":
+        return "AVIF" if data[8:12] in (b"avif", b"avis") else "HEIC" if data[8:12] in _HEIF_BRANDS else ""
     return next((kind for start, kind in _KINDS.items() if data.startswith(start)), "")
 
 
 def why_not_image(data: bytes) -> str:
     """Why no decoder takes these bytes, and what to do."""
-    kind = _kind(data)
+    kind = file_kind(data)
     if not data:
         return "is empty (0 bytes); restore the file"
-    if kind == "GIF":
-        return "is a GIF, which is not read; convert it to PNG or JPEG"
+    if kind in _NOT_READ:
+        return f"is {_NOT_READ[kind]}, which is not read; convert it to PNG or JPEG"
     if kind:
         return f"is a damaged or truncated {kind} ({len(data)} bytes); restore the file"
     return f"is not an image ({len(data)} bytes, starting {data[:8]!r}); restore the file or leave it out"
 
 
 def _why_not_label(data: bytes) -> str:
-    kind = _kind(data)
+    kind = file_kind(data)
     if kind and kind != "PNG":
         return (f"is a {kind} file; a label is a PNG with one class index a pixel: save it as one, without loss; "
                 f"{_MASKS}")

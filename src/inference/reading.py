@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from src.contract import InputError
+from src.data.decode import file_kind
 
 IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".heic", ".heif",
           ".hif", ".avif", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm")
@@ -17,8 +18,7 @@ VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 UNREADABLE = (".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2",
               ".srw", ".jxl", ".psd", ".psb", ".xcf", ".svg", ".eps", ".ai", ".exr", ".hdr", ".tga", ".ico", ".icns",
               ".wmf", ".emf", ".dcm")
-_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_AVIF_BRANDS = (b"avif", b"avis")
+_OTHERS = ("HEIC", "AVIF", "GIF")
 
 
 def read_image(path: str | Path) -> bytes:
@@ -29,17 +29,8 @@ def read_image(path: str | Path) -> bytes:
         OSError: the file cannot be read.
     """
     data = Path(path).read_bytes()
-    kind = _kind(data)
-    return _as_bmp(data, kind) if kind else data
-
-
-def _kind(data: bytes) -> str:
-    """"HEIC", "AVIF" or "GIF" by the file's first bytes, else an empty string."""
-    if data[:4] == b"GIF8":
-        return "GIF"
-    if data[4:8] != b"ftyp":
-        return ""
-    return "AVIF" if data[8:12] in _AVIF_BRANDS else "HEIC" if data[8:12] in _HEIF_BRANDS else ""
+    kind = file_kind(data)
+    return _as_bmp(data, kind) if kind in _OTHERS else data
 
 
 def _as_bmp(data: bytes, kind: str) -> bytes:

@@ -56,6 +56,22 @@ def test_sizes_of_a_tiff_are_those_that_it_is_decoded_to():
         assert decode_image(photo(6, "TIFF"), how).shape[:2] == header_size(photo(6, "TIFF"), how) == (24, 16)
 
 
+def test_an_orientation_of_xmp_alone_turns_nothing():
+    """OpenCV and browsers do not regard it, Pillow does."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    data = saved(Image.fromarray(PICTURE), "JPEG", xmp=xmp)
+    assert Image.open(io.BytesIO(data)).getexif()[0x0112] == 6
+    assert orientation(data) == 1
+    assert decode_image(data, TURN).shape[:2] == header_size(data, TURN) == (16, 24)
+
+
+@pytest.mark.parametrize(("start", "kind"), [(b"GIF89a", "a GIF"), (b"\0\0\0\x18ftypheic", "a HEIC file"),
+                                             (b"\0\0\0 ftypavif", "an AVIF file")])
+def test_kinds_that_training_does_not_read_are_named(start, kind):
+    with pytest.raises(InputError, match=f"is {kind}, which is not read; convert it to PNG or JPEG"):
+        decode_image(start + bytes(40))
+
+
 def test_a_damaged_tag_is_none():
     assert orientation(photo(9)) == orientation(b"") == orientation(b"\xff\xd8\xff\xe1\x00\x10Exif\0\0II*\0") == 1
 

@@ -18,7 +18,7 @@ from src.data.importers.geometry import from_corners, from_polygons
 from src.data.importers.pictures import Annotation, Collection, Picture, Reading, class_name, each_once, first_split
 from src.data.importers.reading import ImageIndex, Model, checked, json_files, open_picture
 from src.data.instance.coco_check import checked_encoding
-from src.data.instance.coco_tidy import SEARCHED
+from src.data.instance.coco_tidy import SEARCHED, is_background
 
 Id = int | str
 
@@ -103,7 +103,7 @@ class _File:
             name = class_name(category.name, place)
             if key in names:
                 raise InputError(f"{place}: id {key} is there twice; give each category its own")
-            if key not in used and (category.name in groups or name == "background" or name in names.values()):
+            if key not in used and (category.name in groups or is_background(name) or name in names.values()):
                 self.reading.report.note("categories without an object that only group others, or repeat a name, were "
                                          "not taken", f"{name} in {self.reading.relative(self.path)}")
                 continue

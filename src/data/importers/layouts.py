@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from src.contract import InputError
@@ -26,6 +26,9 @@ from src.data.semantic.voc import ListDataset
 
 SPLITS = ("train", "val", "test")
 IGNORED = 255
+_TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+          5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+          8: Image.Transpose.ROTATE_90}  # what shows an image with this EXIF orientation upright
 Counts = dict[str, Counter[str]]  # by split, by class: objects or pixels
 
 
@@ -57,7 +60,8 @@ def write_image(picture: Picture, path: Path, how: str) -> None:
     annotations, so that whoever reads it, with or without regard to the tag, sees the same."""
     if picture.orientation != 1:
         with Image.open(io.BytesIO(picture.read())) as image:
-            pixels = ImageOps.exif_transpose(image) if picture.upright else image.copy()
+            turn = _TURNS[picture.orientation] if picture.upright and image.format != "TIFF" else None
+            pixels = image.copy() if turn is None else image.transpose(turn)
         pixels.info.clear()
         (pixels if pixels.mode in ("1", "L", "P", "RGB", "RGBA", "I;16") else pixels.convert("RGB")).save(path)
     elif isinstance(picture.image, bytes):

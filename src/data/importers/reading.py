@@ -28,7 +28,6 @@ from src.data.importers.pictures import Picture, Reading
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 OTHER_SUFFIXES = (".heic", ".heif", ".avif", ".gif")
-_ORIENTATION = 274  # EXIF's tag
 _MOST_BYTES = 1 << 28  # of a mask inside of a JSON file, unpacked
 
 Number = Annotated[float, pydantic.Field(ge=-1e7, le=1e7, allow_inf_nan=False)]
@@ -199,7 +198,8 @@ def open_picture(reading: Reading, image: Path | bytes, name: str, place: str, *
     try:
         with Image.open(image if isinstance(image, Path) else io.BytesIO(image)) as file:
             width, height = file.size
-            orientation = int(file.getexif().get(_ORIENTATION, 1) or 1)
+            orientation = decode.orientation_of(file)
+            is_upright = file.format == "TIFF"  # Pillow and OpenCV turn these, and say their size so
     except OSError as error:
         if error.filename and not isinstance(image, bytes):
             raise InputError(f"{where}: {error.strerror}; restore the file") from error
@@ -208,9 +208,8 @@ def open_picture(reading: Reading, image: Path | bytes, name: str, place: str, *
     except (ValueError, SyntaxError, TypeError, EOFError, zlib.error, Image.DecompressionBombError) as error:
         raise InputError(f"{where}: not an image that can be read ({error}); restore it, or leave it out with "
                          "--on_bad=skip") from error
-    orientation = orientation if 2 <= orientation <= 8 else 1
     stored = (height, width)
-    upright = (width, height) if orientation >= 5 else stored
+    upright = (width, height) if orientation >= 5 and not is_upright else stored
     as_stored = reading.options.exif == "raw" if upright == stored or said not in (upright, stored) else said == stored
     size = stored if as_stored else upright
     if orientation != 1:

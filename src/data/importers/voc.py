@@ -71,7 +71,7 @@ def _folder(source: Path) -> Path:
 
 
 def _labels(folder: Path) -> tuple[list[Path], str]:
-    """The label files, and how the names of their folders end: those of earlier versions of labelme2voc.py end in PNG."""
+    """The label files, and how the names of their folders end: with PNG in earlier versions of labelme2voc.py."""
     for ending in ("", "PNG"):
         found = files_below(folder / f"SegmentationClass{ending}", (".png",))
         if found:

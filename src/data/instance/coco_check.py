@@ -28,6 +28,7 @@ from src.wording import some
 log = logging.getLogger(__name__)
 
 DROPPED_PARTS = "parts of fewer than 3 points are dropped from their objects"  # what was repaired, for messages
+LEAVES_FOLDER = "leaves the image folder; write it relative to that"
 _LAST_ID = 2 ** 63
 LARGEST = 2 ** 53  # of box coordinates and areas; sums of them are still finite
 _LONGEST_SIDE = 65535  # pixels, as in JPEG; run lengths of larger images overflow 32 bits
@@ -148,7 +149,7 @@ def image_problem(image: Mapping[str, Any]) -> str | None:
     if not _is_encodable(name):
         return f"file_name {name!r} has a character that no file name can have; correct the annotation file"
     if os.path.isabs(name) or (".." in name and ".." in Path(name).parts):
-        return f"file_name {name!r} leaves the image folder; write it relative to that"
+        return f"file_name {name!r} {LEAVES_FOLDER}"
     for side in ("height", "width"):
         if not is_side(image.get(side)):
             return f"{name}: {side} is {image.get(side)!r}; it must be the image's, in whole pixels, at most " \
@@ -179,9 +180,12 @@ def to_instance(annotation: Mapping[str, Any], size: tuple[int, int], category: 
         raise InputError(f"iscrowd is {crowd!r}; it is 0 or 1")
     segmentation = _checked_segmentation(annotation.get("segmentation"), size, repairs)
     box = annotation.get("bbox")
-    if (box is None or box == []) and segmentation:
+    if segmentation and (box is None or box == []):
         box = _box_of(segmentation)
         repairs["boxes that were missing are those of the masks"] += 1
+    elif segmentation and _is_flat(box) and min(_box_of(segmentation)[2:]) > 0:
+        box = _box_of(segmentation)
+        repairs["boxes without an extent are those of the masks"] += 1
     instance = {"id": annotation["id"], "label": category.label, "category_id": category.category_id,
                 "bbox": _checked_box(box, size, repairs), "iscrowd": int(crowd)}
     instance["area"] = _checked_area(annotation.get("area"), segmentation, instance["bbox"], size)
@@ -192,9 +196,14 @@ def to_instance(annotation: Mapping[str, Any], size: tuple[int, int], category: 
 
 def is_shrunk_to_nothing(annotation: Mapping[str, Any]) -> bool:
     """Whether an object has no extent at all: a box without width or height, and no part of 3 points."""
-    box, segmentation = annotation.get("bbox"), annotation.get("segmentation")
-    flat = isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) and min(box[2:]) <= 0
-    return flat and isinstance(segmentation, list) and bool(segmentation) and all(map(_is_degenerate, segmentation))
+    segmentation = annotation.get("segmentation")
+    return _is_flat(annotation.get("bbox")) and isinstance(segmentation, list) and bool(segmentation) and \
+        all(map(_is_degenerate, segmentation))
+
+
+def _is_flat(box: Any) -> bool:
+    """Whether a box has four numbers, and no width or height."""
+    return isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) and min(box[2:]) <= 0
 
 
 def _is_degenerate(polygon: Any) -> bool:

@@ -11,6 +11,7 @@ from src.data import decode
 from src.data.instance import coco_check
 from src.data.near_match import near_match
 
+_UNKNOWN = (None, 0, -1)  # heights and widths
 _ANY_SIZE = {"height": 1, "width": 1}
 _NO_IMAGES = ("", ".json", ".txt", ".md", ".xml", ".csv", ".yaml", ".yml", ".db")
 
@@ -46,6 +47,9 @@ class ImageFolder:
         bad: list[str] = []
         owners: dict[str, int | None] = {}
         for row, (what, image_id, entry, problem) in enumerate(coco_check.image_entries(map(self._sized, entries))):
+            if problem and problem.endswith(coco_check.LEAVES_FOLDER):
+                near = self._near(entry["file_name"])
+                problem = f"{problem}: {near.replace(' does', ' exists', 1)}" if near else problem
             problem = problem or self._missing(entry["file_name"])
             if not problem:
                 owner = owners.setdefault(os.path.normpath(entry["file_name"]), image_id)
@@ -85,9 +89,11 @@ class ImageFolder:
         return sorted(present - set(map(os.path.normpath, file_names)))
 
     def _sized(self, entry: Any) -> Any:
-        """The entry with the height and width of its file where it says none (or VIA's -1)."""
-        if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str) or \
-                any(entry.get(side) not in (None, 0, -1) for side in ("height", "width")):
+        """The entry with the height and width of its file where it lacks one of them (or has VIA's -1)."""
+        if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str):
+            return entry
+        said = [entry.get(side) for side in ("height", "width")]
+        if not any(side in _UNKNOWN for side in said):
             return entry
         if not self.is_needed or coco_check.image_problem(entry | _ANY_SIZE) or self._missing(entry["file_name"]):
             return entry
@@ -95,6 +101,8 @@ class ImageFolder:
             height, width = decode.header_size(self.read(entry["file_name"], ""), self.how)
         except InputError:
             return entry  # the message about the entry, or later about the file, says it
+        if any(side not in (*_UNKNOWN, own) for side, own in zip(said, (height, width))):
+            return entry
         self.sized += 1
         return entry | {"height": height, "width": width}
 
@@ -105,9 +113,11 @@ class ImageFolder:
         folder, name = os.path.split(os.path.join(self.path, file_name))
         if name in self._listing(folder):
             return None
-        near = near_match(self.path, file_name, self._listing)
         return f"{os.path.join(folder, name)} does not exist or is no file; " + \
-            (near or "restore it, or check the image folder")
+            (self._near(file_name) or "restore it, or check the image folder")
+
+    def _near(self, file_name: str) -> str:
+        return near_match(self.path, file_name, self._listing) if self.is_needed else ""
 
     def _listing(self, folder: str) -> set[str]:
         """Names of the files in a folder: one listing is faster than asking for every file."""

@@ -161,7 +161,7 @@ def are_sound(annotations: Sequence[Annotation], sizes: np.ndarray) -> np.ndarra
     low, high = np.minimum(low, boxes[:, :2]), np.maximum(high, boxes[:, :2] + boxes[:, 2:])
     inside = (low >= -TOLERANCE).all(1) & (high <= limits).all(1)
     tiny = np.logical_or.reduceat(_is_tiny(numbers), 2 * first) | _is_tiny(boxes).any(1) | _is_tiny(areas)
-    return simple & sizes.all(1) & inside & (boxes[:, 2:] >= 0).all(1) & (areas >= 0) & ~tiny
+    return simple & sizes.all(1) & inside & (boxes[:, 2:] > 0).all(1) & (areas >= 0) & ~tiny
 
 
 def _polygons(annotation: Annotation) -> list[list] | None:

@@ -123,6 +123,11 @@ def whole(value: Any) -> Any:
     return int(value) if type(value) is float and value.is_integer() and abs(value) < 2 ** 53 else value
 
 
+def is_background(name: str) -> bool:
+    """Whether a category is called "background", "Background", "_background_" or the like."""
+    return name.strip("_ ").lower() == "background"
+
+
 def has_number(annotation: Mapping[str, Any]) -> bool:
     """Whether an annotation has an id that need not be replaced: a text or none is."""
     return annotation.get("id") is not None and not isinstance(annotation["id"], str)
@@ -147,7 +152,7 @@ def _is_no_class(row: Any, rows: Sequence[dict[str, Any]], kept: Sequence[Any], 
             or used[row["id"]]:
         return False
     others = [other for other in rows if other is not row]
-    return bool(others) and (row["name"] == "background"
+    return bool(others) and (is_background(row["name"])
                              or any(other.get("supercategory") == row["name"] for other in others)
                              or _is_double(row, others, kept, used))
 

@@ -37,7 +37,7 @@ def read_class_names(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as a list of class names ({error}); restore it, or remove it") from error
+        raise InputError(f"{path}: not readable as a list of class names ({error}); restore or remove it") from error
     lines = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     numbered = [_NUMBERED.fullmatch(line) for line in lines]
     if all(numbered):

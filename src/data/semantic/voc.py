@@ -246,15 +246,17 @@ def label_histogram(label: np.ndarray, num_classes: int, ignore_label: int) -> d
     wrong = [value for value in found if value >= num_classes and value != ignore_label]
     if wrong:
         raise InputError(f"label has values {some(wrong, 5)}, but classes are 0..{num_classes - 1} and {ignore_label} "
-                         f"is ignored; {_way_out(wrong, num_classes, ignore_label)}")
+                         f"is ignored; {_way_out(found, wrong, num_classes, ignore_label)}")
     return found
 
 
-def _way_out(wrong: Sequence[int], num_classes: int, ignore_label: int) -> str:
+def _way_out(found: Mapping[int, int], wrong: Sequence[int], num_classes: int, ignore_label: int) -> str:
     """What to do about label values that are no class."""
     if ignore_label == 0 and wrong == [num_classes]:
         return (f"the ignored value 0 counts as an index: set --num_classes={num_classes + 1} beside --ignore_label=0, "
                 "or --label_map=reduce_zero_label beside --ignore_label=255")
+    if num_classes == 2 and len(wrong) == 1 and set(found) <= {0, ignore_label, *wrong}:
+        return f"if this is a mask whose object is {wrong[0]}, give --label_map={wrong[0]}:1; else correct the label"
     renumber = "--label_map=cityscapes (labelIds to trainIds), " if num_classes == 19 and max(wrong) <= 33 else ""
     return f"set {renumber}--num_classes or --ignore_label, renumber the values with --label_map, or correct the label"
 

@@ -84,7 +84,7 @@ def test_kinds_of_masks(tmp_path, kind):
 def test_a_crowd_and_a_degenerate_box_stay(tmp_path):
     data = content()
     data["annotations"] = [annotation(1, 10, iscrowd=1, segmentation={"size": [24, 32], "counts": RUNS}),
-                           annotation(2, 10, bbox=[5, 5, 0, 3])]
+                           annotation(2, 10, bbox=[5, 5, 0, 3], segmentation=None)]
     target = decode_target(next(source_of(tmp_path, data).rows([0])).target)
     assert target.crowds.tolist() == [True, False]
     assert target.boxes_image[1].tolist() == [5, 5, 5, 8]

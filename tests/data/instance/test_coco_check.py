@@ -21,7 +21,7 @@ def test_a_good_annotation_keeps_its_numbers():
     ({"bbox": None, "segmentation": None}, "bbox is None; it must be four numbers"),
     ({"bbox": [1, 2, 3]}, "four numbers"), ({"bbox": [1, 2, 3, "4"]}, "four numbers"),
     ({"bbox": [1, 2, 3, float("nan")]}, "four numbers"), ({"bbox": [1, 2, 3, True]}, "four numbers"),
-    ({"bbox": [4, 6, -1, 5]}, "negative side"),
+    ({"bbox": [4, 6, -1, 5], "segmentation": None}, "negative side"),
     ({"bbox": [-3, 0, 5, 5]}, "lies outside its image of 32x24 .*; correct it"),
     ({"bbox": [20, 15, 31, 23]}, "looks like two corners"), ({"bbox": [0, 20, 5, 9]}, "lies outside"),
     ({"segmentation": "4 6 12 6"}, "neither a list of polygons"),

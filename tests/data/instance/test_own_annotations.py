@@ -39,7 +39,8 @@ def one(**changes) -> dict:
 # --- categories -------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("row", [
-    {"id": 0, "name": "animals", "supercategory": "none"}, {"id": 0, "name": "background"}, {"id": 99, "name": "dog"}])
+    {"id": 0, "name": "animals", "supercategory": "none"}, {"id": 0, "name": "background"},
+    {"id": 0, "name": "Background"}, {"id": 0, "name": "_background_"}, {"id": 99, "name": "dog"}])
 def test_rows_that_are_no_class_are_dropped_and_said(tmp_path, caplog, row):
     data = content()
     data["categories"] = [row, *(entry | {"supercategory": "animals"} for entry in data["categories"])]
@@ -129,6 +130,12 @@ def test_a_missing_box_is_that_of_the_mask(tmp_path, segmentation, box):
     assert instances(opened(tmp_path, one(bbox=None, segmentation=segmentation)))[0]["bbox"] == box
 
 
+@pytest.mark.parametrize("box", [[0, 0, 0, 0], [4, 6, 8, 0], [12, 11, -8, -5]])
+def test_a_box_without_an_extent_is_that_of_a_mask_with_one(tmp_path, caplog, box):
+    assert instances(opened(tmp_path, one(bbox=box)))[0]["bbox"] == [4, 6, 8, 5]
+    assert "1 boxes without an extent are those of the masks" in caplog.text
+
+
 @pytest.mark.parametrize("sliver", [SLIVER, [30, 22], []])
 def test_a_degenerate_part_is_dropped_from_its_object(tmp_path, caplog, sliver):
     assert instances(opened(tmp_path, one(segmentation=[*POLYGON, sliver])))[0]["segmentation"] == POLYGON
@@ -185,7 +192,7 @@ def test_skip_keeps_an_image_with_a_bad_annotation(tmp_path):
 # --- images -----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("sides", [{}, {"height": -1, "width": -1}, {"height": None, "width": 0},
-                                   {"height": 24.0, "width": 32.0}])
+                                   {"height": 24.0, "width": 32.0}, {"height": 24}, {"height": -1, "width": 32}])
 def test_sizes_that_are_missing_are_those_of_the_files(tmp_path, sides):
     path = write_coco(tmp_path)
     data = content()
@@ -193,6 +200,15 @@ def test_sizes_that_are_missing_are_those_of_the_files(tmp_path, sides):
     path.write_text(json.dumps(data))
     dataset = CocoDataset(path, tmp_path / "val")
     assert [decode_target(row.target).size for row in dataset.rows(range(3))] == [(24, 32)] * 3
+
+
+def test_a_size_of_which_one_side_contradicts_the_file_is_refused(tmp_path):
+    path = write_coco(tmp_path)
+    data = content()
+    data["images"][0] |= {"height": None, "width": 24}
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError, match="1.jpg: height is None"):
+        CocoDataset(path, tmp_path / "val")
 
 
 def test_a_url_names_the_file(tmp_path):
@@ -206,17 +222,30 @@ def test_a_url_names_the_file(tmp_path):
 
 @pytest.mark.parametrize(("written", "words"), [
     ("1.JPG", r"1.jpg does \(capitals matter here\)"), ("1.png", "1.jpg does; correct the name"),
+    ("SUB/A b.jpg", r"sub/a b.jpg does \(capitals matter here\)"),
+    ("sub/u\u0308.jpg", r"sub/\u00fc.jpg does \(accents are encoded otherwise here\)"),
     ("sub\\a b.jpg", r"sub/a b.jpg does \(with / in place"), ("sub/a%20b.jpg", r"sub/a b.jpg does \(with %20"),
     ("other/1.jpg", "val/1.jpg does; correct the name, or give another folder"),
-    ("9.jpg", "restore it, or check the image folder")])
+    ("8.jpg", "restore it, or check the image folder")])
 def test_the_near_match_of_a_missing_image_is_named(tmp_path, written, words):
     path = write_coco(tmp_path)
     (tmp_path / "val/sub").mkdir()
-    shutil.copy(tmp_path / "val/1.jpg", tmp_path / "val/sub/a b.jpg")
+    for name in ("a b.jpg", "\u00fc.jpg"):
+        shutil.copy(tmp_path / "val/1.jpg", tmp_path / "val/sub" / name)
     data = content()
     data["images"][0]["file_name"] = written
     path.write_text(json.dumps(data))
     with pytest.raises(InputError, match=f"image 10: .* does not exist or is no file; .*{words}"):
+        CocoDataset(path, tmp_path / "val")
+
+
+@pytest.mark.parametrize("written", ["/data/mine/val/1.jpg", "../val/1.jpg"])
+def test_the_near_match_of_a_name_outside_the_folder_is_named(tmp_path, written):
+    path = write_coco(tmp_path)
+    data = content()
+    data["images"][0]["file_name"] = written
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError, match="leaves the image folder; write it relative to that: .*1.jpg exists"):
         CocoDataset(path, tmp_path / "val")
 
 

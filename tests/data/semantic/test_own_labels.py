@@ -139,6 +139,27 @@ def test_indices_in_several_channels_and_in_bmp(picture, kind):
     assert decode_label(saved(picture, kind)).tolist() == OBJECT.tolist()
 
 
+@pytest.mark.parametrize("colours", [[0, 0, 0, 255, 255, 255], [255, 255, 255, 0, 0, 0], [9, 9, 9, 0, 0, 0] * 128, []])
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_the_palette_of_a_bmp_says_nothing_about_its_indices(colours, bits):
+    """Pillow takes 8 bits a pixel for one where the palette is black and white alone."""
+    palette = b"".join(bytes([*reversed(colours[k:k + 3]), 0]) for k in range(0, 3 * 2 ** bits, 3) if colours[k:k + 3])
+    rows = [bytes(row) for row in np.packbits(np.unpackbits(OBJECT[::-1, :, None], axis=2)[..., -bits:].reshape(12, -1),
+                                              axis=1)]
+    start = 54 + len(palette)
+    words = (40, 16, 12, 1 | bits << 16, 0, 0, 0, 0, len(palette) // 4, 0)
+    data = b"BM" + b"".join(v.to_bytes(4, "little") for v in (start + 12 * len(rows[0]), 0, start, *words)) + palette
+    data += b"".join(row + bytes(-len(row) % 4) for row in rows)
+    assert decode_label(data).tolist() == OBJECT.tolist()
+
+
+def test_a_mask_of_0_and_another_value_is_refused_with_its_map(tmp_path):
+    write(tmp_path, [OBJECT * 254] * 2)
+    with pytest.raises(InputError, match="a mask whose object is 254, give --label_map=254:1"):
+        opened(tmp_path)
+    assert labels_of(opened(tmp_path, label_map="254:1")) == [[0, 1]] * 2
+
+
 @pytest.mark.parametrize(("array", "words"), [
     (np.dstack([OBJECT] * 3 + [OBJECT * 255]), "RGBA PNG with transparent pixels"),
     (np.dstack([OBJECT, OBJECT, OBJECT * 0]), "RGB PNG of colours")])
