@@ -8,23 +8,30 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import mindspore as ms
 import mindspore.nn as nn
 
 from src.contract import InputError
+from src.engine.averaging import PREFIX as AVERAGE
 from src.files import replacing
 
 log = logging.getLogger(__name__)
 # The schedule is a function of the configuration. No overflow is pending between two updates, when checkpoints are
 # written, and skipped steps are counted from the start of a process: these two exist on devices alone.
-NOT_SAVED = ("learning_rate", "state.overflows_seen", "state.skipped")
+NOT_SAVED = ("learning_rate*", "state.overflows_seen", "state.skipped")
+RAW = "state.raw."  # of the weights that are trained, in a file where their averages have the plain names
 
 
 def save(path: Path, cell: nn.Cell, metadata: Mapping) -> None:
-    """Write all parameters of `cell` and `metadata` (as JSON) to `path` atomically."""
-    data = [{"name": p.name, "data": p} for p in cell.get_parameters() if p.name not in NOT_SAVED]
+    """Write all parameters of `cell` and `metadata` (as JSON) to `path` atomically.
+
+    The averages of weights, where the run has them, get the plain names, which are the weights to whoever reads the
+    file: evaluation, export, and runs that start from it.
+    """
+    data = [{"name": name, "data": p} for name, p in _saved(cell).items()]
     with _unfinished(path) as unfinished:
         ms.save_checkpoint(data, str(unfinished), append_dict={"metadata": json.dumps(dict(metadata))},
                            crc_check=True)
@@ -75,8 +82,8 @@ def restore(cell: nn.Cell, values: Mapping[str, ms.Parameter], path: Path) -> No
     Raises:
         InputError: the checkpoint is of another network or other training options; the differing names are listed.
     """
-    own = {p.name: p for p in cell.get_parameters() if p.name not in NOT_SAVED}
-    given = {k: v for k, v in values.items() if k not in NOT_SAVED}
+    own = _saved(cell)
+    given = {k: v for k, v in values.items() if not _left_out(k)}
     wrong = sorted(own.keys() ^ given.keys()) + sorted(
         k for k in own.keys() & given.keys() if own[k].shape != given[k].shape)
     if wrong:
@@ -84,6 +91,17 @@ def restore(cell: nn.Cell, values: Mapping[str, ms.Parameter], path: Path) -> No
                          f"{', '.join(wrong[:5])}. Use the settings of the run (config.yaml beside the checkpoint)")
     for name, parameter in own.items():
         parameter.set_data(ms.Tensor(given[name].asnumpy(), parameter.dtype))
+
+
+def _left_out(name: str) -> bool:
+    return any(fnmatchcase(name, glob) for glob in NOT_SAVED)
+
+
+def _saved(cell: nn.Cell) -> dict[str, ms.Parameter]:
+    """{name in the file: parameter} of what a checkpoint of `cell` holds."""
+    own = {p.name: p for p in cell.get_parameters() if not _left_out(p.name)}
+    averaged = {name.removeprefix(AVERAGE) for name in own if name.startswith(AVERAGE)}
+    return {RAW + name if name in averaged else name.removeprefix(AVERAGE): p for name, p in own.items()}
 
 
 class CheckpointFolder:

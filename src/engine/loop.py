@@ -21,21 +21,19 @@ from src.contract import Dataset, Evaluator, InputError, Instances, LabelMap, Re
 from src.data import order
 from src.data.pipeline import augmented_batch, training_batches
 from src.engine import checkpoint, runtime
+from src.engine.build import build_step
 from src.engine.callbacks import Checkpoints, Evaluation, RestartClock, StopOnNonFinite, Stopped
 from src.engine.compile_notice import CompileNotice
 from src.engine.evaluate import evaluate
 from src.engine.first_step import CachedFirstStep, StoreGraph
-from src.engine.float_status import overflow_register
 from src.engine.metrics_log import MetricsLog
-from src.engine.optim import momentum_optimizer
 from src.engine.position import Position, sink_chunks
-from src.engine.precision import apply_amp, resolved_level
+from src.engine.precision import resolved_level
 from src.engine.preview import Preview
-from src.engine.schedules import learning_rates
 from src.engine.settings import Settings
 from src.engine.start import start_position
 from src.engine.step_recorder import StepRecorder
-from src.engine.train_step import LossScale, TrainStep
+from src.engine.train_step import TrainStep
 from src.weights import load as weights
 from src.wording import some
 
@@ -71,7 +69,7 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Da
     machines = machine.gather(runtime.machine_of_rank())
     position, last = start_position(folder, step_cell, settings, len(dataset), per_epoch, machines)
     machine.agree(settings.common() | {"samples": len(dataset), "step to start from": position.step})
-    runtime.check_memory(needed_bytes(task, network), settings.device_target, task.memory_flags())
+    runtime.check_memory(needed_bytes(task, settings, network), settings.device_target, task.memory_flags())
     if machine.rank == 0:
         (folder.folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
     metrics = MetricsLog(folder.folder / f"rank_{machine.rank}" if machine.rank else folder.folder, position.step,
@@ -79,7 +77,8 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Da
     notice = CompileNotice("the training graph", f"training {settings.model} {machine.device_target} "
                            f"{machine.world_size}x{settings.batch_size}", remembers=machine.rank == 0)
     run = _Run(task, settings, machine, machines, len(dataset), step_cell, position)
-    callbacks = run.callbacks(network, folder, metrics, notice)
+    result = network if step_cell.average is None else step_cell.average.network
+    callbacks = run.callbacks(result, folder, metrics, notice)
     for callback in callbacks:
         if isinstance(callback, Evaluation):
             callback.catch_up()
@@ -130,47 +129,6 @@ def load_pretrained(task: Task, settings: Settings, network: nn.Cell) -> None:
     for what, names in (("not in the file", report.missing), ("not in the network", report.left_over)):
         if names:
             log.info("%s: %s", what, some(names))
-
-
-def build_step(task: Task, settings: Settings, machine: runtime.Runtime, network: nn.Cell, per_epoch: int) -> TrainStep:
-    """The training step of a run, ready for batches."""
-    level = resolved_level(settings.amp_level, machine.device_target)
-    apply_amp(network, level, machine.device_target)
-    rates = update_rates(settings, per_epoch, machine.world_size)
-    optimizer = momentum_optimizer(network.trainable_params(), rates, momentum=settings.momentum,
-                                   weight_decay=settings.weight_decay)
-    # Float32 needs no fixed scale: left out, it costs no pass over the gradients.
-    factor = settings.loss_scale if level != "O0" or settings.dynamic_loss_scale else 1.0
-    scale = LossScale(factor, settings.dynamic_loss_scale, settings.loss_scale_window)
-    step = TrainStep(task.training_cell(network), optimizer, loss_scale=scale, clip_norm=settings.clip_norm,
-                     accumulate_steps=settings.accumulate_steps, world_size=machine.world_size,
-                     statistics=batch_statistics(network),
-                     float_status=overflow_register(settings.overflow_check, machine.device_target),
-                     in_chunks=machine.data_sink)
-    step.rates = rates
-    return step.set_train()
-
-
-def update_rates(settings: Settings, per_epoch: int, world_size: int) -> np.ndarray:
-    """(updates,) float32 learning rate of every update of a run, for epochs of `per_epoch` batches."""
-    base_lr, accumulated = settings.base_lr, settings.accumulate_steps
-    if settings.scale_lr:
-        base_lr *= world_size * accumulated
-        log.info("learning rate %g: base_lr %g x %d processes x %d accumulated batches", base_lr, settings.base_lr,
-                 world_size, accumulated)
-    updates = max(per_epoch * settings.epochs // accumulated, 1)
-    decaying = settings.lr_epochs and per_epoch * settings.lr_epochs // accumulated + settings.warmup_steps
-    return learning_rates(settings.lr_type, base_lr=base_lr, total_steps=decaying or updates,
-                          warmup_steps=settings.warmup_steps, warmup_ratio=settings.warmup_ratio,
-                          decay_steps=settings.lr_decay_step, decay_rate=settings.lr_decay_rate,
-                          milestones=tuple(m * per_epoch // accumulated for m in settings.lr_milestones))[:updates]
-
-
-def batch_statistics(network: nn.Cell) -> list[ms.Parameter]:
-    """The running statistics that training updates, that is, those of batch norms that are not frozen."""
-    return [statistic for cell in network.cells_and_names() if isinstance(cell[1], nn.BatchNorm2d)
-            and cell[1].use_batch_statistics is not False
-            for statistic in (cell[1].moving_mean, cell[1].moving_variance)]
 
 
 def evaluate_split(task: Task, network: nn.Cell, dataset: Dataset, machine: runtime.Runtime) -> Evaluator:
@@ -299,6 +257,7 @@ class _Run:
 
     def callbacks(self, network: nn.Cell, folder: checkpoint.CheckpointFolder, metrics: MetricsLog,
                   notice: CompileNotice) -> list:
+        """The callbacks of the run, which evaluate `network`."""
         task, settings = self.task, self.settings
         recorder = StepRecorder(self.position, loss_names=task.loss_names, learning_rate=self.learning_rate,
                                 metrics=metrics, log_steps=settings.log_steps, compile_notice=notice,
@@ -334,7 +293,7 @@ def obstacle_to_caching(machine: runtime.Runtime) -> str:
     return ""
 
 
-def needed_bytes(task: Task, network: nn.Cell) -> int:
-    """Estimated bytes of a training step: activations, and weights with their gradients, moments and one copy."""
+def needed_bytes(task: Task, settings: Settings, network: nn.Cell) -> int:
+    """Estimated bytes of a training step: activations, and weights with gradients, moments, averages and one copy."""
     weights = sum(p.size for p in network.get_parameters()) * 4
-    return 4 * weights + task.activation_bytes()
+    return (4 + bool(settings.ema_decay) + (settings.optimizer == "adamw")) * weights + task.activation_bytes()

@@ -15,6 +15,7 @@ def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
 
+Beta = Annotated[float, pydantic.Field(gt=0, lt=1)]
 _input = partial(option, group="common", topic="input and augmentation")
 # Behaviour of runs and weights that are older than these keys.
 BEFORE_THE_KEYS = {"exif": "raw", "bit_depth": 16}
@@ -83,12 +84,27 @@ class Settings(Config):
     warmup_steps: int = option(0, "updates of linear warm-up", topic="optimisation", aliases=("warmup_step",), ge=0)
     warmup_ratio: float = option(1 / 3, "learning rate at the start of warm-up, as a fraction of base_lr",
                                  topic="optimisation", ge=0, le=1)
-    momentum: float = option(0.9, "momentum of the optimizer", topic="optimisation", ge=0, lt=1)
+    optimizer: Literal["momentum", "adamw"] = option(
+        "momentum", "momentum: SGD with momentum; adamw: Adam with decoupled weight decay, which needs a base_lr of "
+                    "about 1e-4", topic="optimisation")
+    momentum: float = option(0.9, "optimizer=momentum: fraction of the last step that is added", topic="optimisation",
+                             ge=0, lt=1)
+    adam_betas: tuple[Beta, Beta] = option(
+        (0.9, 0.999), "optimizer=adamw: decay of the means of the gradients and of their squares",
+        topic="optimisation")
+    adam_eps: float = option(1e-8, "optimizer=adamw: added to the root of the mean square", topic="optimisation", gt=0)
     weight_decay: float = option(1e-4, "weight decay; the scales and shifts of normalisation layers have none",
                                  topic="optimisation", ge=0)
+    bias_decay: bool = option(True, "whether biases have weight decay", topic="optimisation")
+    layer_decay: float = option(
+        1.0, "learning rate of a stage of the backbone as a fraction of that of the next; 1: all learn alike",
+        topic="optimisation", gt=0, le=1)
     accumulate_steps: int = option(1, "batches whose gradients are averaged into one update", topic="optimisation",
                                    ge=1)
     clip_norm: float = option(0.0, "largest global norm of the gradients; 0: no limit", topic="optimisation", ge=0)
+    ema_decay: float = option(
+        0.0, "decay of a moving average of the weights, which is evaluated and saved as the result; 0: none",
+        topic="optimisation", ge=0, lt=1)
     loss_scale: float = option(
         3072.0, "factor of the loss in the backward pass; a fixed one is not applied in float32", topic="optimisation",
         gt=0)
@@ -209,6 +225,17 @@ class Settings(Config):
         if 0 < self.lr_epochs < self.epochs:
             raise ValueError(f"total_epoch={self.lr_epochs} is below epoch_size={self.epochs}: the learning rate would "
                              f"reach 0 before the run ends; give --total_epoch={self.epochs} or 0")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _fits_the_optimizer(self) -> Settings:
+        if self.optimizer == "adamw" and "base_lr" not in self.model_fields_set:
+            raise ValueError(f"optimizer=adamw: base_lr={self.base_lr:g}, the default, is of momentum; AdamW moves "
+                             "each weight by about base_lr in an update. Give --base_lr=0.0001, for example")
+        for name in ("adam_betas", "adam_eps"):
+            if self.optimizer != "adamw" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}={getattr(self, name)} has no effect without optimizer=adamw; give "
+                                 "--optimizer=adamw too, or leave it out")
         return self
 
     @pydantic.model_validator(mode="after")

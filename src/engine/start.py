@@ -13,6 +13,7 @@ from src.engine.position import Position
 from src.engine.settings import BEFORE_THE_KEYS, Settings
 from src.engine.train_step import TrainStep
 
+OLDEST = BEFORE_THE_KEYS | {"noise": 1}  # of runs that are older than these keys
 log = logging.getLogger(__name__)
 
 
@@ -39,13 +40,13 @@ def start_position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, se
             log.info("--resume: %s has no checkpoint yet, starting from the beginning", folder.folder)
         return (_after_epochs(settings, step_cell, per_epoch) if settings.start_epoch else position), None
     path, values, metadata = found
-    checkpoint.restore(step_cell, values, path)
     before = metadata["steps_per_epoch"], metadata.get("samples", samples)
     if before != (per_epoch, samples):
         raise InputError(f"{path}: was trained on {before[1]} samples with {before[0]} steps an epoch, now there are "
                          f"{samples} with {per_epoch}; resume with the same data, --batch_size and number of processes")
     _check_noise(settings, metadata["config"], path)
     _check_settings(settings, metadata["config"], path)
+    checkpoint.restore(step_cell, values, path)
     _compare_machines(metadata.get("machines", machines), machines, settings, metadata["config"])
     log.info("resuming from %s (step %d of %d)", path, metadata["step"], position.total_steps)
     step = metadata["step"]
@@ -54,7 +55,7 @@ def start_position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, se
 
 def _check_noise(settings: Settings, before: dict, path: Path) -> None:
     """Refuse to continue with another noise hash: dropout and sampling would change from here on."""
-    version = before.get("noise", 1)  # there was no other when the key was not there
+    version = (OLDEST | before)["noise"]
     if version != settings.noise:
         raise InputError(f"{path}: the run draws its noise with version {version}, now it is --noise={settings.noise}. "
                          f"Resume with --noise={version}, or start a new run from its weights: --pretrained={path} and "
@@ -64,7 +65,8 @@ def _check_noise(settings: Settings, before: dict, path: Path) -> None:
 def _check_settings(settings: Settings, before: dict, path: Path) -> None:
     """Refuse to resume with settings that would change the run, and name the flags that continue it."""
     now = settings.model_dump(mode="json")
-    before = BEFORE_THE_KEYS | before
+    off = {name: field.default for name, field in type(settings).model_fields.items()}  # of keys younger than the run
+    before = type(settings).model_construct(**off | OLDEST | before).model_dump(mode="json", warnings=False)
     changed = [k for k in before if k in now and now[k] != before[k] and k not in settings.resumable_keys()]
     if changed:
         differing = ", ".join(f"{k}={now[k]} (was {before[k]})" for k in changed)

@@ -12,6 +12,8 @@ import mindspore.nn as nn
 import numpy as np
 from mindspore import Parameter, Tensor, ops
 
+from src.engine.averaging import WeightAverage
+
 STATE_PREFIX = "state."  # of the parameters that belong to the training state, not to the network
 LARGEST_GROWN_SCALE = 2.0 ** 32  # growth stops here; float16 gradients overflow long before
 RESULTS = ("applied", "finite", "loss_scale", "grad_norm")  # what a step returns after the losses
@@ -51,12 +53,13 @@ class TrainStep(nn.Cell):
             `src/engine/float_status.py`); "finite" is then what the registers of all ranks say.
         in_chunks: the host sees only the last step of several, so `skipped` counts on the device those that were not
             finite.
+        average: of the weights, moved after every update.
     """
 
     def __init__(self, losses: nn.Cell, optimizer: nn.Optimizer, *, loss_scale: LossScale = LossScale(),
                  accumulate_steps: int = 1, clip_norm: float = 0.0, world_size: int = 1,
                  statistics: Sequence[Parameter] = (), float_status: nn.Cell | None = None,
-                 in_chunks: bool = False):
+                 in_chunks: bool = False, average: WeightAverage | None = None):
         super().__init__(auto_prefix=False)
         self.losses = losses
         self.optimizer = optimizer
@@ -67,6 +70,7 @@ class TrainStep(nn.Cell):
         self.accumulate_steps = accumulate_steps
         self.clip_norm = clip_norm
         self.float_status = float_status
+        self.average = average
         self.loss_scale = _state("loss_scale", loss_scale.value, np.float32)
         self.good_steps = _state("good_steps", 0, np.int32)
         self.skipped = _state("skipped", 0, np.int32) if in_chunks else None
@@ -102,6 +106,8 @@ class TrainStep(nn.Cell):
         finite, applied, norm = self.use(gradients, overflows)
         if self.statistics:
             norm = ops.depend(norm, self.agree_on_statistics())
+        if self.average is not None:  # the statistics that it takes in are those of all ranks
+            norm = self.move_average(applied, norm)
         scale = self.loss_scale.value()
         if self.dynamic:
             scale = ops.depend(scale, self.adapt_scale(finite))
@@ -151,6 +157,12 @@ class TrainStep(nn.Cell):
         if finite:
             norm = ops.depend(norm, self.optimizer(gradients))
         return finite, finite, norm
+
+    def move_average(self, applied, norm):
+        """`norm`, to be had once the average has followed an update; in other steps it stays."""
+        if applied:
+            norm = ops.depend(norm, self.average(self.optimizer.global_step.value()))
+        return norm
 
     def agree_on_statistics(self):
         """Average the running statistics over the ranks, in one collective."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from src.contract import InputError
-from src.engine import checkpoint, loop, start
+from src.engine import build, checkpoint, loop, start
 from src.engine.callbacks import Stopped
 from src.engine.runtime import Runtime
 from tests.conftest import running_mode
@@ -164,8 +164,10 @@ def test_results_of_an_earlier_run_stay_unless_it_is_resumed(finished):
 def test_resuming_with_other_settings_is_refused_and_leaves_the_old_ones(finished):
     folder, *_ = finished
     before = (folder / "config.yaml").read_text()
-    with pytest.raises(InputError, match="cannot be resumed with these settings.*state.micro_step"):
+    with pytest.raises(InputError, match=r"accumulate_steps=2 \(was 1\)\. Resume with --accumulate_steps=1,"):
         loop.train(TinyTask(), settings(folder, resume=True, accumulate_steps=2), CPU)
+    with pytest.raises(InputError, match=r"ema_decay=0.9 \(was 0.0\)\. Resume with --ema_decay=0.0, as in config.yaml"):
+        loop.train(TinyTask(), settings(folder, resume=True, ema_decay=0.9), CPU)
     with pytest.raises(InputError, match="10 samples with 5 steps an epoch, now there are 10 with 2; resume with"):
         loop.train(TinyTask(), settings(folder, resume=True, batch_size=4), CPU)
     assert (folder / "config.yaml").read_text() == before
@@ -260,7 +262,7 @@ def test_accumulation_updates_every_k_steps_with_the_rates_of_the_updates(tmp_pa
 def test_the_learning_rate_decays_over_its_own_epochs_after_warm_up(tmp_path):
     """The model zoo's: base * (1 + cos(pi * (i - warm-up) / total)) / 2, total of more epochs than are run."""
     options = settings(tmp_path, epochs=3, lr_epochs=4, warmup_steps=2, base_lr=0.02)
-    rates = loop.update_rates(options, per_epoch=5, world_size=1)
+    rates = build.update_rates(options, per_epoch=5, world_size=1)
     assert rates.shape == (15,)
     np.testing.assert_allclose(rates[:2], [0.02 / 3, 0.02 * 2 / 3], rtol=1e-6)
     np.testing.assert_allclose(rates[2:], 0.01 * (1 + np.cos(np.pi * np.arange(13) / 20)), rtol=1e-6)

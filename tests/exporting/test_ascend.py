@@ -26,7 +26,7 @@ from src.exporting.ascend_table import CHIPS, TRAINING_CHIPS, Operator, Rule, fa
 from src.exporting.calls import Call, TensorType
 from src.layers.sync_norm import SyncBatchNorm
 from src.tools.ascend_report import training_batch
-from tests.engine.tiny_task import Linear, SquaredError
+from tests.engine.tiny_task import Linear, SquaredError, TinyTask, settings
 
 ROOT = Path(__file__).parents[2]
 SERVING = ("310P", "910", "910B", "A3")
@@ -223,6 +223,16 @@ def test_the_step_that_reads_the_overflow_register_runs_on_910_alone(accumulate_
     assert problems(found, "910") == []
     assert {row.name for row in rows(found, "910B") if row.is_problem} == {"NPUClearFloatStatusV2",
                                                                           "NPUGetFloatStatusV2"}
+
+
+@pytest.mark.usefixtures("graph_mode")
+@pytest.mark.parametrize("options", [
+    {"ema_decay": 0.9}, {"ema_decay": 0.9, "accumulate_steps": 2, "optimizer": "adamw", "layer_decay": 0.5,
+                         "weight_decay": 0.1}], ids=str)
+def test_the_options_of_training_run_on_every_chip_that_trains(options):
+    found = calls.of_cell(loop.build_step(TinyTask(), settings("", **options), Runtime("CPU"), Linear(), 5),
+                          (np.ones((3, 2), np.float32), np.ones(3, np.float32)))
+    assert problems(found, *TRAINING_CHIPS) == []
 
 
 def test_a_file_that_is_no_graph(tmp_path):

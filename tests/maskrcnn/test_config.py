@@ -11,6 +11,7 @@ from src import tasks
 from src.config import build, parse, read_yaml
 from src.contract import InputError
 from src.engine import loop
+from src.engine.build import update_rates
 from src.maskrcnn.config import PRESETS, MaskRCNNConfig
 from src.maskrcnn.task import MaskRCNNTask
 
@@ -114,7 +115,7 @@ def observe(what: str, values: dict):
             task.dataset(what.split()[0])
         return str(error.value)
     return {"recipe": lambda: task.preprocess, "transform": task.train_augmentation,
-            "rates": lambda: loop.update_rates(c, per_epoch=300, world_size=1).tolist(),
+            "rates": lambda: update_rates(c, per_epoch=300, world_size=1).tolist(),
             "checkpoints": lambda: c.steps_between_checkpoints(100), "memory": task.activation_bytes,
             "classes": lambda: c.names}[what]()
 

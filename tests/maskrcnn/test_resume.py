@@ -19,7 +19,7 @@ FLAGS = ("--model=mask_rcnn_r50", "--device_target=CPU", "--backbone=resnet18", 
          "--rcnn_mask_out_channels=8", "--max_instance_count=6", "--mask_crop_size=14", "--rpn_proposal_nms_pre=40",
          "--rpn_proposal_max_num=30", "--num_expected_neg=16", "--num_expected_pos=8", "--num_expected_neg_stage2=8",
          "--num_expected_pos_stage2=4", f"--epochs={EPOCHS}", "--batch_size=2", "--save_steps=3", "--workers=2",
-         "--keep_checkpoint_max=2", "--base_lr=0.01", "--warmup_steps=4", "--lr_epochs=0")
+         "--keep_checkpoint_max=2", "--base_lr=0.01", "--warmup_steps=4", "--lr_epochs=0", "--ema_decay=0.9")
 
 
 @pytest.fixture(scope="module")
