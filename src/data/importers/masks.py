@@ -1,14 +1,15 @@
 """Folders of binary masks.
 
-    images/NAME.*  masks/NAME.png            one mask an image, also called NAME_mask
+    images/NAME.*  masks/NAME.png            one mask an image, also called NAME_mask, mask_NAME, NAME.jpg and the like
     images/NAME.*  masks/CLASS/NAME.png      one mask an image and class; later classes cover earlier ones
     ID/images/ID.png  ID/masks/*.png         one mask an object, as in the 2018 Data Science Bowl
 
-The folder masks may also be called mask, labels or annotations. With `--layout=coco` the connected parts of a mask
-become objects.
+The folder masks may also be called mask, labels, annotations or gt, whatever the capitals. With `--layout=coco` the
+connected parts of a mask become objects.
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,22 +18,25 @@ import cv2
 import numpy as np
 
 from src.contract import InputError
+from src.data.checks import ordered_map
 from src.data.importers.geometry import from_mask
+from src.data.importers.mask_files import FEW, LOSSY, object_value, read_binary
 from src.data.importers.pictures import BACKGROUND, Collection, Picture, Reading, class_name, first_split
 from src.data.importers.reading import IMAGE_SUFFIXES, ImageIndex, files_below, label_size, open_picture
 
 OBJECT = "object"
-_FOLDERS = {"masks", "mask", "labels", "annotations"}
-_FEW = 32  # values up to here are indices, not shades of gray
-_NEAR = 16  # gray levels from 0 or 255 that lossy compression and smooth edges leave
-_SMOOTH = 0.1  # largest share of pixels between them
+_FOLDERS = {"masks", "mask", "labels", "label", "annotations", "gt"}
+_IMAGES = ("images", "image", "imgs", "img")
+_SUFFIXES = (*IMAGE_SUFFIXES, ".gif")  # of masks
+_MARK = "masks?|seg|segmentation|labels?|gt"
+_MARKED = re.compile(rf"(?:(?:{_MARK})[_-])?(.+?)(?:[_-](?:{_MARK}))?", re.IGNORECASE)  # NAME_mask, mask-NAME
 
 
 def read(reading: Reading) -> Collection:
     """The images that have masks, in whichever of the three layouts they are."""
-    images = ImageIndex(reading)
-    masks = [path for path in files_below(reading.source, IMAGE_SUFFIXES)
-             if _FOLDERS & set(path.relative_to(reading.source).parts[:-1])]
+    images = ImageIndex(reading, unreadable=(".heic", ".heif", ".avif"))  # masks may be GIF files
+    masks = [path for path in files_below(reading.source, _SUFFIXES)
+             if any(part.lower() in _FOLDERS for part in path.relative_to(reading.source).parts[:-1])]
     by_image: dict[Path, list[tuple[str, Path]]] = {}
     folders: dict[Path, dict[str, Path]] = {}  # images of each folder by stem
     taken = set(masks)
@@ -40,6 +44,7 @@ def read(reading: Reading) -> Collection:
         with reading.report.collecting():
             name, image = _image_of(path, folders)
             by_image.setdefault(image, []).append((name, path))
+    _check_one_class(reading, [path for rows in by_image.values() for name, path in rows if not name])
     for image in images.paths:
         if image not in by_image and image not in taken:
             reading.report.note("images without a mask were not taken", reading.relative(image))
@@ -64,51 +69,53 @@ def read(reading: Reading) -> Collection:
 
 def _image_of(path: Path, folders: dict[Path, dict[str, Path]]) -> tuple[str, Path]:
     """(class or "", image) of a mask."""
-    at = max(k for k, part in enumerate(path.parts[:-1]) if part in _FOLDERS)
+    at = max(k for k, part in enumerate(path.parts[:-1]) if part.lower() in _FOLDERS)
     root, inner = Path(*path.parts[:at]), Path(*path.parts[at + 1:])
+    place = _images_in(root)
     if root not in folders:
-        folders[root] = {image.relative_to(root / "images").with_suffix("").as_posix(): image
-                         for image in files_below(root / "images", IMAGE_SUFFIXES)}
+        folders[root] = {image.relative_to(place).with_suffix("").as_posix(): image
+                         for image in files_below(place, IMAGE_SUFFIXES)}
     stems = folders[root]
-    whole = inner.with_suffix("").as_posix()
-    for stem in (whole, whole.removesuffix("_mask")):
+    for stem in _stems(inner):
         if stem in stems:
             return "", stems[stem]
     if len(inner.parts) > 1:
-        for stem in (Path(*inner.parts[1:]).with_suffix("").as_posix(), inner.stem, inner.stem.removesuffix("_mask")):
+        for stem in (*_stems(Path(*inner.parts[1:])), *_stems(Path(inner.name))):
             if stem in stems:
                 return class_name(inner.parts[0], str(path)), stems[stem]
     if len(stems) == 1:
         return "", next(iter(stems.values()))
-    raise InputError(f"{path}: no image of that name in {root / 'images'}; call both alike, or leave the mask out with "
+    raise InputError(f"{path}: no image of that name in {place}; call both alike, or leave the mask out with "
                      "--on_bad=skip")
 
 
-def read_binary(path: Path) -> np.ndarray:
-    """(H, W) bool of a mask file: 0 and any one other value, or dark and bright where it was compressed or smoothed.
+def _images_in(root: Path) -> Path:
+    """The folder of the images beside a folder of masks."""
+    present = {path.name.lower(): path for path in sorted(root.iterdir(), reverse=True) if path.is_dir()}
+    return next((present[name] for name in _IMAGES if name in present), root / "images")
 
-    Raises:
-        InputError: damaged, or several values, which are indices or shades.
-    """
-    try:
-        pixels = cv2.imdecode(np.frombuffer(path.read_bytes() or b"?", np.uint8), cv2.IMREAD_UNCHANGED)
-    except (OSError, cv2.error) as error:
-        raise InputError(f"{path}: cannot be read ({error}); restore the file") from error
-    if pixels is None:
-        raise InputError(f"{path}: not an image that can be read; restore it, or leave it out with --on_bad=skip")
-    if pixels.ndim == 3:
-        pixels = pixels[..., :3].max(2)
-    values = np.unique(pixels)
-    if len(values) <= 2 and (values[0] == 0 or len(values) == 1):
-        return pixels > 0
-    if values[-1] <= _FEW or pixels.dtype != np.uint8:
-        raise InputError(f"{path}: has the values {values[:6].tolist()}, which are indices of several classes and no "
-                         "binary mask; train on it directly, see docs/own_data.md")
-    between = np.count_nonzero((pixels > _NEAR) & (pixels < 255 - _NEAR)) / pixels.size
-    if between > _SMOOTH:
-        raise InputError(f"{path}: {between:.0%} of its pixels are neither dark nor bright, so it is no mask; restore "
-                         "it, or leave it out with --on_bad=skip")
-    return pixels > 127
+
+def _stems(mask: Path) -> list[str]:
+    """The names, without suffix, that the image of a mask may have: as it is, without a mark, without a suffix."""
+    inner = mask.with_suffix("")
+    found = _MARKED.fullmatch(inner.name)
+    names = [inner.name, found[1] if found else inner.name]
+    names += [str(Path(name).with_suffix("")) for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+    return [(inner.parent / name).as_posix() for name in dict.fromkeys(names)]
+
+
+def _check_one_class(reading: Reading, paths: Sequence[Path]) -> None:
+    """Note it as a fault where the masks of different images have objects of different indices or colours."""
+    exact = [path for path in paths if path.suffix.lower() not in LOSSY]
+    first: dict[int, Path] = {}
+    for path, value in zip(exact, ordered_map(object_value, exact, 2)):
+        if 0 < value <= FEW or value > 255:
+            first.setdefault(value, path)
+    if len(first) > 1:
+        one, other = list(first.values())[:2]
+        reading.report.bad.append(f"{other}: its object has another value or colour than that of {one}, so these are "
+                                  "several classes and no binary masks; put those of a class into masks/CLASS/, or see "
+                                  "docs/own_data.md for label maps")
 
 
 def _label(rows: Sequence[tuple[str, Path]], names: Sequence[str]) -> np.ndarray:

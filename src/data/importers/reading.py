@@ -127,7 +127,7 @@ def files_below(root: Path, suffixes: Iterable[str]) -> list[Path]:
 class ImageIndex:
     """The images of a source, looked up as annotation files write them."""
 
-    def __init__(self, reading: Reading):
+    def __init__(self, reading: Reading, *, unreadable: Iterable[str] = OTHER_SUFFIXES):
         self.reading = reading
         self.paths = files_below(reading.source, IMAGE_SUFFIXES)
         self._by_name: dict[str, list[Path]] = defaultdict(list)
@@ -135,7 +135,7 @@ class ImageIndex:
         for path in self.paths:
             self._by_name[path.name.lower()].append(path)
             self._by_stem[path.stem].append(path)
-        for path in files_below(reading.source, OTHER_SUFFIXES):
+        for path in files_below(reading.source, unreadable):
             reading.report.note("images of a format that training does not read were not taken: convert them to JPEG "
                                 "or PNG before labelling", reading.relative(path))
 
