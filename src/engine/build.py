@@ -38,7 +38,7 @@ def build_step(task: Task, settings: Settings, machine: runtime.Runtime, network
                      accumulate_steps=settings.accumulate_steps, world_size=machine.world_size,
                      statistics=moving_statistics(network, nn.BatchNorm2d), average=average,
                      float_status=overflow_register(settings.overflow_check, machine.device_target),
-                     in_chunks=machine.data_sink)
+                     in_chunks=machine.data_sink, log_grad_norms=settings.log_grad_norms)
     step.rates = rates
     return step.set_train()
 

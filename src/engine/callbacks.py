@@ -6,6 +6,7 @@ On a device a "step" of these callbacks is a chunk of several. Order matters: `S
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
 from collections import ChainMap
@@ -174,21 +175,34 @@ def _numbers(values: Mapping, prefix: str = "") -> dict[str, float]:
 
 
 class Evaluation(Callback):
-    """Evaluate every `interval` epochs and at the end; keep the checkpoint with the best metric beside the others."""
+    """Evaluate every `interval` epochs and at the end; keep the checkpoint with the best metric beside the others.
+
+    With `patience`, the run ends when that many evaluations in a row have not raised the metric.
+    """
 
     def __init__(self, evaluate: Callable[[], Mapping], checkpoints: Checkpoints, metrics: MetricsLog, *, metric: str,
-                 interval: int):
+                 interval: int, patience: int = 0):
         super().__init__()
         self.evaluate = evaluate
         self.checkpoints = checkpoints
         self.metrics = metrics
         self.metric = metric
         self.interval = interval
-        self.best = metrics.best("eval", metric)
+        self.patience = patience
+        self.scores = checkpoints.position.scores
+        self.scores |= metrics.scores(metric)
+
+    @property
+    def best_step(self) -> int | None:
+        """The first step with the highest metric; None before there is a number."""
+        numbers = {step: score for step, score in self.scores.items() if math.isfinite(score)}
+        return max(numbers, key=lambda step: (numbers[step], -step)) if numbers else None
 
     def on_train_step_end(self, run_context) -> None:
         if self._due():
             self._run()
+            if self._stops_early():
+                run_context.request_stop()
 
     def catch_up(self) -> None:
         """Repeat an evaluation in which a run was killed, when it resumes from the checkpoint of that step."""
@@ -198,6 +212,7 @@ class Evaluation(Callback):
         done = any(line["step"] == step for line in self.metrics.lines)
         if self.checkpoints.machine.any(not done):  # a rank may have been killed between the others' notes and its own
             self._run()
+        self._stops_early()
 
     def _due(self) -> bool:
         position = self.checkpoints.position
@@ -216,8 +231,21 @@ class Evaluation(Callback):
         self.metrics.write("eval", position, dict(ChainMap(numbers, *parts)))
         log.info("evaluation after epoch %d: %s", position.epochs_done,
                  ", ".join(f"{k} {v:.4f}" for k, v in numbers.items() if isinstance(v, float)))
-        if numbers[self.metric] > self.best:
-            self.best = numbers[self.metric]
+        self.scores[position.step] = numbers[self.metric]
+        if self.best_step == position.step:
             path = self.checkpoints.save()
             if self.checkpoints.machine.rank == 0:
                 checkpoint.copy(path, self.checkpoints.folder.best)
+
+    def _stops_early(self) -> bool:
+        """End the run if the last `patience` evaluations have not raised the metric, and say so."""
+        position, best = self.checkpoints.position, self.best_step
+        waited = sum(step > (best or 0) for step in self.scores)
+        if not self.patience or waited < self.patience or position.finished:
+            return False
+        what = f"{self.metric} {self.scores[best]:.4f} of step {best}" if best else f"a {self.metric} that is a number"
+        log.info("early stop after epoch %d, step %d: %d evaluations have not raised %s; its checkpoint is %s",
+                 position.epochs_done, position.step, waited, what, self.checkpoints.folder.best.name)
+        self.checkpoints.save()
+        position.end()
+        return True

@@ -13,7 +13,6 @@ from weakref import WeakSet
 
 import mindspore as ms
 import mindspore.nn as nn
-import numpy as np
 from mindspore.train import Model
 
 from src.compile_cache import cache as compile_cache
@@ -32,7 +31,7 @@ from src.engine.precision import resolved_level
 from src.engine.preview import Preview
 from src.engine.settings import Settings
 from src.engine.start import start_position
-from src.engine.step_recorder import StepRecorder
+from src.engine.step_recorder import StepRecorder, numbers_of
 from src.engine.train_step import TrainStep
 from src.weights import load as weights
 from src.wording import some
@@ -107,7 +106,7 @@ def _run_steps(task: Task, settings: Settings, machine: runtime.Runtime, dataset
     steps = position.total_steps - position.step
     chunks = sink_chunks(steps, settings.sink_size, settings.accumulate_steps) if machine.data_sink else [(1, steps)]
     for count, size in chunks:
-        if not checkpoints.stopped:
+        if not (checkpoints.stopped or position.finished):
             batches = _batches(task, settings, machine, dataset, position.step).take(count * size)
             Model(step_cell).train(count, batches, callbacks=callbacks, dataset_sink_mode=machine.data_sink,
                                    sink_size=size)
@@ -181,8 +180,8 @@ def replay(task: Task, settings: Settings, machine: runtime.Runtime) -> dict[str
     checkpoint.restore(step, values, path)
     batch = augmented_batch(dataset, what["sample_ids"], what["epoch"], augmentation=task.train_augmentation(),
                             seed=settings.seed)
-    names = (*task.loss_names, "applied", "finite", "loss_scale", "grad_norm")
-    return {n: float(np.max(v.asnumpy())) for n, v in zip(names, step(*map(ms.Tensor, batch)))}
+    names = (*task.loss_names, *step.result_names)
+    return dict(zip(names, numbers_of(step(*map(ms.Tensor, batch))), strict=True))
 
 
 @contextmanager
@@ -234,7 +233,7 @@ class _Run:
         level = resolved_level(settings.amp_level, self.machine.device_target)
         conventions = settings.conventions() | {"amp_level": level}
         return {"step": position.step, "previous_step": position.previous, "epoch": position.epoch,
-                "steps_per_epoch": position.steps_per_epoch, "samples": self.num_samples,
+                "scores": position.scores, "steps_per_epoch": position.steps_per_epoch, "samples": self.num_samples,
                 "seed": settings.seed, "class_names": list(self.task.class_names), "machines": self.machines,
                 "config": settings.model_dump(mode="json"), **weights.to_metadata("mindseg", conventions)}
 
@@ -259,7 +258,8 @@ class _Run:
                   notice: CompileNotice) -> list:
         """The callbacks of the run, which evaluate `network`."""
         task, settings = self.task, self.settings
-        recorder = StepRecorder(self.position, loss_names=task.loss_names, learning_rate=self.learning_rate,
+        recorder = StepRecorder(self.position, loss_names=task.loss_names,
+                                result_names=self.step_cell.result_names, learning_rate=self.learning_rate,
                                 metrics=metrics, log_steps=settings.log_steps, compile_notice=notice,
                                 skipped_on_device=self.skipped_on_device)
         stop = StopOnNonFinite(recorder, self.step_cell, metrics.path.parent, describe=self.describe,
@@ -271,7 +271,8 @@ class _Run:
             dataset = task.dataset("val")
             callbacks.append(Evaluation(
                 lambda: self.machine.run_on_first(evaluate_split(task, network, dataset, self.machine).compute),
-                checkpoints, metrics, metric=task.metric, interval=settings.eval_interval))
+                checkpoints, metrics, metric=task.metric, interval=settings.eval_interval,
+                patience=settings.early_stop_patience))
         if settings.preview_interval and not self.machine.rank:
             callbacks.append(Preview(task, lambda records: predict_some(task, network, records), self.position,
                                      folder.folder / "preview.jpg", interval=settings.preview_interval))

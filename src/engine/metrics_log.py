@@ -90,9 +90,9 @@ class MetricsLog:
         with self._writing():
             self.losses.write(line + "\n")
 
-    def best(self, kind: str, name: str) -> float:
-        """The largest value so far, -inf without any."""
-        return max((line[name] for line in self.lines if line["kind"] == kind and name in line), default=float("-inf"))
+    def scores(self, name: str) -> dict[int, float]:
+        """{step: value} of the evaluations so far, NaN where it was not finite."""
+        return {line["step"]: math.nan if line[name] is None else line[name] for line in self.lines if name in line}
 
     def close(self) -> None:
         with self._writing():

@@ -15,6 +15,7 @@ class Position:
     Attributes:
         steps_per_epoch, total_steps: batches.
         step: finished batches; `previous` is its value before the last `advance`, by default one less.
+        scores: {step: metric} of the evaluations so far.
         first_step: batches that were finished before this process started.
     """
 
@@ -22,6 +23,7 @@ class Position:
     total_steps: int
     step: int = 0
     previous: int = -1
+    scores: dict[int, float] = field(default_factory=dict)
     first_step: int = field(init=False)
     timed_from: int = field(init=False)  # steps until then, with the compilation of the graph, say nothing of the speed
     started: float = field(init=False)
@@ -42,6 +44,10 @@ class Position:
     def crossed(self, every: int) -> bool:
         """Whether the last `advance` reached or passed a multiple of `every` steps."""
         return self.step // every > self.previous // every
+
+    def end(self) -> None:
+        """Make the last finished step the last one of the run."""
+        self.total_steps = self.step
 
     @property
     def epoch(self) -> int:

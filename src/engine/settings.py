@@ -130,11 +130,17 @@ class Settings(Config):
                                       topic="checkpoints and logging", resumable=True, ge=1)
     log_steps: int = option(0, "steps between two log lines; 0: one line an epoch", topic="checkpoints and logging",
                             resumable=True, per_host=True, ge=0)
+    log_grad_norms: bool = option(
+        False, "log the norms of the gradients of each stage of the backbone and each part behind it",
+        topic="checkpoints and logging", resumable=True)
     replay: str = option("", "repeat the step that a non-finite loss stopped at, from the file that it left behind",
                          topic="checkpoints and logging", resumable=True, per_host=True)
 
     eval_interval: int = option(0, "epochs between two evaluations on the val split; 0: none", topic="evaluation",
                                 resumable=True, ge=0)
+    early_stop_patience: int = option(
+        0, "end the run after this many evaluations in a row that did not raise the metric (mIoU, AP); 0: never",
+        topic="evaluation", resumable=True, ge=0)
     preview_interval: int = option(
         0, "epochs between two pictures of what the network predicts on images of the val split, in preview.jpg of "
            "output_dir; 0: none", topic="evaluation", resumable=True, ge=0)
@@ -236,6 +242,13 @@ class Settings(Config):
             if self.optimizer != "adamw" and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name}={getattr(self, name)} has no effect without optimizer=adamw; give "
                                  "--optimizer=adamw too, or leave it out")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _evaluates_to_stop_early(self) -> Settings:
+        if self.early_stop_patience and not self.eval_interval:
+            raise ValueError(f"early_stop_patience={self.early_stop_patience} counts evaluations during training, of "
+                             "which there are none; give --eval_interval=1 too, or leave it out")
         return self
 
     @pydantic.model_validator(mode="after")

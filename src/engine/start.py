@@ -50,7 +50,8 @@ def start_position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, se
     _compare_machines(metadata.get("machines", machines), machines, settings, metadata["config"])
     log.info("resuming from %s (step %d of %d)", path, metadata["step"], position.total_steps)
     step = metadata["step"]
-    return Position(per_epoch, position.total_steps, step, metadata.get("previous_step", step - 1)), path
+    return Position(per_epoch, position.total_steps, step, metadata.get("previous_step", step - 1),
+                    {int(s): score for s, score in metadata.get("scores", {}).items()}), path
 
 
 def _check_noise(settings: Settings, before: dict, path: Path) -> None:

@@ -26,6 +26,7 @@ class StepRecorder(Callback):
     Args:
         position: advanced here, read by the other callbacks.
         loss_names: of the first scalars that a step returns.
+        result_names: of the numbers after them; the last output may hold several.
         learning_rate: returns the rate of the last step.
         metrics: takes a line for every step.
         log_steps: steps between two log lines; 0: one an epoch.
@@ -33,13 +34,14 @@ class StepRecorder(Callback):
         skipped_on_device: counts the steps of this process that were not finite, where chunks hide them from the host.
     """
 
-    def __init__(self, position: Position, *, loss_names: Sequence[str], learning_rate: Callable[[], float],
+    def __init__(self, position: Position, *, loss_names: Sequence[str], result_names: Sequence[str] = RESULTS,
+                 learning_rate: Callable[[], float],
                  metrics: MetricsLog, log_steps: int, compile_notice: CompileNotice | None = None,
                  skipped_on_device: Callable[[], int] = lambda: 0):
         super().__init__()
         self.position = position
         self.loss_names = loss_names
-        self.names = (*loss_names, *RESULTS)
+        self.names = (*loss_names, *result_names)
         self.learning_rate = learning_rate
         self.metrics = metrics
         self.log_steps = log_steps
@@ -66,7 +68,7 @@ class StepRecorder(Callback):
 
     def on_train_step_end(self, run_context) -> None:
         context = run_context.original_args()
-        values = [float(np.max(v.asnumpy())) for v in context.net_outputs]
+        values = numbers_of(context.net_outputs)
         if self.notice:
             self.notice.done()
         seconds = time.monotonic() - self.mark
@@ -124,3 +126,9 @@ class StepRecorder(Callback):
         self.wait = self.busy = 0.0
         self.spoken = self.epoch_mark = time.monotonic()
         self.epoch_mark_step = self.position.step
+
+
+def numbers_of(outputs: Sequence) -> list[float]:
+    """What a training step returned, as numbers: scalars, and at the end a vector."""
+    *scalars, norms = outputs
+    return [float(np.max(value.asnumpy())) for value in scalars] + norms.asnumpy().reshape(-1).tolist()

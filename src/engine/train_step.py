@@ -13,6 +13,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, ops
 
 from src.engine.averaging import WeightAverage
+from src.layers.stages import stage_of
 
 STATE_PREFIX = "state."  # of the parameters that belong to the training state, not to the network
 LARGEST_GROWN_SCALE = 2.0 ** 32  # growth stops here; float16 gradients overflow long before
@@ -34,7 +35,7 @@ class LossScale:
 
 
 class TrainStep(nn.Cell):
-    """Batch columns -> (*losses, applied, finite, loss_scale, grad_norm), all scalars.
+    """Batch columns -> (*losses, applied, finite, loss_scale, grad_norm), all scalars but, where asked for, grad_norm.
 
     Weights change only when every gradient is `finite`; `applied` says whether they did (it is also False in the steps
     between two updates of an accumulation). `grad_norm` is the norm of the averaged gradients before clipping; 0 where
@@ -54,12 +55,18 @@ class TrainStep(nn.Cell):
         in_chunks: the host sees only the last step of several, so `skipped` counts on the device those that were not
             finite.
         average: of the weights, moved after every update.
+        log_grad_norms: grad_norm is (1 + S,): the norm of all gradients, and those of the S parts of the network that
+            `stages` names.
+
+    Attributes:
+        stages: see `log_grad_norms`; else empty.
     """
 
     def __init__(self, losses: nn.Cell, optimizer: nn.Optimizer, *, loss_scale: LossScale = LossScale(),
                  accumulate_steps: int = 1, clip_norm: float = 0.0, world_size: int = 1,
                  statistics: Sequence[Parameter] = (), float_status: nn.Cell | None = None,
-                 in_chunks: bool = False, average: WeightAverage | None = None):
+                 in_chunks: bool = False, average: WeightAverage | None = None,
+                 log_grad_norms: bool = False):
         super().__init__(auto_prefix=False)
         self.losses = losses
         self.optimizer = optimizer
@@ -71,6 +78,10 @@ class TrainStep(nn.Cell):
         self.clip_norm = clip_norm
         self.float_status = float_status
         self.average = average
+        places = [stage_of(weight.name) for weight in self.weights]
+        self.stages = tuple(dict.fromkeys(places)) if log_grad_norms else ()
+        self.members = tuple(tuple(i for i, place in enumerate(places) if place == stage) for stage in self.stages)
+        self.no_norm = Tensor(np.zeros(1 + len(self.stages) if self.stages else (), np.float32))
         self.loss_scale = _state("loss_scale", loss_scale.value, np.float32)
         self.good_steps = _state("good_steps", 0, np.int32)
         self.skipped = _state("skipped", 0, np.int32) if in_chunks else None
@@ -90,6 +101,11 @@ class TrainStep(nn.Cell):
     def probe_state(self) -> dict[str, int]:
         """State with which a call updates the weights, see `src/compile_cache/probe.py`."""
         return {STATE_PREFIX + "micro_step": self.accumulate_steps - 1}
+
+    @property
+    def result_names(self) -> tuple[str, ...]:
+        """Of the numbers that a step returns after the losses."""
+        return (*RESULTS, *(f"{RESULTS[-1]}_{stage}" for stage in self.stages))
 
     def scaled_losses(self, *batch):
         losses = self.losses(*batch)
@@ -123,7 +139,7 @@ class TrainStep(nn.Cell):
         if self.float_status is not None:
             overflows = ops.assign_add(self.overflows_seen, overflows)
         step = ops.depend(self.micro_step.value(), added) + 1
-        finite, applied, norm = Tensor(True), Tensor(False), Tensor(0.0, ms.float32)
+        finite, applied, norm = Tensor(True), Tensor(False), self.no_norm
         if step >= self.accumulate_steps:
             finite, applied, norm = self.update(self.accumulated, overflows)
             step = ops.depend(step * 0, (finite, applied))
@@ -147,7 +163,8 @@ class TrainStep(nn.Cell):
 
     def update(self, gradients, overflows):
         gradients = self.reducer(gradients)
-        norm = _global_norm(self.hyper_map, gradients)
+        halves = self.hyper_map(_half_square_sum, gradients)
+        norm = ops.sqrt(2.0 * ops.addn(halves))
         finite = ops.isfinite(norm)
         if self.float_status is not None:
             finite = ops.logical_and(finite, ops.equal(overflows, Tensor(0.0, ms.float32)))
@@ -156,7 +173,19 @@ class TrainStep(nn.Cell):
             gradients = self.hyper_map(ops.partial(_multiply, factor), gradients)
         if finite:
             norm = ops.depend(norm, self.optimizer(gradients))
-        return finite, finite, norm
+        return finite, finite, self.with_norms_of_stages(norm, halves)
+
+    def with_norms_of_stages(self, norm, halves):
+        """The global norm and, where they are asked for, those of the stages, from halves of their squared parts."""
+        if not self.stages:
+            return norm
+        norms = (norm.reshape(1),)
+        for members in self.members:
+            own = ()
+            for i in members:
+                own += (halves[i],)
+            norms += (ops.sqrt(2.0 * ops.addn(own)).reshape(1),)
+        return ops.concat(norms)
 
     def move_average(self, applied, norm):
         """`norm`, to be had once the average has followed an update; in other steps it stays."""
@@ -214,10 +243,6 @@ def _add_to_tensor(total, gradient):
 @_clear.register("Tensor")
 def _clear_tensor(total):
     return ops.assign(total, ops.zeros_like(total))
-
-
-def _global_norm(hyper_map, gradients):
-    return ops.sqrt(2.0 * ops.addn(hyper_map(_half_square_sum, gradients)))
 
 
 def _state(name: str, value: float, dtype: type) -> Parameter:

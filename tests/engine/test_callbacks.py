@@ -58,10 +58,10 @@ def test_numbers_are_json_lines_that_a_resumed_run_continues(tmp_path):
         metrics.write("train", Position(2, 8, step), {"loss": 1.0 / step})
         if step % 2 == 0:
             metrics.write("eval", Position(2, 8, step), {"miou": step / 10})
-    assert metrics.best("eval", "miou") == 0.4
+    assert metrics.scores("miou") == {2: 0.2, 4: 0.4}
     metrics.close()
     resumed = MetricsLog(tmp_path, first_step=3)
-    assert resumed.best("eval", "miou") == 0.2  # step 4 is going to be done again
+    assert resumed.scores("miou") == {2: 0.2}  # step 4 is going to be done again
     resumed.close()
     assert [(line["kind"], line["step"], line["epoch"]) for line in read(tmp_path / "metrics.jsonl")] == [
         ("train", 1, 1), ("train", 2, 1), ("eval", 2, 1), ("train", 3, 2)]
@@ -116,12 +116,6 @@ def test_a_full_disk_is_an_error_at_once(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [line["step"] for line in read(tmp_path / "metrics.jsonl")] == written
-
-
-def test_the_best_of_a_new_run_is_below_everything(tmp_path):
-    metrics = MetricsLog(tmp_path)
-    assert metrics.best("eval", "miou") == float("-inf")
-    metrics.close()
 
 
 def test_a_line_that_a_killed_process_left_incomplete_is_passed_over(tmp_path):

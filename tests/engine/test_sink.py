@@ -64,7 +64,7 @@ def drive(tmp_path, *, per_epoch, epochs, interval, sink_size, save_steps=10 ** 
     checkpoints = Checkpoints(folder, Cell(), position, save_steps=save_steps, describe=dict, machine=CPU)
     evaluation = Evaluation(lambda: evaluated.append(position.step) or {"score": -len(evaluated)}, checkpoints, metrics,
                             metric="score", interval=interval)
-    evaluation.best = 0.0
+    evaluation.scores[0] = 0.0
     outputs = [Tensor(np.float32(v)) for v in (1, 1, 1, 1, 1)]
     for count, size in sink_chunks(per_epoch * epochs - start, sink_size):
         recorder.on_train_begin(None)

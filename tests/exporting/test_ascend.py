@@ -228,7 +228,7 @@ def test_the_step_that_reads_the_overflow_register_runs_on_910_alone(accumulate_
 @pytest.mark.usefixtures("graph_mode")
 @pytest.mark.parametrize("options", [
     {"ema_decay": 0.9}, {"ema_decay": 0.9, "accumulate_steps": 2, "optimizer": "adamw", "layer_decay": 0.5,
-                         "weight_decay": 0.1}], ids=str)
+                         "weight_decay": 0.1, "log_grad_norms": True}], ids=str)
 def test_the_options_of_training_run_on_every_chip_that_trains(options):
     found = calls.of_cell(loop.build_step(TinyTask(), settings("", **options), Runtime("CPU"), Linear(), 5),
                           (np.ones((3, 2), np.float32), np.ones(3, np.float32)))
