@@ -57,10 +57,16 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Semantic prediction or ground truth of an image: `labels` (H, W) uint8 class indices, in its original size."""
+    """Semantic prediction or ground truth of an image, in its original size.
+
+    Attributes:
+        labels: (H, W) uint8 class indices.
+        confidence: (H, W) float32 probabilities of these classes, where they were asked for (`Task.predictor`).
+    """
 
     image_id: int
     labels: Any
+    confidence: Any = None
 
 
 @dataclass(frozen=True)

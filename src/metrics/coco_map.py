@@ -133,7 +133,7 @@ class CocoMAP:
             "ap": (numbers["segm"] or numbers["bbox"])["AP"] or 0.0, **numbers, "classes": classes,
             "images": len(self.targets), "instances": len(truths) - crowds, "crowds": crowds,
             "detections": sum(map(len, self.detections.values())),
-            "images_without_masks": len(self.targets) - len(self._image_ids("segm")),
+            "images_without_masks": len(self.targets) - len(self.image_ids("segm")),
             "images_without_prediction": sorted(self.targets.keys() - self.detections.keys()),
             "predictions_without_truth": sorted(self.without_truth),
             "detections_of_other_classes": self.of_other_classes,
@@ -154,14 +154,14 @@ class CocoMAP:
             raise InputError("parts of the split have other classes; evaluate records of one build")
         self.categories = categories
 
-    def _image_ids(self, kind: Kind) -> list[int]:
+    def image_ids(self, kind: Kind) -> list[int]:
         """Images that count: for masks, those in which every instance has one."""
         return sorted(image_id for image_id, target in self.targets.items()
                       if kind == "bbox" or all("segmentation" in i for i in target.instances))
 
     def _score(self, kind: Kind) -> tuple[dict[str, float | None], dict[int, float | None]] | None:
         """COCO's numbers and the AP of each category; None for masks if there are none."""
-        image_ids = self._image_ids(kind)
+        image_ids = self.image_ids(kind)
         results = self.all_results() if self.areas == "bbox" else self.results(kind)
         has_truth = any(self.targets[image_id].instances for image_id in image_ids)
         if kind == "segm" and (not has_truth or any("segmentation" not in result for result in results)):
