@@ -4,13 +4,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from src.contract import Dataset, InputError
+from src.contract import Dataset, InputError, Record
 from src.data.checks import leave_out_bad, warn_of_dark_images
 from src.data.decode import Decoding
 from src.data.records.mindrecord import RecordDataset
+from src.data.repeats import repeat_rare
 from src.data.semantic.label_counts import count_labels, report
 from src.data.semantic.label_map import MappedLabels, read_label_map
-from src.data.semantic.voc import ListDataset, RecordCheck
+from src.data.semantic.voc import ListDataset, RecordCheck, label_histogram, placed, read_label
 
 
 def open_split(c: Any, split: str) -> Dataset:
@@ -32,6 +33,21 @@ def open_split(c: Any, split: str) -> Dataset:
     counts = count_labels(dataset, num_classes=c.num_classes, ignore_label=c.ignore_label, workers=c.workers)
     report(counts, dataset.name, c.names, c.ignore_label, allow_single_class=c.allow_single_class)
     return dataset
+
+
+def training_split(c: Any) -> Dataset:
+    """`open_split` of "train", with the images of rare classes repeated where repeat_factor_threshold is set.
+
+    An image shows a class where at least one pixel is of it; class 0, the background, is never rare.
+    """
+    def classes_shown(record: Record) -> list[int]:
+        label = read_label(record)
+        with placed(record):
+            found = label_histogram(label, c.num_classes, c.ignore_label)
+        return [k for k in found if 0 < k < c.num_classes and k != c.ignore_label]
+
+    dataset = open_split(c, "train")
+    return repeat_rare(dataset, c.repeat_factor_threshold, classes_shown, c.names, workers=c.workers)
 
 
 def list_split(c: Any, split: str, *, on_bad: str) -> Dataset:

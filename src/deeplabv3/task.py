@@ -18,7 +18,7 @@ from src.deeplabv3.memory import activation_bytes
 from src.deeplabv3.network import DeepLabV3
 from src.deeplabv3.preprocess import Preprocess
 from src.deeplabv3.slide import SlidePredictor
-from src.deeplabv3.splits import open_split
+from src.deeplabv3.splits import open_split, training_split
 from src.engine.inference_engine import InferenceEngine
 from src.engine.precision import gathers
 from src.layers.conv_norm import norm_factory
@@ -58,7 +58,7 @@ class DeepLabV3Task:
         self.scores: SoftmaxScores | None = None
 
     def dataset(self, split: str) -> Dataset:
-        return open_split(self.config, split)
+        return training_split(self.config) if split == "train" else open_split(self.config, split)
 
     def train_augmentation(self) -> Callable:
         c = self.config

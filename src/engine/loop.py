@@ -19,6 +19,7 @@ from src.compile_cache import cache as compile_cache
 from src.contract import Dataset, Evaluator, InputError, Instances, LabelMap, Record, Task
 from src.data import order
 from src.data.pipeline import augmented_batch, training_batches
+from src.data.repeats import repeats_of
 from src.engine import checkpoint, runtime
 from src.engine.build import build_step
 from src.engine.callbacks import Checkpoints, Evaluation, RestartClock, StopOnNonFinite, Stopped
@@ -75,7 +76,7 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Da
                          rank=machine.rank)
     notice = CompileNotice("the training graph", f"training {settings.model} {machine.device_target} "
                            f"{machine.world_size}x{settings.batch_size}", remembers=machine.rank == 0)
-    run = _Run(task, settings, machine, machines, len(dataset), step_cell, position)
+    run = _Run(task, settings, machine, machines, dataset, step_cell, position)
     result = network if step_cell.average is None else step_cell.average.network
     callbacks = run.callbacks(result, folder, metrics, notice)
     for callback in callbacks:
@@ -223,7 +224,7 @@ class _Run:
     settings: Settings
     machine: runtime.Runtime
     machines: list[dict]
-    num_samples: int
+    dataset: Dataset
     step_cell: TrainStep
     position: Position
 
@@ -233,7 +234,8 @@ class _Run:
         level = resolved_level(settings.amp_level, self.machine.device_target)
         conventions = settings.conventions() | {"amp_level": level}
         return {"step": position.step, "previous_step": position.previous, "epoch": position.epoch,
-                "scores": position.scores, "steps_per_epoch": position.steps_per_epoch, "samples": self.num_samples,
+                "scores": position.scores, "steps_per_epoch": position.steps_per_epoch,
+                "samples": len(self.dataset),
                 "seed": settings.seed, "class_names": list(self.task.class_names), "machines": self.machines,
                 "config": settings.model_dump(mode="json"), **weights.to_metadata("mindseg", conventions)}
 
@@ -248,9 +250,9 @@ class _Run:
 
     def sample_ids(self) -> list[int]:
         """Of the batch of the last step."""
-        ids = order.rank_order(self.num_samples, seed=self.settings.seed, epoch=self.position.epoch - 1,
-                         batch_size=self.settings.batch_size, world_size=self.machine.world_size,
-                         rank=self.machine.rank)
+        ids = order.rank_order(len(self.dataset), seed=self.settings.seed, epoch=self.position.epoch - 1,
+                               batch_size=self.settings.batch_size, world_size=self.machine.world_size,
+                               rank=self.machine.rank, repeats=repeats_of(self.dataset))
         last = self.position.step_in_epoch * self.settings.batch_size
         return ids[last - self.settings.batch_size:last].tolist()
 

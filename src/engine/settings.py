@@ -40,6 +40,11 @@ class Settings(Config):
                  "lists them",
         group="common", topic="data")
 
+    repeat_factor_threshold: float = option(
+        0.0, "classes in a smaller share of the images are rare, and their images appear in an epoch up to "
+             "sqrt(threshold / share) times (LVIS); 0.001 suits large data sets; 0: every image appears once",
+        topic="data", ge=0, le=1)
+
     exif: Literal["turn", "raw"] = _input(
         "turn", "photos with an EXIF orientation: turn shows them upright, as labelling tools do; raw leaves the "
                 "pixels as they are stored, as weights without this key want it", travels="to inference")

@@ -9,36 +9,18 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from src.contract import InputError
-from src.data import image_ops
 from src.data.decode import decode_image, exif_hint
-from src.data.instance.target import Target, decode_target, mask_crop
+from src.data.instance.target import Target, decode_target
+from src.maskrcnn.placed import MAX_HIDDEN, MIN_SIDE, Placed
+from src.maskrcnn.placement import Placement, Size, drawn_scale, turned_size, windowed
 from src.maskrcnn.preprocess import Preprocess
 
 log = logging.getLogger(__name__)
-
-MIN_SIDE = 1.0  # input pixels: boxes with a shorter side are degenerate
-
-
-class Placement(NamedTuple):
-    """Placement of an image: its resized (H, W), its offset in the region, the region's (H, W), mirrored or not."""
-
-    size: tuple[int, int]
-    top: int
-    left: int
-    region: tuple[int, int]
-    flip: bool
-
-    def boxes(self, boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-        """(N, 4) xyxy in the frame of an image of `image_size` -> in the input's, inside the region."""
-        factor = np.array([self.size[1] / image_size[1], self.size[0] / image_size[0]] * 2)
-        moved = boxes * factor + [self.left, self.top] * 2
-        return np.clip(moved, 0, [self.region[1], self.region[0]] * 2).astype(np.float32)
 
 
 class Dropped:
@@ -70,14 +52,18 @@ class Dropped:
 DEGENERATE = f"dropped: their boxes have a side of less than {MIN_SIDE:g} input pixel"
 TOO_MANY = "dropped: their images have more than max_instance_count, the largest stay"
 NO_MASK = "have a mask with nothing in their box: they train the boxes, not the masks"
+HIDDEN = f"dropped: objects pasted from another image hide more than {MAX_HIDDEN:.0%} of them"
+NOT_PASTED = "not pasted into another image: it has max_instance_count already"
 
 
 @dataclass(frozen=True)
 class TrainAugmentation:
     """(image bytes, target bytes, rng) -> the columns of `maskrcnn.COLUMNS` before `sample_id`.
 
-    Photometric distortion, expansion (the image in a larger empty region, so its objects become smaller), resize and
-    mirroring. Instances are padded to `max_instances` slots: boxes, labels and masks are 0 where `gt_valid` is False.
+    Photometric distortion, quarter turns, expansion (the image in a larger empty region, so its objects become
+    smaller), resize by a random scale, a random window where the result is larger than the canvas, mirroring, and
+    objects of another image pasted on top. Instances are padded to `max_instances` slots: boxes, labels and masks are 0
+    where `gt_valid` is False. What is switched off draws no random number.
 
     Attributes:
         preprocess: of the input; every image is placed on the canvas of a landscape image.
@@ -87,6 +73,11 @@ class TrainAugmentation:
         flip_ratio, photo_ratio: probabilities that an image is mirrored, and that its colours are distorted.
         expand_ratio: images are expanded with probability expand_ratio / 2 (the published rule).
         expand_limit: largest side of an expanded region, as a multiple of the image's side.
+        scales: factors of the image's size in the input, of which one is drawn; empty: see `scale_limits`.
+        scale_limits: the factor is uniform between these (large-scale jitter: 0.1 to 2, Ghiasi et al. 2021).
+        crop_size: (H, W) of the canvas; None: that of the preprocessing.
+        rotate_ratio: probability that an image is turned by 90, 180 or 270 degrees.
+        copy_paste_ratio: probability that objects of another image are pasted (Ghiasi et al. 2021, arXiv:2012.07177).
         dropped: counts of the instances that were left out.
     """
 
@@ -98,21 +89,42 @@ class TrainAugmentation:
     photo_ratio: float = 0.5
     expand_ratio: float = 1.0
     expand_limit: float = 4.0
+    scales: tuple[float, ...] = ()
+    scale_limits: tuple[float, float] = (1.0, 1.0)
+    crop_size: Size | None = None
+    rotate_ratio: float = 0.0
+    copy_paste_ratio: float = 0.0
     dropped: Dropped = field(default_factory=Dropped, compare=False)
 
-    def __call__(self, image_bytes: bytes, target_bytes: bytes, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    @property
+    def partner_ratio(self) -> float:
+        """Share of the samples that are called with a `partner`, see `src/data/pipeline.py`."""
+        return self.copy_paste_ratio
+
+    @property
+    def canvas(self) -> Size:
+        return self.crop_size or self.preprocess.canvas((1, 1))
+
+    def __call__(self, image_bytes: bytes, target_bytes: bytes, rng: np.random.Generator,
+                 partner: tuple[bytes, bytes] | None = None) -> tuple[np.ndarray, ...]:
+        """`partner`: image and target bytes of the image whose objects are pasted, if any."""
+        image, placed = self._place(image_bytes, target_bytes, rng)
+        groups, region = [placed], placed.placement.region
+        if partner:
+            other_image, other = self._place(*partner, rng)
+            image = self._paste(image, placed, other_image, other, rng)
+            groups, region = [placed, other], tuple(map(max, region, other.placement.region))
+        return image, np.array(region, np.float32), *self.truth(*groups)
+
+    def _place(self, image_bytes: bytes, target_bytes: bytes, rng: np.random.Generator) -> tuple[np.ndarray, Placed]:
+        """The input (3, H, W) float32 of one image, and its instances on it."""
         image, target = decode_image(image_bytes, self.preprocess.decoding), decode_target(target_bytes)
         self._check(image, target, image_bytes)
         if rng.random() < self.photo_ratio:
             image = distorted(image, rng)
         placement = self.placement(target.size, rng)
-        pixels = image_ops.resize(image, placement.size, "bilinear")
-        left = placement.left
-        if placement.flip:
-            pixels, left = image_ops.mirrored(pixels), placement.region[1] - left - placement.size[1]
-        canvas = self.preprocess.canvas((1, 1))
-        return (self.preprocess.place(pixels, canvas, top=placement.top, left=left),
-                np.array(placement.region, np.float32), *self.truth(target, placement))
+        pixels, top, left = placement.pixels(image)
+        return self.preprocess.place(pixels, self.canvas, top=top, left=left), Placed(target, placement)
 
     def _check(self, image: np.ndarray, target: Target, data: bytes) -> None:
         if image.shape[:2] != target.size:
@@ -123,53 +135,80 @@ class TrainAugmentation:
             raise InputError(f"the data has {classes} classes with background, num_classes={self.num_classes}; set "
                              f"--num_classes={classes}, or name the classes to take with --coco_classes")
 
-    def placement(self, size: tuple[int, int], rng: np.random.Generator) -> Placement:
+    def placement(self, size: Size, rng: np.random.Generator) -> Placement:
         """Draw a random placement for an image of `size` (H, W)."""
+        turns = int(rng.integers(1, 4)) if self.rotate_ratio and rng.random() < self.rotate_ratio else 0
+        size = turned_size(size, turns)
         ratio = rng.uniform(1, self.expand_limit) if rng.random() < self.expand_ratio / 2 else 1.0
         expanded = (int(size[0] * ratio), int(size[1] * ratio))
         offset = rng.uniform(0, 1, 2) * (expanded[0] - size[0], expanded[1] - size[1])
-        region = self.fitted(expanded)
-        scale = np.array(region) / expanded
-        resized = [int(max(round(s * f), 1)) for s, f in zip(size, scale)]
-        top, left = (int(min(round(o * f), r - s)) for o, f, r, s in zip(offset, scale, region, resized))
-        return Placement((resized[0], resized[1]), top, left, region, bool(rng.random() < self.flip_ratio))
+        factor = drawn_scale(self.scales, self.scale_limits, rng)
+        height, width = (max(round(side * factor), 1) for side in self.fitted(expanded))
+        scale = np.array([height, width]) / expanded
+        resized = tuple(int(max(round(s * f), 1)) for s, f in zip(size, scale))
+        top, left = (int(min(round(o * f), r - s)) for o, f, r, s in zip(offset, scale, (height, width), resized))
+        flip = bool(rng.random() < self.flip_ratio)
+        top, left, region = windowed(top, left, resized, (height, width), self.canvas, rng)
+        return Placement(resized, top, left, region, flip, turns)
 
-    def fitted(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(H, W) that an image of `size` is resized to: as in inference, but for portrait images, which are placed on
-        the landscape canvas too, because batches have one shape."""
+    def fitted(self, size: Size) -> Size:
+        """(H, W) that an image of `size` is resized to at scale 1: as in inference, but for portrait images, which are
+        fitted to the landscape canvas too, because batches have one shape."""
         height, width = self.preprocess.fitted(size)
         canvas = self.preprocess.canvas((1, 1))
         factor = min(canvas[0] / height, canvas[1] / width, 1.0)
         return max(round(height * factor), 1), max(round(width * factor), 1)
 
-    def truth(self, target: Target, placement: Placement) -> tuple[np.ndarray, ...]:
-        """gt_boxes (G, 4), gt_labels, gt_valid, gt_ignore (G,), gt_masks (G, M, M), gt_has_mask (G,)."""
-        boxes = placement.boxes(target.boxes_image, target.size)
-        chosen = self._chosen(boxes, target.crowds)
-        n, g, side = len(chosen), self.max_instances, self.mask_side
-        boxes, chosen = boxes[chosen], chosen.tolist()
-        if placement.flip:
-            boxes[:, [0, 2]] = placement.region[1] - boxes[:, [2, 0]]
-        crops = np.zeros((g, side, side), np.uint8)
-        for slot, k in enumerate(chosen):
-            if "segmentation" in target.instances[k] and not target.crowds[k]:
-                crop = mask_crop(target.instances[k]["segmentation"], target.size, target.boxes_image[k], side)
-                crops[slot] = crop[:, ::-1] if placement.flip else crop
-        has_mask = crops.any((1, 2))
-        given = np.array(["segmentation" in target.instances[k] for k in chosen], bool)
-        self.dropped.add(NO_MASK, int((~has_mask[:n] & given & ~target.crowds[chosen]).sum()))
-        if not (given | target.crowds[chosen]).all():
-            self.dropped.found_boxes_alone()
-        return (_padded(boxes, g), _padded(target.labels[chosen], g), np.arange(g) < n,
-                _padded(target.crowds[chosen], g), crops, has_mask)
+    def _paste(self, image: np.ndarray, own: Placed, other_image: np.ndarray, other: Placed,
+               rng: np.random.Generator) -> np.ndarray:
+        """Paste a random number of objects of another image, and hide what lies under them; return the input.
 
-    def _chosen(self, boxes: np.ndarray, crowds: np.ndarray) -> np.ndarray:
-        """Indices of the instances that get a slot, in the target's order."""
-        sides = boxes[:, 2:] - boxes[:, :2]
-        usable = np.flatnonzero((sides >= MIN_SIDE).all(1))
-        self.dropped.add(DEGENERATE, len(boxes) - len(usable))
+        Crowd regions and objects without a mask are not pasted, and no more objects than slots are free.
+        """
+        candidates = np.flatnonzero(other.seen & other.given & ~other.crowds)
+        chosen = rng.permutation(candidates)[:rng.integers(1, max(len(candidates), 1), endpoint=True)]
+        free = max(self.max_instances - np.count_nonzero(own.seen), 0)
+        self.dropped.add(NOT_PASTED, len(chosen) - free)
+        occluder = np.zeros(self.canvas, bool)
+        other.seen[:] = False
+        for k in chosen[:free]:
+            pixels = other.pixels(k)
+            pixels.on(occluder)[:] |= pixels.mask
+            other.seen[k] = pixels.mask.any()
+        self.dropped.add(HIDDEN, own.hide(occluder))
+        return np.where(occluder, other_image, image)
+
+    def truth(self, *groups: Placed) -> tuple[np.ndarray, ...]:
+        """gt_boxes (G, 4), gt_labels, gt_valid, gt_ignore (G,), gt_masks (G, M, M), gt_has_mask (G,).
+
+        Args:
+            groups: the instances of each image on the canvas.
+        """
+        self.dropped.add(DEGENERATE, sum(int(group.degenerate.sum()) for group in groups))
+        owners = [(group, k) for group in groups for k in range(len(group.labels))]
+        crowds = np.concatenate([group.crowds for group in groups])
+        chosen = self._chosen(np.concatenate([group.boxes for group in groups]), crowds,
+                              np.concatenate([group.seen for group in groups]))
+        n, g, side = len(chosen), self.max_instances, self.mask_side
+        boxes = np.concatenate([group.final_boxes() for group in groups])[chosen]
+        labels = np.concatenate([group.labels for group in groups])[chosen]
+        given = np.concatenate([group.given for group in groups])[chosen]
+        crops = np.zeros((g, side, side), np.uint8)
+        for slot in np.flatnonzero(given & ~crowds[chosen]):
+            group, k = owners[chosen[slot]]
+            crops[slot] = group.crop(k, side)
+        has_mask = crops.any((1, 2))
+        self.dropped.add(NO_MASK, int((~has_mask[:n] & given & ~crowds[chosen]).sum()))
+        if not (given | crowds[chosen]).all():
+            self.dropped.found_boxes_alone()
+        return (_padded(boxes, g), _padded(labels, g), np.arange(g) < n, _padded(crowds[chosen], g), crops, has_mask)
+
+    def _chosen(self, boxes: np.ndarray, crowds: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """Indices of the instances that get a slot, in their order."""
+        usable = np.flatnonzero(seen)
         self.dropped.add(TOO_MANY, len(usable) - self.max_instances)
-        order = np.lexsort((-sides[usable].prod(1), crowds[usable]))
+        sides = boxes[usable, 2:] - boxes[usable, :2]
+        order = np.lexsort((-sides.prod(1), crowds[usable]))
         return np.sort(usable[order[:self.max_instances]])
 
 

@@ -17,6 +17,7 @@ from src.contract import Dataset, InputError
 from src.data.instance.coco_classes import COCO_CLASSES
 from src.data.instance.target import class_names
 from src.engine.settings import Settings
+from src.maskrcnn.input_settings import InputSettings
 from src.maskrcnn.published import DERIVED, RETIRED, STRIDES
 from src.maskrcnn.splits import categories, check_split, list_split, names_data
 from src.maskrcnn.tiles import Tiling
@@ -48,8 +49,6 @@ class RoILayer(pydantic.BaseModel):
 
 _PATH = {"resumable": True, "per_host": True}
 _data = partial(option, group="common", topic="data")
-_input = partial(option, group="common", topic="input and augmentation", travels="to inference")
-_augment = partial(option, topic="input and augmentation")
 _network = partial(option, group="common", topic="network", travels="always")
 _loss = partial(option, topic="losses", ge=0)
 _sampling = partial(option, topic="matching and sampling")
@@ -60,7 +59,7 @@ _tiles = partial(option, group="common", topic="evaluation", resumable=True, tra
 TILE_KEYS = ("tile_size", "tile_overlap", "merged_max_per_img")
 
 
-class MaskRCNNConfig(Settings):
+class MaskRCNNConfig(InputSettings):
     """Mask R-CNN with a feature pyramid: instance segmentation, scored by COCO's average precision."""
 
     family: ClassVar = "maskrcnn"
@@ -95,23 +94,6 @@ class MaskRCNNConfig(Settings):
         "order", "a class index is the category's position in the annotation file (order) or its id (id)",
         travels="to inference")
     batch_size: int = redeclared(Settings, "batch_size", 2, "images per batch and process in training")
-
-    img_width: int = _input(1280, "width of the network's input, in pixels; a multiple of 32", ge=32)
-    img_height: int = _input(768, "height of the network's input, in pixels; a multiple of 32", ge=32)
-    keep_ratio: bool = _input(True, "scale both sides alike and pad; False: stretch to the input size")
-    resize_rule: Literal["canvas", "short_side"] = _input(
-        "canvas", "canvas: fit into img_height x img_width; short_side: scale the short side to img_height, the long "
-                  "one to img_width at most")
-    resize_rounding: Literal["round", "floor"] = _input("round", "rounding of the scaled sides")
-    pad_before_normalise: bool = _input(False, "pad with black before normalisation instead of with 0 after it",
-                                        travels="always")
-    flip_ratio: float = _augment(0.5, "probability that an image is mirrored", ge=0, le=1)
-    photo_ratio: float = _augment(0.5, "probability that an image's colours are distorted", ge=0, le=1)
-    expand_ratio: float = _augment(1.0, "images are placed on a larger canvas with probability expand_ratio / 2", ge=0,
-                                   le=1)
-    max_instance_count: int = _augment(128, "instances per image in training, at most; where there are more, the "
-                                            "largest are kept", ge=1)
-    mask_crop_size: int = _augment(112, "side of the mask crops in a batch, in pixels", ge=14)
 
     anchor_scales: tuple[Positive, ...] = _network((8.0,), "sides of the square anchors, in units of anchor_strides",
                                                    min_length=1)
@@ -225,11 +207,6 @@ class MaskRCNNConfig(Settings):
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> MaskRCNNConfig:
-        for name in ("img_width", "img_height"):
-            value = getattr(self, name)
-            if value % 32 and self.resize_rule == "canvas":
-                raise ValueError(f"{name}={value}: the network's input has to be a multiple of 32; give "
-                                 f"{-(-value // 32) * 32}, or resize_rule=short_side, torchvision's rule")
         if self.num_classes == 1:
             raise ValueError("num_classes=1: expected at least 2 with the background, or 0 for those of the data")
         for name in ("coco_classes", "category_ids"):
@@ -241,6 +218,10 @@ class MaskRCNNConfig(Settings):
         for low, high in (("neg_iou_thr", "pos_iou_thr"), ("neg_iou_thr_stage2", "pos_iou_thr_stage2")):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(f"{low}={getattr(self, low)} is above {high}={getattr(self, high)}")
+        if self.copy_paste_ratio and self.dataset == "other":
+            raise ValueError(f"copy_paste_ratio={self.copy_paste_ratio:g} with dataset=other: objects are pasted by "
+                             "their masks, which text files do not have; leave it out, or give annotations in COCO's "
+                             "layout")
         if self.image_dir and not (self.anno_path or self.ann_file):
             raise ValueError(f"image_dir={self.image_dir}: holds the images of anno_path or ann_file; give one of them")
         return self
@@ -275,11 +256,6 @@ class MaskRCNNConfig(Settings):
     def depth(self) -> int:
         """Depth of the ResNet."""
         return int(self.backbone.removeprefix("resnet"))
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """(H, W) of the network's input for a landscape image: multiples of 32."""
-        return tuple(-(-side // 32) * 32 for side in (self.img_height, self.img_width))
 
     @property
     def num_anchors(self) -> int:

@@ -20,7 +20,7 @@ NEIGHBOURS = 4  # cells that a bin reads along each axis
 def activation_bytes(config: MaskRCNNConfig) -> int:
     """Bytes that one training step needs in addition to the weights."""
     kept, channels = KEPT[config.norm], config.fpn_out_channels
-    cells = config.input_size[0] * config.input_size[1] / 4
+    cells = config.train_size[0] * config.train_size[1] / 4
     values = kept * 64 * cells * (config.freeze_at < 1)
     for stage, (width, out, blocks) in enumerate(zip(WIDTHS, out_channels(config.depth), BLOCKS[config.depth]), 2):
         cells /= 4

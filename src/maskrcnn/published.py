@@ -7,8 +7,8 @@ STRIDES = (4, 8, 16, 32, 64)  # of P2..P6
 
 
 def feature_shapes(c: Any) -> tuple[tuple[int, int], ...]:
-    """(H, W) of P2..P6."""
-    sizes = [(c.input_size[0] // stride, c.input_size[1] // stride) for stride in STRIDES[:4]]
+    """(H, W) of P2..P6 in training."""
+    sizes = [(c.train_size[0] // stride, c.train_size[1] // stride) for stride in STRIDES[:4]]
     return (*sizes, tuple((side + 1) // 2 for side in sizes[-1]))
 
 

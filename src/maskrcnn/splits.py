@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from src.contract import Dataset, InputError
+from src.contract import Dataset, InputError, Record
 from src.data.checks import leave_out_bad, warn_of_dark_images
 from src.data.decode import Decoding
 from src.data.instance.coco import CocoDataset
@@ -14,14 +14,28 @@ from src.data.instance.coco_check import RecordCheck, class_table
 from src.data.instance.coco_classes import COCO_CATEGORIES, COCO_CLASSES
 from src.data.instance.coco_index import open_table
 from src.data.instance.coco_layout import coco_layout, image_folder_of
-from src.data.instance.target import Category, categories_of
+from src.data.instance.target import Category, categories_of, decode_target
 from src.data.instance.txt import TxtDataset
+from src.data.repeats import repeat_rare
 from src.wording import some
 
 log = logging.getLogger(__name__)
 NOTHING = ("there is nothing to learn: {images} images have 0 objects of the classes and {crowds} crowd regions "
            "(iscrowd 1), which training leaves out. Where a tool marks every brush mask as a crowd (CVAT, datumaro), "
            "set iscrowd to 0 in the annotations; else give the annotations that have the objects")
+
+
+def training_split(c: Any) -> Dataset:
+    """`open_split` of "train", with the images of rare classes repeated where repeat_factor_threshold is set."""
+    dataset = open_split(c, "train")
+    records = (dataset.listed(k)[0] for k in range(len(dataset))) if isinstance(dataset, CocoDataset) else ()
+    return repeat_rare(dataset, c.repeat_factor_threshold, _classes_shown, c.names, records=records, workers=c.workers)
+
+
+def _classes_shown(record: Record) -> list[int]:
+    """Classes of a record's objects; crowd regions do not train their class."""
+    target = decode_target(record.target)
+    return target.labels[~target.crowds].tolist()
 
 
 def open_split(c: Any, split: str) -> Dataset:

@@ -28,7 +28,7 @@ from src.maskrcnn.inference import Predictor, TiledPredictor
 from src.maskrcnn.memory import activation_bytes
 from src.maskrcnn.network import CountedDetections, LossWeights, MaskRCNN, MaskRCNNLosses, freeze
 from src.maskrcnn.preprocess import Preprocess
-from src.maskrcnn.splits import open_split
+from src.maskrcnn.splits import open_split, training_split
 from src.metrics.coco_map import CocoMAP
 from src.metrics.tables import coco_table
 
@@ -62,13 +62,15 @@ class MaskRCNNTask:
             detection_min_size=c.detection_min_size)
 
     def dataset(self, split: str) -> Dataset:
-        return open_split(self.config, split)
+        return training_split(self.config) if split == "train" else open_split(self.config, split)
 
     def train_augmentation(self) -> TrainAugmentation:
         c = self.config
         return TrainAugmentation(self.preprocess, c.num_classes, max_instances=c.max_instance_count,
                               mask_side=c.mask_crop_size, flip_ratio=c.flip_ratio, photo_ratio=c.photo_ratio,
-                              expand_ratio=c.expand_ratio)
+                              expand_ratio=c.expand_ratio, scales=c.train_scales,
+                              scale_limits=(c.min_scale, c.max_scale), crop_size=c.train_size if c.crop_size else None,
+                              rotate_ratio=c.rotate_ratio, copy_paste_ratio=c.copy_paste_ratio)
 
     def network(self) -> MaskRCNN:
         c = self.config
@@ -140,5 +142,7 @@ class MaskRCNNTask:
 
     def memory_flags(self) -> str:
         c = self.config
-        return (f"--batch_size={c.batch_size}, --img_height={c.img_height} and --img_width={c.img_width}, or "
+        size = (f"--crop_size={c.train_size[0]},{c.train_size[1]}" if c.crop_size else
+                f"--img_height={c.img_height} and --img_width={c.img_width}")
+        return (f"--batch_size={c.batch_size}, {size}, or "
                 f"--num_expected_neg_stage2={c.num_expected_neg_stage2}")

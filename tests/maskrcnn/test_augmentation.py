@@ -11,7 +11,9 @@ from src.data.instance.coco import CocoDataset
 from src.data.instance.coco_layout import coco_layout
 from src.data.instance.target import Category, decode_target, encode_categories, encode_instances, encode_target, to_rle
 from src.maskrcnn import COLUMNS
-from src.maskrcnn.augmentation import DEGENERATE, NO_MASK, TOO_MANY, Placement, TrainAugmentation, distorted
+from src.maskrcnn.augmentation import DEGENERATE, NO_MASK, TOO_MANY, TrainAugmentation, distorted
+from src.maskrcnn.placed import Placed
+from src.maskrcnn.placement import Placement
 from src.maskrcnn.preprocess import Preprocess
 from tests.tiny_seg import image, png
 
@@ -279,7 +281,8 @@ def test_mask_targets_from_crops_equal_those_from_the_full_masks(shared):
         target = decode_target(record.target)
         placement = augmentation.placement(target.size, rng)
         for one, own in zip(target.instances, target.boxes_image):
-            gt_boxes, _, _, _, gt_masks, has_mask = augmentation.truth(replace(target, instances=[one]), placement)
+            gt_boxes, _, _, _, gt_masks, has_mask = augmentation.truth(
+                Placed(replace(target, instances=[one]), placement))
             if not has_mask[0]:
                 continue
             roi = gt_boxes[0] + rng.uniform(-0.15, 0.15, 4) * np.tile(gt_boxes[0, 2:] - gt_boxes[0, :2], 2)

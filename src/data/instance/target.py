@@ -194,9 +194,15 @@ def mask_crop(segmentation: list | dict, size: tuple[int, int], box: np.ndarray,
     """
     left, top = np.floor(box[:2]).astype(int).tolist()
     right, bottom = np.ceil(box[2:]).astype(int).tolist()
-    mask = mask_window(segmentation, size, (left, top, right, bottom)).astype(np.float32)
-    rows = _cell_weights(box[1] - top, box[3] - top, bottom - top, side)
-    columns = _cell_weights(box[0] - left, box[2] - left, right - left, side)
+    mask = mask_window(segmentation, size, (left, top, right, bottom))
+    return crop_of(mask, (box[0] - left, box[1] - top, box[2] - left, box[3] - top), side)
+
+
+def crop_of(mask: np.ndarray, box: Sequence[float], side: int) -> np.ndarray:
+    """The part of a mask (h, w) of 0 and 1 that lies in `box`, xyxy in its frame; see `mask_crop`."""
+    mask = mask.astype(np.float32)
+    rows = _cell_weights(box[1], box[3], mask.shape[0], side)
+    columns = _cell_weights(box[0], box[2], mask.shape[1], side)
     return np.clip(np.rint(rows @ mask @ columns.T * 255), 0, 255).astype(np.uint8)
 
 
