@@ -22,7 +22,8 @@ from src.wording import some
 log = logging.getLogger(__name__)
 NOTHING = ("there is nothing to learn: {images} images have 0 objects of the classes and {crowds} crowd regions "
            "(iscrowd 1), which training leaves out. Where a tool marks every brush mask as a crowd (CVAT, datumaro), "
-           "set iscrowd to 0 in the annotations; else give the annotations that have the objects")
+           "src/tools/import_data.py coco SOURCE --to=DIR --crowds=objects makes objects of them; else give the "
+           "annotations that have the objects")
 
 
 def training_split(c: Any) -> Dataset:

@@ -40,6 +40,8 @@ def main() -> int:
     add_flag(parser, "attribute", "", "VIA: the region attribute that holds the class")
     add_flag(parser, "exif", "turn", "frame of annotations of photos with an EXIF orientation, where their size does "
              "not tell: turn is upright, raw as stored", choices=("turn", "raw"))
+    add_flag(parser, "crowds", "keep", "regions with iscrowd 1: keep leaves them out of training; objects takes each "
+             "as an object, for brush masks of CVAT", choices=("keep", "objects"))
     add_flag(parser, "on_bad", "error", "what to do about bad files and entries; skip leaves the images that they "
              "belong to out", choices=("error", "skip"))
     add_flag(parser, "images", "copy", "copy images, or link to them", choices=("copy", "link"))

@@ -64,13 +64,21 @@ def read_contents(reading: Reading, contents: Iterable[tuple[Path, Any]]) -> Col
     names: dict[str, None] = {}
     for path, content in contents:
         if not isinstance(content, dict) or not {"images", "categories"} & set(content):
-            reading.report.note("JSON files that are not in COCO's layout were not read", reading.relative(path))
+            _pass_over(reading, path)
             continue
         with reading.report.collecting():
             file = _File(reading, images, path, checked(Head, content, path))
             pictures += file.pictures()
             names |= dict.fromkeys(file.used_names())
     return Collection(each_once(pictures, reading.report), list(names))
+
+
+def _pass_over(reading: Reading, path: Path) -> None:
+    """Say that a JSON file is not in COCO's layout, which is a fault where its name says that it is."""
+    if path.name == "_annotations.coco.json" or path.name.startswith("instances_"):
+        reading.report.bad.append(f"{path}: has no images, annotations and categories; export it again")
+    else:
+        reading.report.note("JSON files that are not in COCO's layout were not read", reading.relative(path))
 
 
 class _File:

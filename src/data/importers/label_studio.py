@@ -54,7 +54,7 @@ class Value(Model):
         return [str(name) for value in found if isinstance(value, list) for name in value]
 
     def is_shape(self) -> bool:
-        return bool(self.points or self.rle) or self.width is not None or self.radiusX is not None
+        return bool(self.points or self.rle) or None not in (self.width, self.height) or self.radiusX is not None
 
 
 class Region(Model):
@@ -125,7 +125,13 @@ def _find(images: ImageIndex, path: Path, data: dict[str, Any], place: str) -> P
     except InputError:
         if not _UPLOADED.match(base):
             raise
-        return images.find(without, places, place)
+        stored = [path for path in images.paths if _stored_name(path.name) == PurePosixPath(without).name]
+        return stored[0] if len(stored) == 1 else images.find(without, places, place)
+
+
+def _stored_name(name: str) -> str:
+    """How Label Studio calls an uploaded file, apart from the number in front (Django's get_valid_filename)."""
+    return re.sub(r"[^-\w.]", "", name.strip().replace(" ", "_"))
 
 
 def _name(value: str) -> str:

@@ -79,6 +79,7 @@ class Options:
     class_names: tuple[str, ...] = ()
     attribute: str = ""
     exif: str = "turn"
+    crowds: str = "keep"
     on_bad: str = "error"
     images: str = "copy"
 

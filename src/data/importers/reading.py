@@ -159,10 +159,14 @@ class ImageIndex:
             for place in places:
                 if _is_file(place / variant):
                     return place / variant
-            found = self._by_name.get(PurePosixPath(variant).name.lower(), [])
+            base = PurePosixPath(variant).name
+            found = self._by_name.get(base.lower(), [])
             fitting = [path for path in found if path.as_posix().lower().endswith(f"/{variant.lower()}")]
             if len(fitting or found) == 1:
                 return (fitting or found)[0]
+            beside = next((place / base for place in places if place / base in found), None)
+            if beside and not fitting:
+                return beside
             if found:
                 raise InputError(f"{owner}: {name}: there are {len(found)} images of that name "
                                  f"({', '.join(map(self.reading.relative, found[:3]))}); import each folder alone")

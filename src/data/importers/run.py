@@ -10,15 +10,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from src.contract import InputError
 from src.data.checks import describe_bad, ordered_map
 from src.data.importers.layouts import SPLITS, Counts, checked_label, unique_names, write_coco, write_voc
-from src.data.importers.pictures import BACKGROUND, IGNORE, Collection, Options, Picture, Reading, Report
+from src.data.importers.pictures import BACKGROUND, IGNORE, Collection, Options, Picture, Reading, Report, first_split
 from src.data.importers.similar import Fingerprint, fingerprint
 from src.data.importers.split import assign_splits
 from src.data.importers.table import FORMATS, Format
+from src.data.semantic.label_counts import IGNORED_SHARE
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ def import_data(name: str, source: str | Path, to: str | Path, options: Options)
     options = replace(options, layout=layout)
     reading = Reading(source, options)
     collection = fmt.read(reading)
+    _take_splits_of_folders(collection.pictures)
     pictures, prints = _readable(collection, reading.report, options)
     collection.pictures = pictures
     _stop_at_bad(reading.report, options, name, fmt, pictures)
@@ -59,6 +61,13 @@ def import_data(name: str, source: str | Path, to: str | Path, options: Options)
     pictures = assign_splits(collection, prints, options, reading.report)
     counts = _write(to, layout, pictures, classes, options, reading.report, name)
     return describe(to, layout, pictures, classes, counts, reading.report)
+
+
+def _take_splits_of_folders(pictures: Sequence[Picture]) -> None:
+    """Give pictures without a split that of a folder called train, val or the like, unless all are in one of them."""
+    found = [picture.split or first_split(PurePosixPath(picture.name).parts[:-1]) for picture in pictures]
+    for picture, split in zip(pictures, found):
+        picture.split = split if len(set(found)) > 1 else ""
 
 
 def _format(name: str, options: Options) -> Format:
@@ -127,8 +136,21 @@ def choose_classes(collection: Collection, options: Options, report: Report, lay
                 report.note(f"objects of {annotation.name!r} were not taken", picture.name)
         picture.annotations = [annotation for annotation in picture.annotations if annotation.name in kept]
     if not any(picture.annotations for picture in collection.pictures):
-        raise InputError("no object to import\n" + "\n".join(report.lines()))
+        raise InputError("\n".join([f"no object to import: none of the {len(collection.pictures)} images has one",
+                                    *report.lines()]))
+    _treat_crowds(collection.pictures, options.crowds, report)
     return [BACKGROUND, *chosen] if layout == "voc" else chosen
+
+
+def _treat_crowds(pictures: Sequence[Picture], crowds: str, report: Report) -> None:
+    """Make objects of crowds where that was asked for, else warn where there is nothing but crowds."""
+    every = [annotation for picture in pictures for annotation in picture.annotations]
+    if crowds == "objects":
+        for picture in pictures:
+            picture.annotations = [replace(annotation, crowd=False) for annotation in picture.annotations]
+    elif all(annotation.crowd for annotation in every):
+        log.warning("all %d objects are crowd regions (iscrowd 1), of which nothing can be learnt. CVAT and datumaro "
+                    "write masks drawn with the brush so: --crowds=objects takes them as objects", len(every))
 
 
 def _renamed(names: list[str], options: Options) -> list[str]:
@@ -171,10 +193,20 @@ def describe(to: Path, layout: str, pictures: Sequence[Picture], classes: Sequen
     lines += [f"{name:{wide}} " + " ".join(f"{counts[split][name]:10}" for split in splits) for name in names]
     lines += [f"warning: {split} has no {name}" for split in splits for name in classes
               if not counts[split][name] and split != "test"]
+    lines += [line for split in splits if layout == "voc" for line in _one_class(split, counts[split])]
     lines += [f"note: {line}" for line in report.lines()]
     if report.bad:
         lines.append(f"left out: {describe_bad(report.bad, 'entries')}")
     return "\n".join([*lines, "train with:", f"  {_command(to, layout, classes, splits)}"])
+
+
+def _one_class(split: str, pixels: Counter[str]) -> list[str]:
+    """A warning of label maps that training refuses: one class, and many ignored pixels."""
+    share = pixels[IGNORE] / max(pixels.total(), 1)
+    if share <= IGNORED_SHARE or len(pixels) > 2:
+        return []
+    return [f"warning: {split} has pixels of one class alone, and {100 * share:.1f} % are 255, which is ignored. If "
+            "255 is the object of masks, add --label_map=255:1 to the command below, with --num_classes=2"]
 
 
 def _command(folder: Path, layout: str, classes: Sequence[str], splits: Sequence[str]) -> str:

@@ -57,6 +57,9 @@ def read(reading: Reading) -> Collection:
         with reading.report.collecting():
             content = read_json(path)
             content = content.get("_via_img_metadata", content) if isinstance(content, dict) else content
+            if isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content):
+                reading.report.note("JSON files in COCO's layout were not read", reading.relative(path))
+                continue
             if not isinstance(content, dict) or not all(
                     isinstance(entry, dict) and "filename" in entry for entry in content.values()):
                 raise InputError(f"{path}: not VIA's annotations as JSON; save the project, or export annotations as "

@@ -73,7 +73,7 @@ def _folder(source: Path) -> Path:
 def _labels(folder: Path) -> tuple[list[Path], str]:
     """The label files, and how the names of their folders end: with PNG in earlier versions of labelme2voc.py."""
     for ending in ("", "PNG"):
-        found = files_below(folder / f"SegmentationClass{ending}", (".png",))
+        found = files_below(folder / f"SegmentationClass{ending}", (".png", ".bmp"))
         if found:
             return found, ending
     return [], ""
@@ -89,6 +89,9 @@ def _classes(reading: Reading, folder: Path) -> tuple[list[str], Callable[[Path]
     beside = None if given else names_beside(places)
     if beside:
         return [class_name(name, str(beside[0])) for name in beside[1]], read_voc_label, False
+    if not given:
+        reading.report.note("source names no classes: they are called as VOC's (--class_names names others)",
+                            reading.source.name)
     return given or list(VOC_CLASSES), read_voc_label, not given
 
 

@@ -46,8 +46,10 @@ def read(reading: Reading) -> Collection:
 
 
 def _config(reading: Reading) -> dict[str, Any]:
-    paths = [path for path in files_below(reading.source, (".yaml", ".yml")) if path.parent == reading.source]
-    found = [path for path in paths if path.stem in ("data", "dataset")] or paths
+    every = files_below(reading.source, (".yaml", ".yml"))
+    paths = [path for path in every if path.parent == reading.source]
+    usual = [path for path in paths or every if path.stem in ("data", "dataset")]
+    found = usual or paths
     if not found:
         return {}
     if len(found) > 1:
@@ -77,6 +79,7 @@ def _class_names(config: dict[str, Any], reading: Reading) -> list[str]:
             return []
         place, names = str(beside), read_class_names(beside)
     if isinstance(names, dict):
+        names = {int(key) if isinstance(key, str) and key.isdecimal() else key: name for key, name in names.items()}
         if not names or sorted(names, key=str) != sorted(range(len(names)), key=str):
             raise InputError(f"{place}: the numbers are not 0, 1, ...; name every class from 0 on")
         names = [names[number] for number in range(len(names))]
@@ -109,6 +112,9 @@ def _of_entry(reading: Reading, config: dict[str, Any], key: str, entry: Any) ->
     if not isinstance(entry, str) or not entry.isprintable():
         raise InputError(f"{place}: {str(entry)[:60]!r} is no path; name a folder or a list of images")
     path = _existing(reading, config, entry)
+    if path is None and key == "test":  # Roboflow names it, whether it exports one or not
+        reading.report.note("splits of data.yaml are not there", f"{key}: {entry}")
+        return []
     if path is None:
         raise InputError(f"{place}: {entry}: no such folder or list below {reading.source}; correct the path")
     if path.is_dir():
@@ -125,12 +131,13 @@ def _of_entry(reading: Reading, config: dict[str, Any], key: str, entry: Any) ->
 
 
 def _existing(reading: Reading, config: dict[str, Any], name: str) -> Path | None:
-    """What a path of the file means: from its `path`, from the source, or without leading folders (they are often
-    those of the machine that exported)."""
+    """What a path of the file means: from its `path`, from the file's folder, or without leading folders (they are
+    often those of the machine that exported), but not the folder of all splits' images."""
     parts = [part for part in Path(name.replace("\\", "/")).parts if part not in ("..", ".", "/")]
-    base = reading.source / str(config.get("path") or ".")
-    tried = [base / name, reading.source / name]
-    tried += [reading.source.joinpath(*parts[k:]) for k in range(len(parts))]
+    root = config["file"].parent
+    base = root / str(config.get("path") or ".")
+    tried = [base / name, root / name]
+    tried += [root.joinpath(*parts[k:]) for k in range(len(parts)) if k == 0 or parts[k:] != ["images"]]
     for path in tried:
         try:
             if path.resolve().is_relative_to(reading.source.resolve()) and path.exists():
@@ -141,12 +148,13 @@ def _existing(reading: Reading, config: dict[str, Any], name: str) -> Path | Non
 
 
 def _label_path(image: Path) -> Path:
-    """The text file of an image: the last folder `images` of its path is called `labels`."""
+    """The text file of an image: the last folder `images` of its path is called `labels`, or it lies beside it."""
     parts = list(image.parts)
     places = [k for k, part in enumerate(parts[:-1]) if part == "images"]
     if places:
         parts[places[-1]] = "labels"
-    return Path(*parts).with_suffix(".txt")
+    label, beside = Path(*parts).with_suffix(".txt"), image.with_suffix(".txt")
+    return beside if beside.is_file() and not label.is_file() else label
 
 
 def _annotations(reading: Reading, label: Path, picture: Picture, names: list[str]) -> list[Annotation]:
