@@ -52,6 +52,49 @@ def random_window(size: tuple[int, int], crop: tuple[int, int], rng: np.random.G
     return slice(top, top + crop[0]), slice(left, left + crop[1])
 
 
+def window_around(size: tuple[int, int], crop: tuple[int, int], point: tuple[int, int],
+                  rng: np.random.Generator) -> tuple[slice, slice]:
+    """A window as of `random_window` that holds the pixel `point` (row, column), at any of the places that do."""
+    starts = []
+    for side, length, position in zip(size, crop, point):
+        last = max(side - length, 0)
+        starts.append(rng.integers(min(max(position - length + 1, 0), last), min(position, last), endpoint=True))
+    return slice(starts[0], starts[0] + crop[0]), slice(starts[1], starts[1] + crop[1])
+
+
+def rotated(array: np.ndarray, degrees: float, interpolation: str, border: int | tuple) -> np.ndarray:
+    """Turn clockwise about the centre; the size stays, and pixels from outside have the value `border`."""
+    return mmcv.imrotate(array, degrees, interpolation=interpolation, border_value=border)
+
+
+def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur with a standard deviation of `sigma` pixels; the image is mirrored at its border."""
+    return cv2.GaussianBlur(image, (0, 0), sigma) if sigma > 0 else image
+
+
+def coloured(image: np.ndarray, *, brightness: float = 1.0, contrast: float = 1.0, saturation: float = 1.0,
+             hue: float = 0.0) -> np.ndarray:
+    """Change the colours of an RGB image: brightness, then contrast, then saturation, then hue.
+
+    Args:
+        brightness: factor of all values.
+        contrast: factor of the distance from the mean gray.
+        saturation: factor of the distance from each pixel's gray.
+        hue: turn on the colour circle, 1 for all of it.
+    """
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    shift = (1 - contrast) * brightness * cv2.mean(gray)[0]
+    image = cv2.addWeighted(image, brightness * contrast, image, 0, shift)  # rounds, and clips to 0..255
+    gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    image = cv2.addWeighted(image, saturation, gray, 1 - saturation, 0)
+    if not hue:
+        return image
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
+    turned = np.arange(256) + round(hue * 256)  # 256 values are the circle
+    hsv[..., 0] = cv2.LUT(hsv[..., 0], (turned % 256).astype(np.uint8))
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
+
+
 def pad_to(array: np.ndarray, size: tuple[int, int], value: int) -> np.ndarray:
     """Pad (h, w[, C]) with `value` at the bottom and right to `size`."""
     return mmcv.impad(array, shape=size, pad_val=value)

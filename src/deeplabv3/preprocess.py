@@ -18,6 +18,12 @@ class Preprocess:
     std: tuple[float, ...]
     decoding: Decoding = AS_STORED
 
+    @property
+    def mean_rgb(self) -> tuple[int, ...]:
+        """The mean as a colour of uint8 RGB images, which is about 0 in the network's input."""
+        mean = self.mean if self.colour_order == "RGB" else self.mean[::-1]
+        return tuple(round(min(max(value, 0), 255)) for value in mean)
+
     def normalise(self, image: np.ndarray, canvas: tuple[int, int], left: int = 0) -> np.ndarray:
         """(h, w, 3) uint8 RGB -> (3, *canvas) float32, the image at the top from column `left` on, zeros elsewhere."""
         return image_ops.normalise(image, self.mean, self.std, canvas, colour_order=self.colour_order, left=left)

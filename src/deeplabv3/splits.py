@@ -1,6 +1,7 @@
 """Open the "train" and "val" splits that a configuration names. No MindSpore, unless MindRecords are read."""
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -9,9 +10,11 @@ from src.data.checks import leave_out_bad, warn_of_dark_images
 from src.data.decode import Decoding
 from src.data.records.mindrecord import RecordDataset
 from src.data.repeats import repeat_rare
-from src.data.semantic.label_counts import count_labels, report
+from src.data.semantic.label_counts import LabelCounts, count_labels, median_frequency_weights, report
 from src.data.semantic.label_map import MappedLabels, read_label_map
 from src.data.semantic.voc import ListDataset, RecordCheck, label_histogram, placed, read_label
+
+log = logging.getLogger(__name__)
 
 
 def open_split(c: Any, split: str) -> Dataset:
@@ -25,10 +28,7 @@ def open_split(c: Any, split: str) -> Dataset:
     Raises:
         InputError: nothing is given, or what is given is unusable or has nothing to learn.
     """
-    dataset = list_split(c, split, on_bad=c.on_bad)
-    if c.on_bad == "skip" and not isinstance(dataset, RecordDataset):
-        check = RecordCheck(c.num_classes, c.ignore_label, how=Decoding(c.exif, c.bit_depth, c.max_pixels))
-        dataset = leave_out_bad(dataset, check, workers=c.workers, known=dataset.bad)
+    dataset = _without_bad(c, split)
     warn_of_dark_images(dataset, c.bit_depth)
     counts = count_labels(dataset, num_classes=c.num_classes, ignore_label=c.ignore_label, workers=c.workers)
     report(counts, dataset.name, c.names, c.ignore_label, allow_single_class=c.allow_single_class)
@@ -48,6 +48,36 @@ def training_split(c: Any) -> Dataset:
 
     dataset = open_split(c, "train")
     return repeat_rare(dataset, c.repeat_factor_threshold, classes_shown, c.names, workers=c.workers)
+
+
+def _without_bad(c: Any, split: str) -> Dataset:
+    dataset = list_split(c, split, on_bad=c.on_bad)
+    if c.on_bad == "error" or isinstance(dataset, RecordDataset):
+        return dataset
+    check = RecordCheck(c.num_classes, c.ignore_label, how=Decoding(c.exif, c.bit_depth, c.max_pixels))
+    return leave_out_bad(dataset, check, workers=c.workers, known=dataset.bad)
+
+
+def class_pixels(c: Any) -> LabelCounts:
+    """Pixels by class in all training labels: from the records' manifest, else read from every label."""
+    dataset = _without_bad(c, "train")
+    return count_labels(dataset, num_classes=c.num_classes, ignore_label=c.ignore_label, workers=c.workers,
+                        sample=len(dataset))
+
+
+def balanced_weights(c: Any) -> tuple[float, ...]:
+    """The weights of class_weights=median_frequency; a class's frequency is its share of the pixels that count.
+
+    Raises:
+        InputError: no training data, or fewer than two classes in it.
+    """
+    pixels = class_pixels(c).classes(c.ignore_label)
+    if len(pixels) < 2:
+        raise InputError(f"class_weights=median_frequency: the training labels have {len(pixels)} classes, and it "
+                         "needs two or more; leave it out, or give numbers")
+    weights = median_frequency_weights([pixels.get(k, 0) for k in range(c.num_classes)])
+    log.info("class_weights by median frequency: %s", ", ".join(f"{n} {w:g}" for n, w in zip(c.names, weights)))
+    return weights
 
 
 def list_split(c: Any, split: str, *, on_bad: str) -> Dataset:

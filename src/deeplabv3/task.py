@@ -2,23 +2,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import mindspore as ms
 import mindspore.nn as nn
+import numpy as np
 from mindspore import ops
 
 from src.contract import Dataset
 from src.data.decode import Decoding, decode_label
+from src.data.semantic.rare_classes import rarity
 from src.deeplabv3.augmentation import TrainAugmentation
 from src.deeplabv3.config import DeepLabV3Config
 from src.deeplabv3.export import Export, make_predictor
 from src.deeplabv3.inference import Predictor
 from src.deeplabv3.loss import DeepLabV3Loss
+from src.deeplabv3.loss_terms import read_terms
 from src.deeplabv3.memory import activation_bytes
 from src.deeplabv3.network import DeepLabV3
 from src.deeplabv3.preprocess import Preprocess
 from src.deeplabv3.slide import SlidePredictor
-from src.deeplabv3.splits import open_split, training_split
+from src.deeplabv3.splits import class_pixels, open_split, training_split
 from src.engine.inference_engine import InferenceEngine
 from src.engine.precision import gathers
 from src.layers.conv_norm import norm_factory
@@ -43,13 +47,15 @@ class DeepLabV3Task:
     """DeepLabV3 at both output strides, which follow from the model's name."""
 
     columns = ("image", "label", "sample_id", "epoch")
-    loss_names = ("loss",)
     metric = "miou"
     classifier = ("classifier.*", "auxiliary.classifier.*")
     may_be_missing = ("auxiliary.*",)
 
     def __init__(self, config: DeepLabV3Config):
         self.config = config
+        self.terms = read_terms(config.loss)
+        parts = (*self.terms, "auxiliary") if config.auxiliary else tuple(self.terms)
+        self.loss_names = ("loss", *parts) if len(self.terms) > 1 else ("loss",)
         self.class_names = config.names
         self.preprocess = Preprocess(config.colour_order, config.image_mean, config.image_std,
                                      Decoding(config.exif, config.bit_depth, config.max_pixels))
@@ -62,8 +68,16 @@ class DeepLabV3Task:
 
     def train_augmentation(self) -> Callable:
         c = self.config
-        return TrainAugmentation(self.preprocess, crop_size=c.crop_size, min_scale=c.min_scale, max_scale=c.max_scale,
-                              num_classes=c.num_classes, ignore_label=c.ignore_label)
+        return TrainAugmentation(
+            self.preprocess, crop_size=c.crop_size, min_scale=c.min_scale, max_scale=c.max_scale,
+            num_classes=c.num_classes, ignore_label=c.ignore_label, rotation=c.rotation, colour_jitter=c.colour_jitter,
+            blur=c.blur, rare_class_crops=c.rare_class_crops, rarity=self.rarity)
+
+    @cached_property
+    def rarity(self) -> np.ndarray:
+        """(256,) weights of label values for crops; counts the training labels only where crops ask for it."""
+        c = self.config
+        return rarity(class_pixels(c).pixels if c.rare_class_crops else {}, c.ignore_label)
 
     def network(self) -> DeepLabV3:
         c = self.config
@@ -76,8 +90,11 @@ class DeepLabV3Task:
                          head_conv=c.head_conv3x3, auxiliary=c.auxiliary)
 
     def training_cell(self, network: DeepLabV3) -> nn.Cell:
-        return DeepLabV3Loss(network, ignore_label=self.config.ignore_label,
-                             gather=gathers(self.config.device_target), class_weights=self.config.class_weights)
+        c = self.config
+        return DeepLabV3Loss(network, ignore_label=c.ignore_label, terms=self.terms,
+                             auxiliary_weight=c.auxiliary_weight, ohem_threshold=c.ohem_threshold,
+                             ohem_min_kept=c.ohem_min_kept, gather=gathers(c.device_target),
+                             class_weights=c.class_weights, label_smoothing=c.label_smoothing)
 
     def predictor(self, network: DeepLabV3) -> Predictor | SlidePredictor:
         if self.scores is None or self.scores.network is not network:

@@ -69,3 +69,42 @@ def test_window_of_a_smaller_image_is_all_of_it():
 
 def test_padding_goes_to_the_bottom_and_right():
     assert image_ops.pad_to(np.array([[1, 2]], np.uint8), (2, 3), 255).tolist() == [[1, 2, 255], [255, 255, 255]]
+
+
+def test_colours_of_literal_pixels():
+    pixel = np.array([[[100, 50, 200]]], np.uint8)  # gray: 0.299 * 100 + 0.587 * 50 + 0.114 * 200 = 82
+    assert image_ops.coloured(pixel).tolist() == pixel.tolist()
+    assert image_ops.coloured(pixel, brightness=1.5)[0, 0].tolist() == [150, 75, 255]
+    assert image_ops.coloured(pixel, contrast=0.5)[0, 0].tolist() == [91, 66, 141]
+    assert image_ops.coloured(pixel, saturation=0.0)[0, 0].tolist() == [82, 82, 82]
+    red = np.array([[[255, 0, 0]]], np.uint8)
+    for third, expected in ((1 / 3, (0, 255, 0)), (-1 / 3, (0, 0, 255))):
+        turned = image_ops.coloured(red, hue=third)[0, 0]
+        assert np.abs(turned.astype(int) - expected).max() <= 6  # the circle has 256 steps
+
+
+def test_rotation_by_a_quarter_is_exact():
+    label = np.arange(25, dtype=np.uint8).reshape(5, 5)
+    np.testing.assert_array_equal(image_ops.rotated(label, 90, "nearest", 255), np.rot90(label, -1))
+    assert (image_ops.rotated(label, 45, "nearest", 255)[0, [0, 4]] == 255).all()
+
+
+def test_blur_keeps_the_mean_and_spreads_by_sigma():
+    image = np.zeros((41, 41, 3), np.uint8)
+    image[20, 20] = 255
+    out = image_ops.blurred(image, 2.0).astype(float)
+    spread = np.sqrt((out[..., 0].sum(0) * (np.arange(41) - 20.0) ** 2).sum() / out[..., 0].sum())
+    assert spread == pytest.approx(2.0, abs=0.25)
+    np.testing.assert_array_equal(image_ops.blurred(image, 0.0), image)
+
+
+@pytest.mark.parametrize(("size", "crop", "point"), [((50, 40), (10, 10), (0, 39)), ((50, 40), (10, 10), (25, 20)),
+                                                     ((5, 40), (10, 10), (4, 3)), ((5, 6), (10, 10), (2, 5))])
+def test_a_window_around_a_point_holds_it_and_stays_inside(size, crop, point):
+    for seed in range(30):
+        window = image_ops.window_around(size, crop, point, np.random.default_rng(seed))
+        for part, side, length, at in zip(window, size, crop, point):
+            assert part.start >= 0
+            assert part.stop - part.start == length
+            assert part.start <= at < part.stop
+            assert part.stop <= side or side < length

@@ -94,3 +94,85 @@ def test_wrong_labels_are_named():
     with pytest.raises(InputError, match="values 21, but classes are 0..20 and 255 is ignored"):
         augmentation(num_classes=21)(png(pixels), png(np.full((30, 20), 21, np.uint8)), np.random.default_rng(0))
     augmentation(num_classes=21)(png(pixels), png(np.full((30, 20), 255, np.uint8)), np.random.default_rng(0))
+
+
+# --- what is off by default -------------------------------------------------------------------------------------------
+
+ALL = {"rotation": 20.0, "rare_class_crops": 0.5, "colour_jitter": (0.4, 0.4, 0.4, 0.1), "blur": 1.5,
+       "rarity": np.ones(256)}
+
+
+@pytest.mark.parametrize("name", ["rotation", "rare_class_crops", "colour_jitter", "blur"])
+def test_every_option_is_a_pure_function_of_the_sample_s_generator_and_changes_what_it_is_for(name):
+    pixels, label = png(image(3, 60, 50)), png(image(5, 60, 50)[..., 0] % 3)
+    options = {key: ALL[key] for key in (name, "rarity")}
+    plain = augmentation()
+    changed = augmentation(**options)
+    different = []
+    for seed in range(12):
+        first, again = (changed(pixels, label, np.random.default_rng(seed)) for _ in range(2))
+        np.testing.assert_array_equal(first[0], again[0])
+        np.testing.assert_array_equal(first[1], again[1])
+        assert (first[0].shape, first[1].shape) == ((3, 24, 24), (24, 24))
+        before = plain(pixels, label, np.random.default_rng(seed))
+        different.append(not np.array_equal(first[0], before[0]))
+        if name in ("colour_jitter", "blur"):  # no geometry
+            np.testing.assert_array_equal(first[1], before[1])
+    assert sum(different) >= 3
+
+
+def test_off_is_the_published_augmentation_to_the_last_bit():
+    pixels, label = png(image(3, 60, 50)), png(image(5, 60, 50)[..., 0] % 3)
+    off = augmentation(rotation=0.0, rare_class_crops=0.0, colour_jitter=(), blur=0.0, rarity=np.ones(256))
+    for seed in range(5):
+        for ours, theirs in zip(*(a(pixels, label, np.random.default_rng(seed)) for a in (off, augmentation()))):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("order", ["RGB", "BGR"])
+def test_rotation_keeps_image_and_label_aligned_and_ignores_the_corners(order):
+    pixels, label = aligned(24, 30)
+    turn = augmentation(rotation=40.0, crop_size=30, colour_order=order)
+    channel, seen = order.index("R"), 0
+    for seed in range(8):
+        x, y = turn(png(pixels), png(label), np.random.default_rng(seed))
+        red = x[channel] * STD[channel] + MEAN[channel]
+        inside = cv2.erode((y != 255).astype(np.uint8), np.ones((5, 5)), borderValue=0) > 0
+        assert np.abs(red - y)[inside].max() < 12
+        corner = cv2.erode((y == 255).astype(np.uint8), np.ones((5, 5)), borderValue=1) > 0
+        assert np.abs(x[:, corner]).max(initial=0) < 0.02  # the mean colour
+        seen += corner.sum()
+    assert seen > 50
+
+
+def test_crops_hold_the_rare_class_as_often_as_asked():
+    """A single pixel of class 1 in 100 x 100: a crop of 10 x 10 has it in 1 of 100 at random."""
+    label = np.zeros((100, 100), np.uint8)
+    label[70, 20] = 1
+    weights = np.zeros(256)
+    weights[1] = 1.0
+    counts = []
+    for fraction in (0.0, 0.5, 1.0):
+        crops = augmentation(crop_size=10, rare_class_crops=fraction, rarity=weights)
+        found = [crops(png(np.zeros((100, 100, 3), np.uint8)), png(label), np.random.default_rng(s))[1]
+                 for s in range(100)]
+        counts.append(sum((y == 1).any() for y in found))
+        if fraction == 1.0:  # at all places of the crop
+            rows, columns = zip(*(np.argwhere(y == 1)[0] for y in found))
+            assert (set(rows), set(columns)) == (set(range(10)), set(range(10)))
+    assert counts[0] < 6
+    assert 35 < counts[1] < 65
+    assert counts[2] == 100
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.9])
+def test_a_rare_pixel_is_in_the_crop_at_every_scale(scale):
+    label = np.zeros((64, 48), np.uint8)
+    label[60:63, 1:4] = 2
+    weights = np.zeros(256)
+    weights[2] = 1.0
+    crops = augmentation(crop_size=16, rare_class_crops=1.0, rarity=weights, min_scale=scale, max_scale=scale)
+    for seed in range(20):
+        assert (crops(png(np.zeros((64, 48, 3), np.uint8)), png(label), np.random.default_rng(seed))[1] == 2).any()
+    empty = np.full((64, 48), 255, np.uint8)
+    assert (crops(png(np.zeros((64, 48, 3), np.uint8)), png(empty), np.random.default_rng(0))[1] == 255).all()

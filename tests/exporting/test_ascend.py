@@ -291,6 +291,36 @@ def test_deeplabv3_trained(norm, amp_level):
     assert {"Conv2D", "Conv2DBackpropFilter", "ApplyMomentum", "MaxPool"} <= {c.primitive for c in found}
 
 
+class LossAlone(nn.Cell):
+    """The training cell's loss and its gradient, of logits that stand for a network's."""
+
+    def __init__(self, task):
+        super().__init__()
+        losses = task.training_cell(nn.Identity())
+        self.terms = losses.terms
+        self.gradient = ops.value_and_grad(self.total, 0)
+
+    def total(self, logits, label):
+        return sum([term(logits, label) for term in self.terms])
+
+    def construct(self, logits, label):
+        return self.gradient(logits, label)
+
+
+@pytest.mark.usefixtures("graph_mode")
+@pytest.mark.parametrize(("loss", "on_910"), [
+    (("ce", "dice"), set()), (("ohem",), set()), (("lovasz",), {"GatherD", "GatherDGradV2"})])
+def test_losses_of_deeplabv3(loss, on_910):
+    """On Ascend 910 the Lovasz-softmax gathers on the AI CPU."""
+    task = deeplabv3(loss=loss, class_weights=(1, 2, 3), label_smoothing=0.1, **(
+        {"ohem_min_kept": 99} if loss == ("ohem",) else {}))
+    logits, label = np.zeros((2, 3, 33, 33), np.float16), np.zeros((2, 33, 33), np.int32)
+    found = calls.of_cell(LossAlone(task), [logits, label])
+    assert problems(found, "910B", "A3") == []
+    assert {row.name for row in rows(found, "910") if row.is_problem} == on_910
+    assert {"ohem": "TopK", "lovasz": "Sort"}.get(loss[0], "Log") in {c.primitive for c in found}
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("graph_mode")
 @pytest.mark.parametrize(("norm", "amp_level"), [("frozen", "O3")])

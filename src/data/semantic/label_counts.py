@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ log = logging.getLogger(__name__)
 
 SAMPLE = 200  # labels that are counted where no build has counted all of them
 IGNORED_SHARE = 0.02  # above it, labels with a single class are taken for masks of 0 and 255
+MOST_WEIGHT = 10.0  # largest weight of a class, and 1 / the smallest
 _SHOWN = 40  # classes in the line
 
 
@@ -38,10 +40,11 @@ class LabelCounts:
         return self.pixels.get(ignore_label, 0) / max(sum(self.pixels.values()), 1)
 
 
-def count_labels(dataset: Dataset, *, num_classes: int, ignore_label: int, workers: int) -> LabelCounts:
+def count_labels(dataset: Dataset, *, num_classes: int, ignore_label: int, workers: int,
+                 sample: int = SAMPLE) -> LabelCounts:
     """The counts of the build where there are any, else those of a sample, evenly spread over the dataset.
 
-    A sample that has fewer than two classes decides nothing: all labels are then counted.
+    A sample of `sample` labels that has fewer than two classes decides nothing: all labels are then counted.
 
     Raises:
         InputError: a label cannot be decoded, or holds values that are no class; names the record.
@@ -56,7 +59,7 @@ def count_labels(dataset: Dataset, *, num_classes: int, ignore_label: int, worke
         with placed(record):
             return label_histogram(label, num_classes, ignore_label)
 
-    for sample_ids in (evenly(total, SAMPLE), range(total)):
+    for sample_ids in (evenly(total, sample), range(total)):
         pixels: Counter[int] = Counter()
         for found in ordered_map(count, dataset.rows(sample_ids), max(workers, 1)):
             pixels.update(found)
@@ -64,6 +67,16 @@ def count_labels(dataset: Dataset, *, num_classes: int, ignore_label: int, worke
         if len(counts.classes(ignore_label)) > 1:
             break
     return counts
+
+
+def median_frequency_weights(frequency: Sequence[float]) -> tuple[float, ...]:
+    """Weights of the classes by median frequency balancing (Eigen and Fergus 2015, arXiv:1411.4734, section 6.3).
+
+    The weight of a class is the median of the frequencies over its own, within 1 / `MOST_WEIGHT` and `MOST_WEIGHT`, to
+    three decimal places; 1 for a class that never occurs.
+    """
+    middle = statistics.median(f for f in frequency if f)
+    return tuple(round(min(max(middle / f, 1 / MOST_WEIGHT), MOST_WEIGHT), 3) if f else 1.0 for f in frequency)
 
 
 def report(counts: LabelCounts, name: str, class_names: Sequence[str], ignore_label: int, *,

@@ -4,15 +4,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
+from src.data.semantic.label_counts import median_frequency_weights
 from src.doctor.data.facts import Facts
 from src.doctor.data.proposals import Proposal, changed, multiple
 from src.doctor.data.semantic_findings import SHRUNK
 
 LARGEST_CANVAS, SMALLEST = 1025, 65  # pixels
 PADDED = 1.5  # times the image, from which a crop is mostly padding
-IMBALANCE, MOST_WEIGHT = 20.0, 10.0  # factor between the classes' shares; largest weight, and 1 / the smallest
+IMBALANCE = 20.0  # factor between the classes' shares
 
 
 def semantic_proposals(facts: Facts, settings: Any) -> Iterator[Proposal]:
@@ -50,9 +49,7 @@ def _weights(labels: Facts, settings: Any) -> Iterator[Proposal]:
     if len(frequency) != settings.num_classes or len(present) < 2 or settings.class_weights \
             or max(shares) < IMBALANCE * min(share for share in shares if share):
         return
-    middle = float(np.median(present))
-    weights = [round(float(np.clip(middle / f, 1 / MOST_WEIGHT, MOST_WEIGHT)), 3) if f else 1.0 for f in frequency]
-    yield from changed(settings, "class_weights", tuple(weights),
+    yield from changed(settings, "class_weights", median_frequency_weights(frequency),
                        f"the most frequent class has {max(shares) / min(s for s in shares if s):.0f} times as many "
                        "pixels as the rarest: median frequency balancing, which favours rare classes; leave it out "
                        "where the frequent ones matter more")
