@@ -96,6 +96,9 @@ class Evaluator(Protocol):
 
     def compute(self) -> dict[str, Any]: ...
 
+    def statistics(self) -> Any:
+        """What each image contributes to the numbers (`src.metrics.image_statistics.ImageStatistics`)."""
+
 
 class Export(Protocol):
     """What the writers and readers of exported files need to know about a model: `Task.export`."""

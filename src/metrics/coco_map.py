@@ -5,6 +5,7 @@
 """
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -13,6 +14,8 @@ import numpy as np
 from src.contract import InputError, Instances
 from src.data.instance.target import Category, Target, decode_target, to_rle
 from src.metrics.coco_results import result_rows
+from src.metrics.image_matches import matches_of
+from src.metrics.image_statistics import MatchStatistics, digest
 
 Kind = Literal["bbox", "segm"]
 
@@ -50,6 +53,11 @@ class CocoMAP:
         self.detections: dict[int, list[dict[str, Any]]] = {}
         self.without_truth: set[int] = set()
         self.of_other_classes = 0
+        self.truths: dict[int, int] = {}  # digests by image id
+        self._evaluated: dict[Kind, Any] = {}  # what faster_coco_eval found, kept for `statistics`
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_evaluated": {}}  # other processes evaluate for themselves
 
     def update(self, prediction: Instances, target: bytes) -> None:
         """Count one image; `target` is its record's bytes.
@@ -81,6 +89,8 @@ class CocoMAP:
             if "segmentation" in instance:
                 instance["segmentation"] = to_rle(instance["segmentation"], truth.size)
         self.targets[truth.image_id] = truth
+        self.truths[truth.image_id] = _digest(truth)
+        self._evaluated.clear()
 
     def update_all(self, predictions: Iterable[Instances], targets: Iterable[bytes]) -> None:
         """Count a whole split, matched by image id; `compute` names the images that only one side has."""
@@ -108,6 +118,8 @@ class CocoMAP:
         self.detections |= other.detections
         self.without_truth |= other.without_truth
         self.of_other_classes += other.of_other_classes
+        self.truths |= other.truths
+        self._evaluated.clear()
 
     def compute(self) -> dict[str, Any]:
         """Return all numbers. Averages are in [0, 1], or None if the truth has nothing to find.
@@ -149,6 +161,17 @@ class CocoMAP:
         """Detections in COCO's results format, by image id, boxes and masks in one entry."""
         return [detection for image_id in sorted(self.detections) for detection in self.detections[image_id]]
 
+    def statistics(self) -> MatchStatistics:
+        """What each image contributes, by the evaluation that `compute` made, or a new one."""
+        image_ids = np.array(sorted(self.targets), np.int64)
+        matches = {}
+        for kind in ("bbox", "segm"):
+            if evaluation := self._evaluation(kind):
+                matches[kind] = matches_of(evaluation, np.searchsorted(image_ids, self.image_ids(kind)))
+        names = [category.name for category in sorted(self.categories, key=lambda c: c.category_id)]
+        return MatchStatistics(image_ids, np.array([self.truths[k] for k in image_ids.tolist()], np.int64), names,
+                               matches=matches, max_detections=self.max_detections)
+
     def _same_categories(self, categories: tuple[Category, ...]) -> None:
         if self.categories and categories != self.categories:
             raise InputError("parts of the split have other classes; evaluate records of one build")
@@ -161,19 +184,27 @@ class CocoMAP:
 
     def _score(self, kind: Kind) -> tuple[dict[str, float | None], dict[int, float | None]] | None:
         """COCO's numbers and the AP of each category; None for masks if there are none."""
+        evaluation = self._evaluation(kind)
+        if evaluation is None:
+            return None if kind == "segm" else (dict.fromkeys(_NUMBERS), {c.category_id: None for c in self.categories})
+        precision = evaluation.eval["precision"][:, :, :, 0, -1]  # IoU, recall, category at any area
+        numbers = _Numbers((), self.categories).categories
+        by_category = {category_id: _mean(precision[:, :, n - 1]) for category_id, n in numbers.items()}
+        return dict(zip(_NUMBERS, map(_defined, evaluation.stats))), by_category
+
+    def _evaluation(self, kind: Kind) -> Any:
+        """faster_coco_eval's evaluation; None if there is nothing to find, or for masks if some detection has none."""
         image_ids = self.image_ids(kind)
         results = self.all_results() if self.areas == "bbox" else self.results(kind)
-        has_truth = any(self.targets[image_id].instances for image_id in image_ids)
-        if kind == "segm" and (not has_truth or any("segmentation" not in result for result in results)):
+        if not any(self.targets[image_id].instances for image_id in image_ids):
             return None
-        if not has_truth:
-            return dict.fromkeys(_NUMBERS), {c.category_id: None for c in self.categories}
-        numbers = _Numbers(image_ids, self.categories)
-        evaluation = _evaluation(self._truth(image_ids, numbers), numbers.renumbered(results), kind,
-                                 self.max_detections)
-        precision = evaluation.eval["precision"][:, :, :, 0, -1]  # IoU, recall, category at any area
-        by_category = {category_id: _mean(precision[:, :, n - 1]) for category_id, n in numbers.categories.items()}
-        return dict(zip(_NUMBERS, map(_defined, evaluation.stats))), by_category
+        if kind == "segm" and any("segmentation" not in result for result in results):
+            return None
+        if kind not in self._evaluated:
+            numbers = _Numbers(image_ids, self.categories)
+            self._evaluated[kind] = _evaluation(self._truth(image_ids, numbers), numbers.renumbered(results), kind,
+                                                self.max_detections)
+        return self._evaluated[kind]
 
     def _truth(self, image_ids: list[int], numbers: _Numbers) -> dict[str, list]:
         """The targets in COCO's layout; annotations are numbered from 1, because 0 means "no match"."""
@@ -200,6 +231,12 @@ class _Numbers:
         """Annotations or detections with these numbers as ids; those of other images are left out."""
         return [{**row, "image_id": self.images[row["image_id"]], "category_id": self.categories[row["category_id"]]}
                 for row in rows if row["image_id"] in self.images]
+
+
+def _digest(truth: Target) -> int:
+    """Of what counts: size, classes, boxes, areas and crowds. Masks may be written in many ways."""
+    rows = [[i["category_id"], i["bbox"], i["area"], i["iscrowd"]] for i in truth.instances]
+    return digest(json.dumps([truth.size, truth.categories, rows]).encode())
 
 
 def _check_sizes(prediction: Instances, truth: Target) -> None:

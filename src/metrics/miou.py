@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from src.contract import InputError, LabelMap
+from src.metrics.image_statistics import ConfusionStatistics, digest
 
 PIXELS = 2 ** 22  # that are counted at once: an index has eight times the memory of a label
 
@@ -39,7 +40,7 @@ class MeanIoU:
         self.decode_truth = decode_truth
         self.ignore_label = ignore_label
         self.confusion = np.zeros((len(class_names), len(class_names)), np.int64)
-        self.image_ids: set[int] = set()
+        self.images: dict[int, tuple[int, np.ndarray, np.ndarray]] = {}  # by id: digest of the truth, cells, counts
 
     def update(self, prediction: LabelMap, target: bytes) -> None:
         """Count one image; `target` is the label file's bytes.
@@ -49,7 +50,7 @@ class MeanIoU:
                 class nor `ignore_label`: without the error, such pixels would be dropped silently.
         """
         truth = self.decode_truth(target)
-        if prediction.image_id in self.image_ids:
+        if prediction.image_id in self.images:
             raise InputError(f"image {prediction.image_id} was evaluated twice")
         if truth.shape != prediction.labels.shape:
             raise InputError(f"image {prediction.image_id}: predicted size {prediction.labels.shape}, "
@@ -61,16 +62,17 @@ class MeanIoU:
         if prediction.labels.max(initial=0) >= len(self.class_names):
             raise InputError(f"image {prediction.image_id}: predicted class {prediction.labels.max()} of "
                              f"{len(self.class_names)}; score with the classes of the network that predicted")
-        self.image_ids.add(prediction.image_id)
-        self.confusion += confusion_matrix(truth, prediction.labels, len(self.class_names),
-                                           ignore_label=self.ignore_label)
+        counts = confusion_matrix(truth, prediction.labels, len(self.class_names), ignore_label=self.ignore_label)
+        self.confusion += counts
+        cells = np.flatnonzero(counts).astype(np.int32)
+        self.images[prediction.image_id] = _digest(truth), cells, counts.reshape(-1)[cells]
 
     def merge(self, other: MeanIoU) -> None:
         """Add another process's part; the parts must not share an image."""
-        twice = self.image_ids & other.image_ids
+        twice = self.images.keys() & other.images.keys()
         if twice:
             raise InputError(f"images evaluated twice: {sorted(twice)[:10]}")
-        self.image_ids |= other.image_ids
+        self.images |= other.images
         self.confusion += other.confusion
 
     def compute(self) -> dict:
@@ -85,6 +87,20 @@ class MeanIoU:
             "mean_accuracy": float(recall[seen].mean()) if seen.any() else 0.0,
             "iou": {n: float(v) if s else None for n, v, s in zip(self.class_names, iou, seen)},
             "classes_without_truth": {n: int(p) for n, p, s in zip(self.class_names, predicted, seen) if not s},
-            "images": len(self.image_ids),
+            "images": len(self.images),
             "confusion": self.confusion.tolist(),
         }
+
+    def statistics(self) -> ConfusionStatistics:
+        """What each image contributes."""
+        image_ids = sorted(self.images)
+        truths, cells, counts = zip(*(self.images[k] for k in image_ids)) if image_ids else ((), (), ())
+        return ConfusionStatistics(
+            np.array(image_ids, np.int64), np.array(truths, np.int64), self.class_names,
+            image=np.repeat(np.arange(len(image_ids), dtype=np.int32), list(map(len, cells))),
+            cell=np.concatenate([np.zeros(0, np.int32), *cells]),
+            count=np.concatenate([np.zeros(0, np.int64), *counts]))
+
+
+def _digest(truth: np.ndarray) -> int:
+    return digest(repr(truth.shape).encode() + np.ascontiguousarray(truth).tobytes())

@@ -7,6 +7,7 @@ from typing import Any
 from src.metrics.coco_map import summary
 
 _TITLES = {"bbox": "box AP", "segm": "mask AP"}
+HEADLINES = {("miou",): "mean IoU"} | {(kind, "AP"): title for kind, title in _TITLES.items()}
 
 
 def miou_table(numbers: dict[str, Any]) -> str:
@@ -35,6 +36,21 @@ def coco_table(numbers: dict[str, Any], max_detections: int = 100, *, kinds: Seq
     if numbers["images_without_masks"] and "segm" in kinds:
         remarks.append(f"{numbers['images_without_masks']} images have objects without masks and count for boxes alone")
     return "\n\n".join([*parts, "\n".join(rows), *remarks])
+
+
+def interval_line(found: dict[str, Any], images: int) -> str:
+    """The 95 % intervals of the main numbers, from the results that `bootstrap.report` adds."""
+    if "intervals" not in found:
+        return f"95 % intervals: none, {images} images are too few"
+    shown = []
+    for name, title in HEADLINES.items():
+        value = found["intervals"].get(name[0])
+        ends = value.get(name[1]) if isinstance(value, dict) else value
+        if ends:
+            shown.append("{} {:.4f} to {:.4f}".format(title, *ends))
+    drawn = found["bootstrap"]
+    return (f"95 % intervals: {', '.join(shown) or 'none'} ({drawn['samples']} bootstrap samples of {images} images, "
+            f"seed {drawn['seed']})")
 
 
 def _percent(value: float | None) -> str:

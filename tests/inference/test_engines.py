@@ -14,6 +14,7 @@ from src.contract import Record
 from src.data.instance.target import Category, encode_categories, encode_instances, encode_target
 from src.engine import checkpoint, loop
 from src.engine.runtime import Runtime
+from src.results.image_files import read_statistics
 from src.weights import load as weights
 from tests.deeplabv3.conftest import tiny_task
 from tests.maskrcnn.test_task import TINY
@@ -109,7 +110,10 @@ def test_command_lines_say_what_ran(tmp_path):
     said = run(*evaluation, "--result_path=a.json")
     assert "inference in MindSpore" in said
     assert "(--inference_engine=openvino takes about half of the time" in said
-    said = run(*evaluation, "--inference_engine=openvino", "--result_path=b.json")
+    assert said.splitlines()[-1] == "95 % intervals: none, 3 images are too few"
+    assert read_statistics(tmp_path / "a.images.npz").image_ids.tolist() == [1, 2, 3]
+    said = run(*evaluation, "--inference_engine=openvino", "--result_path=b.json", "--bootstrap=0")
+    assert said.splitlines()[-1].startswith("mean IoU")
     assert "inference in OpenVINO" in said
     assert "input 2 x 3 x 65 x 65: graph translated in" in said
     first, second = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))

@@ -1,0 +1,112 @@
+"""Intervals and p-values: normal theory, equal samples for equal splits, Holm's correction by hand."""
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+
+from src.contract import LabelMap
+from src.metrics import bootstrap
+from src.metrics.bootstrap import Samples, Shape, holm
+from src.metrics.miou import MeanIoU
+from src.metrics.tables import interval_line
+
+
+def normal_samples(value: float = 0.0, count: int = 20_001) -> Samples:
+    """Samples whose quantiles are those of a normal distribution of standard deviation 0.1 around `value`."""
+    spread = np.array([NormalDist(value, 0.1).inv_cdf(p) for p in (np.arange(count) + 0.5) / count])
+    return Samples(value, spread, value + np.linspace(-0.01, 0.01, 50))
+
+
+def evaluated(seed: int = 0, images: int = 40, right: float = 0.8) -> MeanIoU:
+    rng, evaluator = np.random.default_rng(7), MeanIoU(("ground", "cat"), lambda target: target)
+    own = np.random.default_rng(seed)
+    for k in range(images):
+        truth = rng.integers(0, 2, (8, 8), np.uint8)
+        evaluator.update(LabelMap(k, np.where(own.random((8, 8)) < right, truth, 1 - truth)), truth)
+    return evaluator
+
+
+def test_a_normal_distribution_without_bias_has_its_own_quantiles():
+    low, high = Shape.of(normal_samples()).interval()
+    assert (low, high) == (pytest.approx(-0.196, abs=2e-4), pytest.approx(0.196, abs=2e-4))
+
+
+def test_the_ends_move_against_the_bias_and_with_the_acceleration():
+    """By hand: z0 = Phi^-1(0.5 + 1/2 of what lies between), ends at Phi(z0 + (z0 + z) / (1 - a (z0 + z)))."""
+    samples = normal_samples()
+    shifted = Samples(0.05, samples.drawn, samples.left_out)  # z0 = 0.5
+    low, high = Shape.of(shifted).interval()
+    assert (low, high) == (pytest.approx(0.1 * (1 - 1.96), abs=3e-4), pytest.approx(0.1 * (1 + 1.96), abs=3e-3))
+    skewed = Samples(0.0, samples.drawn, np.array([-3.0] + [1.0] * 9))  # the first group pulls by 3.6, others by -0.4
+    pulls = np.array([3.6] + [-0.4] * 9)
+    acceleration = (pulls ** 3).sum() / (6 * (pulls ** 2).sum() ** 1.5)
+    low, high = Shape.of(skewed).interval()
+    assert acceleration == pytest.approx(0.14, abs=0.01)
+    assert low == pytest.approx(-0.196 / (1 + acceleration * 1.96), abs=1e-3)
+    assert high == pytest.approx(0.196 / (1 - acceleration * 1.96), abs=5e-3)
+
+
+@pytest.mark.parametrize("value", [0.15, -0.15, 0.21, 0.05])
+def test_p_values_are_normal_theory_and_agree_with_the_interval(value):
+    shape = Shape.of(normal_samples(value))
+    assert shape.p_value() == pytest.approx(2 * NormalDist().cdf(-abs(value) / 0.1), abs=1e-3)
+    low, high = shape.interval()
+    assert (low <= 0 <= high) == (shape.p_value() >= 0.05)
+    at_its_own_level = shape.interval(1 - shape.p_value())
+    assert min(map(abs, at_its_own_level)) < 1e-3
+
+
+def test_a_model_against_itself_has_no_difference():
+    samples = bootstrap.bootstrap(evaluated().statistics(), 100, seed=1)
+    shape = Shape.of(samples["miou",] - samples["miou",])
+    assert shape.interval() == (0.0, 0.0)
+    assert shape.p_value() == 1.0
+
+
+def test_equal_seeds_draw_the_same_images_for_all_models_and_in_all_block_sizes(monkeypatch):
+    first = bootstrap.bootstrap(evaluated().statistics(), 50, seed=3)["miou",]
+    monkeypatch.setattr(bootstrap, "_CELLS", 7 * 40)
+    again = bootstrap.bootstrap(evaluated().statistics(), 50, seed=3)["miou",]
+    np.testing.assert_array_equal(first.drawn, again.drawn)
+    np.testing.assert_array_equal(first.left_out, again.left_out)
+    other = bootstrap.bootstrap(evaluated(1).statistics(), 50, seed=3)["miou",]
+    assert np.std((first - other).drawn) < np.std(first.drawn) + np.std(other.drawn)
+    assert (bootstrap.bootstrap(evaluated().statistics(), 50, seed=4)["miou",].drawn != first.drawn).any()
+
+
+def test_left_out_images_are_left_out():
+    evaluator, alone = evaluated(images=12), evaluated(images=12)
+    samples = bootstrap.bootstrap(evaluator.statistics(), 20, seed=1)["miou",]
+    assert len(samples.left_out) == 12
+    del alone.images[0]
+    assert samples.left_out[0] == pytest.approx(
+        alone.statistics().numbers(np.ones((11, 1)))["miou",][0], abs=1e-15)
+
+
+def test_numbers_that_most_samples_lack_have_no_interval():
+    assert Shape.of(Samples(0.5, np.array([0.5, np.nan, np.nan]), np.array([0.5, 0.5]))) is None
+    assert Shape.of(Samples(np.nan, np.array([0.5, 0.5, 0.5]), np.array([0.5, 0.5]))) is None
+    assert Shape.of(Samples(0.5, np.array([0.4, 0.6, np.nan]), np.array([np.nan, 0.5]))).interval() == (
+        pytest.approx(0.4, abs=0.02), pytest.approx(0.6, abs=0.02))
+
+
+def test_holm():
+    """Four tests: 0.01 x 4, then 0.015 x 3, 0.03 x 2 and 0.005 x 4, each at least the one before it."""
+    assert holm([0.015, 0.03, 0.005, 0.6]) == pytest.approx([0.045, 0.06, 0.02, 0.6])
+    assert holm([0.04, 0.03]) == pytest.approx([0.06, 0.06])
+    assert holm([0.7, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_what_is_added_to_the_results_and_printed():
+    statistics = evaluated().statistics()
+    found = bootstrap.report(statistics, 200)
+    low, high = found["intervals"]["miou"]
+    assert low < evaluated().compute()["miou"] < high
+    assert found["intervals"]["iou"].keys() == {"ground", "cat"}
+    assert interval_line(found, 40) == (f"95 % intervals: mean IoU {low:.4f} to {high:.4f} (200 bootstrap samples of "
+                                        "40 images, seed 1)")
+    assert bootstrap.report(statistics, 0) == {}
+    few = bootstrap.report(evaluated(images=9).statistics(), 200)
+    assert "intervals" not in few
+    assert interval_line(few, 9) == "95 % intervals: none, 9 images are too few"
