@@ -40,10 +40,10 @@ prepare_maskrcnn() {
 
 step() {
     echo
-    echo "== $1 of 6: $2"
+    echo "== $1 of 5: $2"
 }
 
-# run_model NAME FLAGS...: steps 3 to 6; status 1 if a result is below the required one.
+# run_model NAME FLAGS...: steps 3 to 5; status 1 if a result is below the required one.
 run_model() {
     local out=$run/$1 checkpoint least config val train
     mkdir "$out"
@@ -53,14 +53,10 @@ run_model() {
     step 4 "$1: training (log: $out/train_log)"
     logged "$out/train_log" python train.py "${config[@]}" "${train[@]}" --train_dir="$out/ckpt" \
         --compile_cache=auto "${@:2}"
-    step 5 "$1: evaluation (log: $out/eval_log)"
+    step 5 "$1: evaluation, pictures and report (log: $out/eval_log)"
     checkpoint=$(newest_checkpoint "$out/ckpt")
-    logged "$out/eval_log" python eval.py "${config[@]}" "${val[@]}" --ckpt_path="$checkpoint" \
-        --result_path="$out/metrics.json" --compile_cache=auto
-    step 6 "$1: pictures and report"
-    python src/tools/report.py "${config[@]}" "${val[@]}" --run_dir="$out" --checkpoint="$checkpoint" --least="$least" \
-        --compile_cache=auto ||
-        status=$?
+    logged "$out/eval_log" python src/tools/report.py "${config[@]}" "${val[@]}" --run_dir="$out" \
+        --checkpoint="$checkpoint" --least="$least" --inference_engine=auto --compile_cache=auto || status=$?
     [[ ! -f $out/report.html ]] || echo "look at $out/report.html"
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Report on a trained model: write numbers, predictions beside the truth, learning curve and an HTML page to a folder.
+"""Evaluate a trained model and report on it: numbers, predictions beside the truth, learning curve, an HTML page.
 
     python src/tools/report.py --run_dir=DIR --checkpoint=FILE --data_root=DIR --data_lst=FILE [flags of eval.py]
 """
@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 import sys
+from functools import cached_property
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -18,6 +19,7 @@ from src.command_line import Parser, add_flag, entry_point, number_in
 from src.contract import Evaluator, InputError
 from src.files import write_file
 from src.report import draw, page, rows
+from src.results.files import write_coco_results
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,11 @@ class Examined:
         single.update(prediction, target)
         numbers = single.compute()
         self.scores.append(numbers[self.task.metric] if numbers.get("instances", 1) else None)
+
+    @cached_property
+    def numbers(self) -> dict:
+        """Of the whole split, once all its images are in."""
+        return self.whole.compute()
 
     def worst(self, count: int) -> list[int]:
         """Sample ids of the lowest scores, lowest first."""
@@ -82,8 +89,9 @@ def main() -> int:
     tasks.check(settings, "val")
     settings = tasks.with_conventions(settings)
     found = examine(settings)
+    print(found.task.describe(found.numbers), flush=True)
     write_report(Path(args.run_dir), found, settings, args.count)
-    return 0 if all([passes(found.whole.compute(), name, least) for name, least in args.least.items()]) else 1
+    return 0 if all([passes(found.numbers, name, least) for name, least in args.least.items()]) else 1
 
 
 def _requirements(text: str) -> dict[str, float]:
@@ -135,8 +143,8 @@ def examine(settings) -> Examined:
 
 
 def write_report(folder: Path, found: Examined, settings, count: int) -> None:
-    """Write metrics.json, report.html and the pictures into `folder`, each file complete or not at all."""
-    task, numbers = found.task, found.whole.compute()
+    """Write metrics.json, results files, report.html and the pictures into `folder`, each complete or not at all."""
+    task, numbers = found.task, found.numbers
     curve = _curve(task, folder, Path(settings.checkpoint))
     pictures = {"curve.png": curve} if curve else {}
     shown = found.picture(rows.spread(len(found.dataset), count))
@@ -149,6 +157,8 @@ def write_report(folder: Path, found: Examined, settings, count: int) -> None:
     whole = page.Page(f"{settings.model}: {folder.name}", task.metric, numbers, colours, facts, list(pictures.values()))
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / "metrics.json", json.dumps(numbers | used, indent=2) + "\n")
+    for name, content in task.results(found.whole).items():
+        write_coco_results(folder / f"metrics.{name}.json", content)
     for name, picture in pictures.items():
         write_file(folder / name, picture.data)
     write_file(folder / "report.html", page.render(whole))
