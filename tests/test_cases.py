@@ -24,6 +24,7 @@ from src.inference.collecting import collect
 from src.maskrcnn.config import MaskRCNNConfig
 from src.maskrcnn.splits import open_split
 from src.metrics.coco_map import CocoMAP
+from tests.results.test_files import predicted
 
 BOX = [12.0, 10, 40, 30]  # x1, y1, x2, y2 of the object in nearly every picture of the cases
 
@@ -199,6 +200,16 @@ def test_12_bits_in_16_are_warned_of(case, tmp_path, caplog, name):
     (tmp_path / "data/annotations/instances_train.json").write_text(json.dumps(content))
     instances(tmp_path / "data")
     assert "come out nearly black: give --bit_depth=12" in caplog.text
+
+
+def test_detections_of_any_image_are_entries_of_cocos_results(case, tmp_path):
+    """Case 87: whether an image's COCO id is known or not."""
+    assert "image_id, category_id, bbox, score, segmentation" in (case("87") / "README").read_text()
+    predicted(tmp_path / "out", {"sub/a.jpg": 17})
+    for name, image_id in (("a", 17), ("b", "sub/b.jpg")):
+        found = json.loads((tmp_path / f"out/detections/sub__{name}.json").read_text())["detections"]
+        assert [(row["image_id"], row["category_id"]) for row in found] == [(image_id, 3), (image_id, 7)]
+        assert all({"bbox", "score", "segmentation"} <= set(row) for row in found)
 
 
 def test_a_phones_folder_is_named_whole(case):

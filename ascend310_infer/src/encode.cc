@@ -130,7 +130,7 @@ json detection(const PreprocessSpec& spec, const Instance& instance, const Place
               {"bbox", {x1, y1, x2 - x1, y2 - y1}},
               {"segmentation",
                {{"size", {image.height, image.width}}, {"counts", compressed(runs(instance.mask, image))}}}};
-  if (placement.id) row["image_id"] = *placement.id;
+  row["image_id"] = placement.id ? json(*placement.id) : json(placement.name);  // a text is no COCO id by mistake
   return row;
 }
 

@@ -24,9 +24,9 @@ index.json, version 2:
     images_per_second, latency_ms      of the C++ program
 
 detections/NAME.json is {file_name, image_id, height, width, detections}, and each of the detections a valid entry of
-COCO's results format (image_id where it is known, category_id, bbox [x, y, width, height], score, segmentation as
-compressed RLE) with the class index `label` and its `name`. detections.json holds the COCO keys alone, one entry a
-line; pycocotools' loadRes takes it as it is.
+COCO's results format (image_id, which is the file_name where no id is known, category_id, bbox [x, y, width, height],
+score, segmentation as compressed RLE) with the class index `label` and its `name`. detections.json holds the COCO keys
+alone, one entry a line; pycocotools' loadRes takes it as it is.
 
 NAME is the file_name with "/" as "__" and without suffix. Images that would share it keep their suffixes; what is then
 still shared gets _2, _3 and so on in the order of the images.

@@ -162,10 +162,9 @@ class PredictionFolder:
         height, width = prediction.image.shape[:2]
         image_id, labels = self.image_ids.get(file_name), prediction.found.labels
         rows = result_rows(prediction.found, dict(enumerate(self.category_ids)))
-        rows = [row | {"image_id": image_id, "label": int(label), "name": self.model.class_names[label]}
+        own = {"image_id": file_name if image_id is None else image_id}
+        rows = [row | own | {"label": int(label), "name": self.model.class_names[label]}
                 for row, label in zip(rows, labels)]
-        if image_id is None:
-            rows = [{key: value for key, value in row.items() if key != "image_id"} for row in rows]
         content = {"file_name": file_name, "image_id": image_id, "height": height, "width": width, "detections": rows}
         return (json.dumps(content, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 

@@ -88,7 +88,8 @@ def test_detections_are_those_of_python(build, paste_pad, request, images, tmp_p
         found = content["detections"]
         assert (content["file_name"], content["height"], content["width"]) == (f"{name}.png", *size)
         assert content["image_id"] is None
-        assert set(found[0]) == {"label", "name", "category_id", "bbox", "score", "segmentation"}
+        assert set(found[0]) == {"image_id", "label", "name", "category_id", "bbox", "score", "segmentation"}
+        assert found[0]["image_id"] == f"{name}.png"
         expected = to_instances(1, tuple(a[0] for a in arrays.values()), image_size=preprocess.fitted(size),
                                 original_size=size, paste_pad=paste_pad)
         assert len(found) == 10 == len(expected.scores)

@@ -122,7 +122,9 @@ def test_every_detection_is_an_entry_of_cocos_results(tmp_path):
         "file_name": "sub/a.jpg", "image_id": 2 ** 53 + 1, "height": 3, "width": 4}
     first = single["detections"][0]
     assert (first["image_id"], first["category_id"], first["label"], first["name"]) == (2 ** 53 + 1, 10, 2, "dog")
-    assert "image_id" not in json.loads((tmp_path / "out/detections/sub__b.json").read_text())["detections"][0]
+    unknown = json.loads((tmp_path / "out/detections/sub__b.json").read_text())
+    assert unknown["image_id"] is None
+    assert [row["image_id"] for row in unknown["detections"]] == ["sub/b.jpg"] * 2
     gt = COCO()
     gt.dataset = {"images": [{"id": 2 ** 53 + 1, "height": 3, "width": 4}, {"id": 3, "height": 3, "width": 4}],
                   "annotations": [], "categories": [{"id": 10, "name": "dog"}, {"id": 20, "name": "cat"}]}
