@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ import numpy as np
 
 from src.command_line import Parser, add_flag, entry_point, number_in
 from src.contract import InputError, Instances
+from src.data.decode import Decoding
 from src.data.instance.coco import CocoDataset
 from src.data.instance.coco_check import is_id
 from src.data.instance.coco_layout import image_folder_of
@@ -33,13 +34,15 @@ from src.metrics.tables import coco_table
 from src.results.files import checked_detection
 
 
-def read_results(path: str, label_of: Mapping[int, int], sizes: Mapping[int, tuple[int, int]]) -> list[Instances]:
+def read_results(path: str, label_of: Mapping[int, int], sizes: Mapping[int, tuple[int, int]],
+                 with_numbers: Callable[[Any], Any] = lambda row: row) -> list[Instances]:
     """Detections of a results file, image by image.
 
     Args:
         path: the file: a list of {image_id, category_id, score} with bbox, segmentation or both, all entries alike.
         label_of: class index by category id.
         sizes: (H, W) by image id of the images that have a truth.
+        with_numbers: makes numbers of ids that are texts.
 
     Raises:
         InputError: no list, or an entry that is no detection of these categories and images.
@@ -48,7 +51,7 @@ def read_results(path: str, label_of: Mapping[int, int], sizes: Mapping[int, tup
     grouped: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for position, row in enumerate(rows):
         try:
-            row = _checked(row, label_of, sizes)
+            row = _checked(with_numbers(row), label_of, sizes)
         except InputError as error:
             raise InputError(f"{path}: entry [{position}]: {error}") from error
         grouped[row["image_id"]].append(row)
@@ -122,6 +125,8 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_flag(parser, "ann_file", "", "annotation file in COCO's layout")
     add_flag(parser, "image_dir", "", "folder of its images, to check that they are there; not needed")
+    add_flag(parser, "on_bad", "error", "what to do about bad images and annotations; skip leaves them out",
+             choices=("error", "skip"))
     add_flag(parser, "results", "", "results files, separated by commas, each scored by itself")
     add_flag(parser, "truth", False, "score the file's own objects instead")
     add_flag(parser, "max_detections", 100, "best detections of an image that count", type=number_in(int, 1))
@@ -136,14 +141,14 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
 def main() -> int:
     args = parse_args(sys.argv[1:])
     dataset = CocoDataset(args.ann_file, args.image_dir or image_folder_of(args.ann_file),
-                          needs_images=bool(args.image_dir))
+                          needs_images=bool(args.image_dir), on_bad=args.on_bad, how=Decoding(exif="turn"))
     targets = [record.target for record in dataset.rows(range(len(dataset)))]
     truths = list(map(decode_target, targets))
     if args.truth:
         print(score(map(objects, truths), targets, kinds=("bbox", "segm"), max_detections=args.max_detections))
     sizes = {truth.image_id: truth.size for truth in truths}
     for path in filter(None, args.results.split(",")):
-        found = read_results(path, {c.category_id: c.label for c in dataset.categories}, sizes)
+        found = read_results(path, {c.category_id: c.label for c in dataset.categories}, sizes, dataset.with_numbers)
         kinds = kinds_of(path)
         both = len(kinds) == 2
         print(f"{path}\n" + score(found, targets, kinds=kinds, max_detections=args.max_detections,

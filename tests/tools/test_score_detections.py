@@ -181,3 +181,32 @@ def test_flags_are_asked_for():
     for number in (0, -3):
         with pytest.raises(SystemExit):
             parse_args(["--ann_file=a.json", "--truth", f"--max_detections={number}"])
+
+
+def test_results_have_the_texts_that_the_annotation_file_has_as_ids(tmp_path):
+    data, rows = content(), boxes()
+    for entries, key in ((data["images"], "id"), (data["annotations"], "image_id"), (rows, "image_id")):
+        for entry in entries:
+            entry[key] = f"image-{entry[key]}"
+    ran = run(f"--ann_file={write_coco(tmp_path, data)}", f"--results={results(tmp_path, rows)}")
+    assert average(ran.stdout) == "1.000", ran.stderr
+
+
+def test_sizes_that_annotations_lack_are_those_of_the_files_where_there_are_any(tmp_path):
+    path, data = write_coco(tmp_path), content()
+    for entry in data["images"]:
+        del entry["height"], entry["width"]
+    path.write_text(json.dumps(data))
+    flags = f"--ann_file={path}", "--truth"
+    assert average(run(*flags).stdout) == "1.000"
+    (tmp_path / "val").rename(tmp_path / "elsewhere")
+    assert "or --image_dir has to name the folder of the image files, which say it" in run(*flags).stderr
+    assert average(run(*flags, f"--image_dir={tmp_path / 'elsewhere'}").stdout) == "1.000"
+
+
+def test_bad_annotations_can_be_left_out(tmp_path):
+    data = content()
+    data["annotations"][0]["category_id"] = 77
+    flags = f"--ann_file={write_coco(tmp_path, data)}", "--truth"
+    assert "--on_bad=skip" in run(*flags).stderr
+    assert average(run(*flags, "--on_bad=skip").stdout) == "1.000"

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from src.contract import InputError, Record
 from src.data import decode
@@ -148,6 +148,10 @@ class CocoDataset:
         instances = [table.instance(row, size, self._by_id[int(table.rows["category_id"][row])])
                      for row in self._selection.rows[first:last]]
         return encode_target(image["id"], size, self._categories, f"[{','.join(instances)}]")
+
+    def with_numbers(self, entry: Any) -> Any:
+        """A detection in COCO's results format with numbers as ids, where this file and it have texts."""
+        return self._table.tidy.annotation(entry)
 
     def unlisted(self) -> list[str]:
         """Names of the files in the image folder that no record uses, texts and annotations excepted."""

@@ -32,6 +32,7 @@ LEAVES_FOLDER = "leaves the image folder; write it relative to that"
 _LAST_ID = 2 ** 63
 LARGEST = 2 ** 53  # of box coordinates and areas; sums of them are still finite
 _LONGEST_SIDE = 65535  # pixels, as in JPEG; run lengths of larger images overflow 32 bits
+SIDE = f"it must be the image's, in whole pixels, at most {_LONGEST_SIDE}"
 
 
 # --- categories and images --------------------------------------------------------------------------------------------
@@ -152,8 +153,7 @@ def image_problem(image: Mapping[str, Any]) -> str | None:
         return f"file_name {name!r} {LEAVES_FOLDER}"
     for side in ("height", "width"):
         if not is_side(image.get(side)):
-            return f"{name}: {side} is {image.get(side)!r}; it must be the image's, in whole pixels, at most " \
-                f"{_LONGEST_SIDE}"
+            return f"{name}: {side} is {image.get(side)!r}; {SIDE}"
     return None
 
 

@@ -29,7 +29,7 @@ class ImageFolder:
             path: the folder.
             ann_file: the annotation file, for messages.
             how: image files are decoded.
-            is_needed: False: nothing is looked up in it.
+            is_needed: False: nothing is looked up in it but the sizes that entries lack.
         """
         self.path = path
         self.ann_file = ann_file
@@ -50,6 +50,8 @@ class ImageFolder:
             if problem and problem.endswith(coco_check.LEAVES_FOLDER):
                 near = self._near(entry["file_name"])
                 problem = f"{problem}: {near.replace(' does', ' exists', 1)}" if near else problem
+            if problem and not self.is_needed and problem.endswith(coco_check.SIDE):
+                problem += ", or --image_dir has to name the folder of the image files, which say it"
             problem = problem or self._missing(entry["file_name"])
             if not problem:
                 owner = owners.setdefault(os.path.normpath(entry["file_name"]), image_id)
@@ -63,8 +65,9 @@ class ImageFolder:
 
     def read(self, file_name: str, place: str) -> bytes:
         """The bytes of an image file, b"" where none are needed; InputError, after `place`, where it has none."""
-        if not self.is_needed:
-            return b""
+        return self._bytes(file_name, place) if self.is_needed else b""
+
+    def _bytes(self, file_name: str, place: str) -> bytes:
         path = os.path.join(self.path, file_name)
         try:
             with open(path, "rb") as file:
@@ -95,10 +98,10 @@ class ImageFolder:
         said = [entry.get(side) for side in ("height", "width")]
         if not any(side in _UNKNOWN for side in said):
             return entry
-        if not self.is_needed or coco_check.image_problem(entry | _ANY_SIZE) or self._missing(entry["file_name"]):
+        if coco_check.image_problem(entry | _ANY_SIZE) or self._missing(entry["file_name"]):
             return entry
         try:
-            height, width = decode.header_size(self.read(entry["file_name"], ""), self.how)
+            height, width = decode.header_size(self._bytes(entry["file_name"], ""), self.how)
         except InputError:
             return entry  # the message about the entry, or later about the file, says it
         if any(side not in (*_UNKNOWN, own) for side, own in zip(said, (height, width))):
