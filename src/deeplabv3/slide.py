@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
 from src.contract import LabelMap, Record
 from src.data import image_ops
-from src.data.read_ahead import decode_record, read_ahead
+from src.data.read_ahead import decode_record
 from src.deeplabv3.inference import add_mirrored
 from src.deeplabv3.preprocess import Preprocess
 from src.deeplabv3.window_sums import WindowSums
@@ -21,8 +22,18 @@ from src.deeplabv3.window_sums import WindowSums
 CHUNK = 2 ** 22  # probabilities that are resized and compared at once
 
 
+class _Window(NamedTuple):
+    """A window on its way to the network: where it belongs, and a copy of its pixels (h, w, 3)."""
+
+    mosaic: Mosaic
+    place: tuple[int, int, int]
+    pixels: np.ndarray
+
+
 class SlidePredictor:
     """Records -> label maps, in order, `batch_size` windows at a time. A batch may hold windows of several images.
+
+    An image is decoded when its first window is due, and given up with its last: only one is in memory.
 
     Args:
         probabilities: (B, 3, S, S) float32 array -> (B, K, S, S) class probabilities; called with B = batch_size and
@@ -31,7 +42,7 @@ class SlidePredictor:
             have one size.
         window: side of the windows, pixels. A smaller image is padded at the bottom and right.
         stride: pixels from one window to the next; the last one of a row or column is moved inwards to the border.
-        workers: threads that decode and normalise.
+        workers: threads that normalise.
     """
 
     def __init__(self, probabilities: Callable[[np.ndarray], np.ndarray], *, preprocess: Preprocess, window: int,
@@ -46,26 +57,36 @@ class SlidePredictor:
         self.workers = workers
 
     def __call__(self, records: Iterable[Record]) -> Iterator[LabelMap]:
+        windows = self._windows(records)
         with ThreadPoolExecutor(self.workers) as pool:
-            windows = ((mosaic, *place) for mosaic in self._mosaics(records, pool) for place in mosaic.places())
             while batch := list(islice(windows, self.batch_size)):
-                for (mosaic, *place), found in zip(batch, self._probabilities(pool, batch)):
+                for (mosaic, place, _), found in zip(batch, self._probabilities(pool, batch)):
                     mosaic.add(*place, found)
                     if mosaic.done == len(mosaic.labels):
                         yield LabelMap(mosaic.image_id, mosaic.labels)
 
-    def _mosaics(self, records: Iterable[Record], pool: ThreadPoolExecutor) -> Iterator[Mosaic]:
-        for (image_id,), (image,) in read_ahead(records, self._image, batch_size=1, pool=pool):
-            yield Mosaic(image_id, image, scales=self.scales, window=self.window, stride=self.stride)
+    def _windows(self, records: Iterable[Record]) -> Iterator[_Window]:
+        for record in records:
+            images = self._images(record)
+            mosaic = Mosaic(record.image_id, images[0].shape[:2], scales=self.scales, window=self.window,
+                            stride=self.stride)
+            places = mosaic.places()
+            for number, (scale, top, left) in enumerate(places, 1):
+                pixels = images[1 + scale][top:top + self.window, left:left + self.window].copy()
+                if number == len(places):
+                    images.clear()  # large ones are not in memory while the label map is used
+                yield _Window(mosaic, (scale, top, left), pixels)
 
-    def _image(self, record: Record) -> np.ndarray:
-        return decode_record(record, self.preprocess.decoding)
+    def _images(self, record: Record) -> list[np.ndarray]:
+        """The image of a record, and the same in each of the scales."""
+        image = decode_record(record, self.preprocess.decoding)
+        return [image, *(image if scale == 1 else image_ops.resize(image, scaled(image.shape[:2], scale), "bilinear")
+                         for scale in self.scales)]
 
-    def _probabilities(self, pool: ThreadPoolExecutor, batch: list[tuple]) -> np.ndarray:
+    def _probabilities(self, pool: ThreadPoolExecutor, batch: list[_Window]) -> np.ndarray:
         side = self.window
         inputs = np.zeros((self.batch_size, 3, side, side), np.float32)
-        parts = [mosaic.pixels(*place) for mosaic, *place in batch]
-        for k, part in enumerate(pool.map(lambda pixels: self.preprocess.normalise(pixels, (side, side)), parts)):
+        for k, part in enumerate(pool.map(lambda one: self.preprocess.normalise(one.pixels, (side, side)), batch)):
             inputs[k] = part
         return self.probabilities(inputs)
 
@@ -77,13 +98,9 @@ class Mosaic:
         labels: (H, W) uint8, complete down to row `done`.
     """
 
-    def __init__(self, image_id: int, image: np.ndarray, *, scales: Sequence[float], window: int, stride: int):
-        size = image.shape[:2]
+    def __init__(self, image_id: int, size: tuple[int, int], *, scales: Sequence[float], window: int, stride: int):
         self.image_id = image_id
-        self.window = window
-        self.images = [image_ops.resize(image, scaled(size, scale), "bilinear") if scale != 1 else image
-                       for scale in scales]
-        self.sums = [WindowSums(one.shape[:2], size, window=window, stride=stride) for one in self.images]
+        self.sums = [WindowSums(scaled(size, scale), size, window=window, stride=stride) for scale in scales]
         self.labels = np.zeros(size, np.uint8)
         self.done = 0
 
@@ -91,10 +108,6 @@ class Mosaic:
         """(index of the scale, top, left) of the windows. Scales go down the image together, so few rows are open."""
         return sorted(((k, top, left) for k, sums in enumerate(self.sums) for top in sums.tops for left in sums.lefts),
                       key=lambda place: place[1] / self.sums[place[0]].size[0])
-
-    def pixels(self, scale: int, top: int, left: int) -> np.ndarray:
-        """(at most window, at most window, 3) uint8 RGB."""
-        return self.images[scale][top:top + self.window, left:left + self.window]
 
     def add(self, scale: int, top: int, left: int, probabilities: np.ndarray) -> None:
         """Add the (K, window, window) probabilities of a window; complete the label map as far as possible."""

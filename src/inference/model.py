@@ -103,11 +103,11 @@ class Model:
     def draw(self, prediction: Prediction, *, score_threshold: float = 0.5, in_place: bool = False) -> np.ndarray:
         """(H, W, 3) uint8 RGB: the image under its label map, or with boxes, masks, names and scores.
 
-        With `in_place`, instances are drawn into `prediction.image` itself, which may be large.
+        With `in_place` it is drawn into `prediction.image` itself, which may be large.
         """
         image, found = prediction.image, prediction.found
         if isinstance(found, LabelMap):
-            return draw.overlay(image, found.labels, draw.palette(self.class_names))
+            return draw.overlay(image, found.labels, draw.palette(self.class_names), in_place=in_place)
         shown = np.flatnonzero(found.scores >= score_threshold)
         return draw.instances(image, found.boxes_image[shown], found.labels[shown], class_names=self.class_names,
                               scores=found.scores[shown], in_place=in_place,

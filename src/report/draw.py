@@ -36,20 +36,23 @@ def fit(array: np.ndarray, side: int, *, labels: bool = False) -> np.ndarray:
     return cv2.resize(array, size, interpolation=cv2.INTER_NEAREST if labels else smooth)
 
 
-def overlay(image: np.ndarray, labels: np.ndarray, colours: np.ndarray, *, alpha: float = 0.6) -> np.ndarray:
+def overlay(image: np.ndarray, labels: np.ndarray, colours: np.ndarray, *, alpha: float = 0.6,
+            in_place: bool = False) -> np.ndarray:
     """Tint an image by its label map, with an outline around every region.
 
     Args:
         labels: (H, W) class indices; values from K on (the ignore label) are darkened instead of tinted.
         colours: (K, 3) of `palette`; black classes are not tinted.
         alpha: weight of the class's colour, 0 to 1.
+        in_place: draw into `image` itself, which may be large.
     """
-    out = image.copy()
-    edges = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    out = image if in_place else image.copy()
     rows = max(_STRIP // labels.shape[1], 1)
     for top in range(0, len(labels), rows):
         strip = slice(top, top + rows)
-        _tint(out[strip], labels[strip], edges[strip], colours, alpha)
+        above = min(top, 1)  # a row on either side, for regions that end there
+        edges = cv2.morphologyEx(labels[top - above:top + rows + 1], cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+        _tint(out[strip], labels[strip], edges[above:][:rows], colours, alpha)
     return out
 
 

@@ -1,5 +1,6 @@
 """Windows over large images, against a plain loop over whole arrays; and the keys, through every way they take."""
 import io
+import weakref
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ from src import tasks
 from src.config import build
 from src.contract import InputError, Record
 from src.data.decode import Decoding
+from src.data.read_ahead import decode_record
+from src.deeplabv3 import slide
 from src.deeplabv3.config import DeepLabV3Config
 from src.deeplabv3.preprocess import Preprocess
 from src.deeplabv3.slide import SlidePredictor, best_class
@@ -113,7 +116,23 @@ def test_best_class_is_the_first_among_equals():
     assert best_class(scores).tolist() == [[0, 1, 2]]
 
 
-def test_no_more_than_two_images_are_held_and_a_damaged_one_is_named():
+@pytest.mark.parametrize(("scales", "batch_size"), [((1.0,), 1), ((1.0, 0.5), 1), ((1.0,), 4)])
+def test_one_image_is_in_memory_at_a_time_and_none_while_its_label_map_is_used(scales, batch_size, monkeypatch):
+    decoded = []
+
+    def decode(*arguments):
+        assert all(reference() is None for reference in decoded)
+        image = decode_record(*arguments)
+        decoded.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr(slide, "decode_record", decode)
+    for count, _ in enumerate(predictor(scales, batch_size=batch_size)(RECORDS[2:6]), 1):
+        assert decoded[count - 1]() is None
+    assert len(decoded) == 4
+
+
+def test_no_more_than_two_images_are_taken_ahead_and_a_damaged_one_is_named():
     taken = []
 
     def records():
@@ -136,9 +155,9 @@ def test_photos_are_turned_before_they_are_cut():
     record = Record(1, "a.png", stream.getvalue(), b"")
     maps = []
     for exif in ("turn", "raw"):
-        slide = predictor()
-        slide.preprocess = Preprocess("BGR", MEAN, STD, Decoding(exif))
-        maps += [found.labels for found in slide([record])]
+        predict = predictor()
+        predict.preprocess = Preprocess("BGR", MEAN, STD, Decoding(exif))
+        maps += [found.labels for found in predict([record])]
     assert [m.shape for m in maps] == [(50, 30), (30, 50)]
     upright = Record(1, "a.png", png(np.rot90(smooth(3, 30, 50), -1)), b"")
     np.testing.assert_array_equal(maps[0], next(predictor()([upright])).labels)

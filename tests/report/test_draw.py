@@ -47,6 +47,18 @@ def test_overlay_leaves_its_arguments_alone():
     assert (labels == 1).all()
 
 
+def test_overlay_of_strips_is_that_of_the_whole_and_may_be_drawn_in_place(monkeypatch):
+    rng = np.random.default_rng(0)
+    image, labels = rng.integers(0, 256, (23, 11, 3), np.uint8), rng.choice([0, 1, 2, 255], (23, 11)).astype(np.uint8)
+    labels[5:18, 2:9] = 1  # a region over several strips
+    whole = draw.overlay(image, labels, COLOURS)
+    for rows in (1, 3, 22, 23):
+        monkeypatch.setattr(draw, "_STRIP", rows * 11)
+        np.testing.assert_array_equal(draw.overlay(image, labels, COLOURS), whole)
+    assert draw.overlay(image, labels, COLOURS, in_place=True) is image
+    np.testing.assert_array_equal(image, whole)
+
+
 def test_errors_are_red_where_the_truth_counts():
     truth, predicted = np.array([[0, 1, 255, 2]], np.uint8), np.array([[0, 2, 1, 2]], np.uint8)
     out = draw.errors(gray(1, 4, 0), truth, predicted, 3)
