@@ -2,16 +2,20 @@
 
     python benchmarks/slide_windows.py [--batch_size=4] [--backbone=resnet101] [--crop_size=321]
     python benchmarks/slide_windows.py --memory [--side=14000] [--num_classes=21]
+    python benchmarks/slide_windows.py --memory --checkpoint=CKPT [--side=14000] [--program=MAIN]
 
 The first form labels images of 2 x 3 windows with DeepLabV3 on MindSpore, random weights; a ratio below 1 means that
 batches are faster. The second labels one image of side x side with a network that costs nothing, so that the peak is
-that of the windows and their sums.
+that of the windows and their sums. The third takes a JPEG of that size, practice pictures side by side, through eval.py
+and predict.py, and with --program also through export.py and the C++ program (where build.sh put it), and prints the
+peak memory of each process. The checkpoint is one that scripts/quickstart.sh trains.
 """
 from __future__ import annotations
 
 import argparse
 import resource
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -32,10 +36,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--side", type=int, default=14000)
+    parser.add_argument("--checkpoint", default="")
+    parser.add_argument("--program", default="", help="the built C++ program")
     parser.add_argument("--worker", choices=FORMS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         serve(work(args))
+    elif args.checkpoint:
+        memory_of_programs(args)
     elif args.memory:
         memory(args)
     else:
@@ -84,6 +92,28 @@ def memory(args: argparse.Namespace) -> None:
           f"{time.perf_counter() - started:.0f} s; peak {peak():.2f} GiB, {before:.2f} before; the pixels "
           f"{3 * labels.size / 2**30:.2f}, the label map {labels.size / 2**30:.2f}, the sums "
           f"{4 * args.num_classes * 513 * args.side / 2**30:.2f} GiB")
+
+
+def memory_of_programs(args: argparse.Namespace) -> None:
+    from PIL import Image
+
+    from benchmarks.tiles import huge_picture, show_peak
+
+    with tempfile.TemporaryDirectory() as folder:
+        picture = huge_picture(Path(folder), args.side)
+        Image.new("L", (args.side, args.side)).save(f"{folder}/label.png")
+        (Path(folder) / "list.txt").write_text(f"{picture.name} label.png\n")
+        mode, words = "--eval_mode=slide", ["--device_target=CPU", "--allow_single_class"]
+        show_peak("predict.py", folder, ROOT / "predict.py", f"--model_path={args.checkpoint}", mode, "--output_dir=p",
+                  picture)
+        show_peak("eval.py", folder, ROOT / "eval.py", f"--ckpt_path={args.checkpoint}", mode, *words, "--batch_size=1",
+                  f"--data_root={folder}", "--data_lst=list.txt", "--result_path=e.json")
+        if args.program:
+            show_peak("export.py", folder, ROOT / "export.py", f"--ckpt_file={args.checkpoint}", mode,
+                      "--device_target=CPU", "--file_name=m", "--file_format=ONNX")
+            (Path(folder) / "images.txt").write_text(f"{picture.name}\n")
+            show_peak("C++", folder, args.program, "--model_path=m.onnx", f"--dataset_path={folder}",
+                      "--image_list=images.txt", "--result_path=r", "--device_type=CPU", "--threads=2")
 
 
 def peak() -> float:

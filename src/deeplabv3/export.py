@@ -66,7 +66,8 @@ class Export:
                 return np.moveaxis(np.eye(self.config.num_classes, dtype=np.float32)[output], -1, 1)
             return output.astype(np.float32)
 
-        return make_predictor(self.config, self.preprocess, probabilities, side=shape[-1], batch_size=shape[0])
+        return make_predictor(self.config, self.preprocess, probabilities, side=shape[-1], batch_size=shape[0],
+                              fixed_batch=True)
 
     def preprocess_spec(self) -> dict[str, Any]:
         c, batch, side = self.config, self.config.exported_batch, self.config.exported_side
@@ -92,11 +93,12 @@ class Export:
 
 
 def make_predictor(config: DeepLabV3Config, preprocess: Preprocess, probabilities: Callable, *, side: int,
-                   batch_size: int, scales: Sequence[float] = (1.0,),
+                   batch_size: int, fixed_batch: bool = False, scales: Sequence[float] = (1.0,),
                    flip: bool = False) -> Predictor | SlidePredictor:
     """The predictor of the configuration's `eval_mode`; for `probabilities` see either. `side` is that of its input."""
     if config.eval_mode == "slide":
         return SlidePredictor(probabilities, preprocess=preprocess, window=side, stride=config.stride(side),
-                              scales=scales, flip=flip, batch_size=batch_size, workers=config.workers)
+                              scales=scales, flip=flip, batch_size=batch_size, fixed_batch=fixed_batch,
+                              workers=config.workers)
     return Predictor(probabilities, preprocess=preprocess, crop_size=side, scales=scales, flip=flip,
                      batch_size=batch_size, workers=config.workers)

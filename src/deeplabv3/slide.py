@@ -36,34 +36,43 @@ class SlidePredictor:
     An image is decoded when its first window is due, and given up with its last: only one is in memory.
 
     Args:
-        probabilities: (B, 3, S, S) float32 array -> (B, K, S, S) class probabilities; called with B = batch_size and
-            S = window alone, so that one graph is compiled (a short last batch is filled with zeros).
-        preprocess, scales, flip, batch_size: see the configuration. Each scale is that of the whole image; windows
-            have one size.
+        probabilities: (B, 3, S, S) float32 array -> (B, K, S, S) class probabilities; called with one B and S = window
+            alone, so that one graph is compiled (a short last batch is filled with zeros).
+        preprocess, scales, flip: see the configuration. Each scale is that of the whole image; windows have one size.
         window: side of the windows, pixels. A smaller image is padded at the bottom and right.
         stride: pixels from one window to the next; the last one of a row or column is moved inwards to the border.
+        batch_size: B. Where the first call has fewer windows in all, B is their number from then on: filling up the
+            only batch would take longer than its windows one by one.
+        fixed_batch: `probabilities` takes `batch_size` windows and no other number.
         workers: threads that normalise.
     """
 
     def __init__(self, probabilities: Callable[[np.ndarray], np.ndarray], *, preprocess: Preprocess, window: int,
                  stride: int, scales: Sequence[float] = (1.0,), flip: bool = False, batch_size: int = 1,
-                 workers: int = 2):
+                 fixed_batch: bool = False, workers: int = 2):
         self.probabilities = add_mirrored(probabilities) if flip else probabilities
         self.preprocess = preprocess
         self.window = window
         self.stride = stride
         self.scales = scales
         self.batch_size = batch_size
+        self.is_decided = fixed_batch
         self.workers = workers
 
     def __call__(self, records: Iterable[Record]) -> Iterator[LabelMap]:
         windows = self._windows(records)
         with ThreadPoolExecutor(self.workers) as pool:
             while batch := list(islice(windows, self.batch_size)):
+                self._decide(len(batch))
                 for (mosaic, place, _), found in zip(batch, self._probabilities(pool, batch)):
                     mosaic.add(*place, found)
                     if mosaic.done == len(mosaic.labels):
                         yield LabelMap(mosaic.image_id, mosaic.labels)
+
+    def _decide(self, first: int) -> None:
+        """Take the size of the first batch for that of all."""
+        if not self.is_decided:
+            self.batch_size, self.is_decided = first, True
 
     def _windows(self, records: Iterable[Record]) -> Iterator[_Window]:
         for record in records:

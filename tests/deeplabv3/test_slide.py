@@ -90,6 +90,19 @@ def test_batches_have_one_shape_and_are_filled_across_images():
     assert shapes == [(4, 3, WINDOW, WINDOW)] * -(-windows // 4)
 
 
+@pytest.mark.parametrize(("batch_size", "fixed", "slots"), [
+    (20, False, 6), (20, True, 20), (4, False, 4), (6, False, 6)])
+def test_the_only_batch_is_not_filled_up(batch_size, fixed, slots):
+    """Six windows, and later more of them: still one graph, of the size that the first call decided."""
+    shapes = []
+    predict = predictor(probabilities=lambda batch: shapes.append(batch.shape) or network(batch),
+                        batch_size=batch_size)
+    predict.is_decided = fixed
+    for record in (RECORDS[2], RECORDS[2], RECORDS[3]):
+        np.testing.assert_array_equal(next(predict([record])).labels, next(predictor()([record])).labels)
+    assert set(shapes) == {(slots, 3, WINDOW, WINDOW)}
+
+
 def test_only_the_open_rows_are_held():
     """Sums of an image that is 40 windows high, with a second scale, stay a little more than a window high."""
     rng, held = np.random.default_rng(0), []
