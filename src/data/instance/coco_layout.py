@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from src.contract import InputError
@@ -48,7 +49,7 @@ def coco_layout(coco_root: str | Path, data_type: str, instance_set: str) -> tup
     found = _elsewhere(root, data_type)
     if not found:
         return path, root / data_type
-    log.info("%s: no such file; %s is taken", path, found)
+    _say_once(logging.INFO, f"{path}: no such file; {found} is taken")
     return found, _image_folder(root, found, data_type)
 
 
@@ -68,9 +69,14 @@ def _elsewhere(root: Path, data_type: str) -> Path | None:
         return found
     whole = next((root / name for name in _WHOLE if (root / name).is_file()), None)
     if whole and kind == "val":
-        log.warning("%s is the only annotation file: what is evaluated on it was trained on, if that was trained with "
-                    "it; make a split of its own", whole)
+        _say_once(logging.WARNING, f"{whole} is the only annotation file: what is evaluated on it was trained on, if "
+                  "that was trained with it; make a split of its own")
     return whole if kind else None
+
+
+@cache  # a command asks for a split several times
+def _say_once(level: int, message: str) -> None:
+    log.log(level, "%s", message)
 
 
 def _has_split(root: Path) -> bool:
@@ -98,5 +104,5 @@ def names_start_from(image_dir: str, file_names: Sequence[str]) -> str:
 
     if count(image_dir) or not count(above):
         return image_dir
-    log.info("%s: image names start from the folder above it, %s", image_dir, above)
+    _say_once(logging.INFO, f"{image_dir}: image names start from the folder above it, {above}")
     return above

@@ -61,7 +61,8 @@ def _shares(split: str, part: Facts, records: int) -> Iterator[Finding]:
     if part["crowd_share"] > MANY_CROWDS:
         yield Finding(f"{split}: crowds", WARNING, f"crowds, in which nothing is learnt or counted: "
                       f"{plural(part['crowds'], 'annotation')} ({percent(part['crowd_share'])})",
-                      "if each is one object (brush masks of CVAT), set iscrowd to 0")
+                      "if each is one object (brush masks of CVAT), import_data.py --crowds=objects makes objects of "
+                      "them")
 
 
 def _masks(split: str, part: Facts) -> Iterator[Finding]:

@@ -18,12 +18,29 @@ def semantic_proposals(facts: Facts, settings: Any) -> Iterator[Proposal]:
     """Proposals for a `DeepLabV3Config` from `facts`, the JSON's content."""
     train = facts["splits"]["train"]
     values = [int(value) for value in train["labels"]["other_values"]]
-    if values and max(values) < 255 and not settings.class_names:
+    renumbering = _renumbering(train["labels"], values, settings)
+    if renumbering:
+        yield from changed(settings, "label_map", *renumbering)
+    elif values and max(values) < 255 and not settings.class_names:
         yield from changed(settings, "num_classes", max(values) + 1, f"labels have values up to {max(values)}")
     if train["images"]["height"]:
         yield from _sizes(train["images"], settings)
     if not values:
         yield from _weights(train["labels"], settings)
+
+
+def _renumbering(labels: Facts, values: list[int], settings: Any) -> tuple[str, str] | None:
+    """(label_map, reason) for labels that are masks of 0 and another value, or Cityscapes' labelIds."""
+    if settings.label_map or settings.data_file:  # records are built with a map
+        return None
+    if settings.num_classes == 19 and values and max(values) <= 33:
+        return "cityscapes", f"labels have values up to {max(values)}, as Cityscapes' labelIds"
+    if settings.num_classes != 2 or list(labels["classes"].values())[1]["pixels"]:
+        return None
+    objects = values or ([settings.ignore_label] if labels["refused"] and labels["ignored_share"] < 1 else [])
+    if len(objects) != 1:
+        return None
+    return f"{objects[0]}:1", f"labels are masks whose object has the value {objects[0]}"
 
 
 def _sizes(images: Facts, settings: Any) -> Iterator[Proposal]:

@@ -73,6 +73,18 @@ def test_masks_of_0_and_255_are_refused_as_training_refuses_them(tmp_path):
     assert "all pixels of 2 labels are 0" in found(done, "train: labels")[0].text
 
 
+@pytest.mark.parametrize(("value", "num_classes", "label_map"), [(255, 2, "255:1"), (254, 2, "254:1"),
+                                                                 (26, 19, "cityscapes"), (26, 2, "26:1")])
+def test_another_numbering_is_proposed_as_a_map_that_training_takes(tmp_path, value, num_classes, label_map):
+    write_labels(tmp_path, value=value)
+    done = checkup(tmp_path, num_classes=num_classes)
+    proposed = {p.key: p.proposed for p in done.proposals}
+    assert proposed["label_map"] == label_map
+    assert "num_classes" not in proposed
+    mended = checkup(tmp_path, num_classes=num_classes, label_map=label_map, allow_single_class=num_classes == 19)
+    assert not [finding for finding in found(mended, "train: labels") if finding.level == FAILURE]
+
+
 def test_sizes_that_differ_are_found_with_and_without_decoding(tmp_path):
     write_labels(tmp_path)
     cv2.imwrite(str(tmp_path / "labels/a.png"), np.zeros((30, 40), np.uint8))
