@@ -26,6 +26,7 @@ from src.deeplabv3.splits import class_pixels, open_split, training_split
 from src.engine.inference_engine import InferenceEngine
 from src.engine.precision import gathers
 from src.layers.conv_norm import norm_factory
+from src.layers.freezing import freeze
 from src.layers.random import SampleDropout
 from src.layers.resnet import ResNet
 from src.metrics.miou import MeanIoU
@@ -84,10 +85,12 @@ class DeepLabV3Task:
         norm = norm_factory("frozen" if c.freeze_bn else c.norm, eps=c.bn_eps, momentum=c.bn_momentum)
         backbone = ResNet(int(c.backbone.removeprefix("resnet")), norm=norm, output_stride=c.output_stride,
                           dilation=c.dilation, stem_pool=c.stem_pool)
-        return DeepLabV3(backbone, num_classes=c.num_classes, aspp_rates=c.aspp_rates, norm=norm,
-                         dropout=SampleDropout(c.dropout, seed=c.seed, noise=c.noise),
-                         resize_rule="align_corners" if c.resize_align_corners else "half_pixel",
-                         head_conv=c.head_conv3x3, auxiliary=c.auxiliary)
+        network = DeepLabV3(backbone, num_classes=c.num_classes, aspp_rates=c.aspp_rates, norm=norm,
+                            dropout=SampleDropout(c.dropout, seed=c.seed, noise=c.noise),
+                            resize_rule="align_corners" if c.resize_align_corners else "half_pixel",
+                            head_conv=c.head_conv3x3, auxiliary=c.auxiliary)
+        freeze(network, c.freeze_at)
+        return network
 
     def training_cell(self, network: DeepLabV3) -> nn.Cell:
         c = self.config

@@ -31,7 +31,7 @@ def save(path: Path, cell: nn.Cell, metadata: Mapping) -> None:
     The averages of weights, where the run has them, get the plain names, which are the weights to whoever reads the
     file: evaluation, export, and runs that start from it.
     """
-    data = [{"name": name, "data": p} for name, p in _saved(cell).items()]
+    data = [{"name": name, "data": p} for name, p in saved(cell).items()]
     with _unfinished(path) as unfinished:
         ms.save_checkpoint(data, str(unfinished), append_dict={"metadata": json.dumps(dict(metadata))},
                            crc_check=True)
@@ -82,7 +82,7 @@ def restore(cell: nn.Cell, values: Mapping[str, ms.Parameter], path: Path) -> No
     Raises:
         InputError: the checkpoint is of another network or other training options; the differing names are listed.
     """
-    own = _saved(cell)
+    own = saved(cell)
     given = {k: v for k, v in values.items() if not _left_out(k)}
     wrong = sorted(own.keys() ^ given.keys()) + sorted(
         k for k in own.keys() & given.keys() if own[k].shape != given[k].shape)
@@ -97,7 +97,7 @@ def _left_out(name: str) -> bool:
     return any(fnmatchcase(name, glob) for glob in NOT_SAVED)
 
 
-def _saved(cell: nn.Cell) -> dict[str, ms.Parameter]:
+def saved(cell: nn.Cell) -> dict[str, ms.Parameter]:
     """{name in the file: parameter} of what a checkpoint of `cell` holds."""
     own = {p.name: p for p in cell.get_parameters() if not _left_out(p.name)}
     averaged = {name.removeprefix(AVERAGE) for name in own if name.startswith(AVERAGE)}

@@ -20,7 +20,7 @@ from src.contract import Dataset, Evaluator, InputError, Instances, LabelMap, Re
 from src.data import order
 from src.data.pipeline import augmented_batch, training_batches
 from src.data.repeats import repeats_of
-from src.engine import checkpoint, runtime
+from src.engine import checkpoint, runtime, start
 from src.engine.build import build_step
 from src.engine.callbacks import Checkpoints, Evaluation, RestartClock, StopOnNonFinite, Stopped
 from src.engine.compile_notice import CompileNotice
@@ -31,9 +31,9 @@ from src.engine.position import Position, sink_chunks
 from src.engine.precision import resolved_level
 from src.engine.preview import Preview
 from src.engine.settings import Settings
-from src.engine.start import start_position
 from src.engine.step_recorder import StepRecorder, numbers_of
 from src.engine.train_step import TrainStep
+from src.layers.freezing import freeze
 from src.weights import load as weights
 from src.wording import some
 
@@ -65,52 +65,65 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Da
     if settings.pretrained and not settings.start_epoch:
         load_pretrained(task, settings, network)
     per_epoch = order.steps_per_epoch(len(dataset), settings.batch_size, machine.world_size)
+    found = start.find(folder, settings)
+    thaw(settings, network, per_epoch, start.steps_before(found, settings, per_epoch))
     step_cell = build_step(task, settings, machine, network, per_epoch)
     machines = machine.gather(runtime.machine_of_rank())
-    position, last = start_position(folder, step_cell, settings, len(dataset), per_epoch, machines)
+    position, last = start.start_position(found, step_cell, settings, len(dataset), per_epoch, machines)
     machine.agree(settings.common() | {"samples": len(dataset), "step to start from": position.step})
     runtime.check_memory(needed_bytes(task, settings, network), settings.device_target, task.memory_flags())
     if machine.rank == 0:
         (folder.folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
     metrics = MetricsLog(folder.folder / f"rank_{machine.rank}" if machine.rank else folder.folder, position.step,
                          rank=machine.rank)
-    notice = CompileNotice("the training graph", f"training {settings.model} {machine.device_target} "
-                           f"{machine.world_size}x{settings.batch_size}", remembers=machine.rank == 0)
-    run = _Run(task, settings, machine, machines, dataset, step_cell, position)
-    result = network if step_cell.average is None else step_cell.average.network
-    callbacks = run.callbacks(result, folder, metrics, notice)
-    for callback in callbacks:
-        if isinstance(callback, Evaluation):
-            callback.catch_up()
+    run = _Run(task, settings, machine, machines, dataset, network, step_cell, position, metrics)
+    checkpoints = run.checkpoints(folder)
+    for evaluation in run.evaluations(checkpoints):
+        evaluation.catch_up()
     if position.finished:
         log.info("the run in %s is finished: %s", folder.folder, last)
         metrics.close()
         return last
     log.info("training %s on %d images: %d epochs of %d steps, %.1f million parameters", settings.model, len(dataset),
              settings.epochs, per_epoch, sum(p.size for p in network.get_parameters()) / 1e6)
-    checkpoints = next(c for c in callbacks if isinstance(c, Checkpoints))
-    with checkpoints.heeding_signals(), notice:
-        _run_steps(task, settings, machine, dataset, step_cell, position, callbacks, checkpoints)
+    with checkpoints.heeding_signals():
+        while not (position.finished or checkpoints.stopped):
+            _run_steps(run, checkpoints)
     metrics.close()
     if not position.finished:
         raise Stopped(checkpoints.signal or signal.SIGTERM, checkpoints.saved)
     return checkpoints.saved
 
 
-def _run_steps(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Dataset, step_cell: TrainStep,
-               position: Position, callbacks: list, checkpoints: Checkpoints) -> None:
-    """Run the remaining steps with `Model`; on a device, in chunks that run without the host.
+def thaw(settings: Settings, network: nn.Cell, per_epoch: int, done: int) -> bool:
+    """Unfreeze the network if the next of `done` batches is past `unfreeze_epoch`; whether that changed anything."""
+    step = settings.unfreeze_step(per_epoch)
+    frozen = len(network.trainable_params())
+    if step and done > step:
+        freeze(network, 0)
+    return len(network.trainable_params()) > frozen
+
+
+def _run_steps(run: _Run, checkpoints: Checkpoints) -> None:
+    """Run the steps up to a change of the graph or the end with `Model`; on a device, in chunks without the host.
 
     `Model.train` takes chunks of one size, so a shorter last one needs its own call. Each call has its own data queue,
     which is part of the graph, so the graph is compiled again for it.
     """
-    steps = position.total_steps - position.step
+    task, settings, machine, position = run.task, run.settings, run.machine, run.position
+    end = settings.unfreeze_step(position.steps_per_epoch)
+    if end <= position.step:
+        run.unfreeze(checkpoints)
+        end = position.total_steps
+    steps = end - position.step
     chunks = sink_chunks(steps, settings.sink_size, settings.accumulate_steps) if machine.data_sink else [(1, steps)]
-    for count, size in chunks:
-        if not (checkpoints.stopped or position.finished):
-            batches = _batches(task, settings, machine, dataset, position.step).take(count * size)
-            Model(step_cell).train(count, batches, callbacks=callbacks, dataset_sink_mode=machine.data_sink,
-                                   sink_size=size)
+    with run.notice() as notice:
+        callbacks = run.callbacks(checkpoints, notice)
+        for count, size in chunks:
+            if not (checkpoints.stopped or position.finished):
+                batches = _batches(task, settings, machine, run.dataset, position.step).take(count * size)
+                Model(run.step_cell).train(count, batches, callbacks=callbacks, dataset_sink_mode=machine.data_sink,
+                                           sink_size=size)
 
 
 def _batches(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Dataset, start_step: int = 0):
@@ -176,8 +189,9 @@ def replay(task: Task, settings: Settings, machine: runtime.Runtime) -> dict[str
     what = metadata["replay"]
     dataset = task.dataset("train")
     network = task.network()
-    step = build_step(task, settings, machine, network,
-                      order.steps_per_epoch(len(dataset), settings.batch_size, machine.world_size))
+    per_epoch = order.steps_per_epoch(len(dataset), settings.batch_size, machine.world_size)
+    thaw(settings, network, per_epoch, what["step"])
+    step = build_step(task, settings, machine, network, per_epoch)
     checkpoint.restore(step, values, path)
     batch = augmented_batch(dataset, what["sample_ids"], what["epoch"], augmentation=task.train_augmentation(),
                             seed=settings.seed)
@@ -225,8 +239,10 @@ class _Run:
     machine: runtime.Runtime
     machines: list[dict]
     dataset: Dataset
+    network: nn.Cell
     step_cell: TrainStep
     position: Position
+    metrics: MetricsLog
 
     def describe(self) -> dict:
         """Metadata for a checkpoint written now."""
@@ -235,9 +251,9 @@ class _Run:
         conventions = settings.conventions() | {"amp_level": level}
         return {"step": position.step, "previous_step": position.previous, "epoch": position.epoch,
                 "scores": position.scores, "steps_per_epoch": position.steps_per_epoch,
-                "samples": len(self.dataset),
-                "seed": settings.seed, "class_names": list(self.task.class_names), "machines": self.machines,
-                "config": settings.model_dump(mode="json"), **weights.to_metadata("mindseg", conventions)}
+                "samples": len(self.dataset), "seed": settings.seed, "class_names": list(self.task.class_names),
+                "machines": self.machines, "config": settings.model_dump(mode="json"),
+                **weights.to_metadata("mindseg", conventions)}
 
     def learning_rate(self) -> float:
         """Of the last update."""
@@ -256,28 +272,56 @@ class _Run:
         last = self.position.step_in_epoch * self.settings.batch_size
         return ids[last - self.settings.batch_size:last].tolist()
 
-    def callbacks(self, network: nn.Cell, folder: checkpoint.CheckpointFolder, metrics: MetricsLog,
-                  notice: CompileNotice) -> list:
-        """The callbacks of the run, which evaluate `network`."""
-        task, settings = self.task, self.settings
-        recorder = StepRecorder(self.position, loss_names=task.loss_names,
-                                result_names=self.step_cell.result_names, learning_rate=self.learning_rate,
-                                metrics=metrics, log_steps=settings.log_steps, compile_notice=notice,
-                                skipped_on_device=self.skipped_on_device)
+    def unfreeze(self, checkpoints: Checkpoints) -> None:
+        """Train everything from here on, by another graph that takes over the state of the present one."""
+        if not thaw(self.settings, self.network, self.position.steps_per_epoch, self.position.step + 1):
+            return
+        state = checkpoint.saved(self.step_cell)
+        self.step_cell = build_step(self.task, self.settings, self.machine, self.network, self.position.steps_per_epoch)
+        for name, parameter in checkpoint.saved(self.step_cell).items():
+            if name in state:  # else it is optimizer state of what was frozen
+                parameter.set_data(ms.Tensor(state[name].asnumpy(), parameter.dtype))
+        checkpoints.cell = self.step_cell
+        self.position.new_graph()
+        log.info("after step %d (epoch %d): all stages of the backbone are trained", self.position.step,
+                 self.position.epochs_done)
+
+    def notice(self) -> CompileNotice:
+        settings, machine = self.settings, self.machine
+        return CompileNotice("the training graph", f"training {settings.model} {machine.device_target} "
+                             f"{machine.world_size}x{settings.batch_size}", remembers=machine.rank == 0)
+
+    def checkpoints(self, folder: checkpoint.CheckpointFolder) -> Checkpoints:
+        return Checkpoints(folder, self.step_cell, self.position, describe=self.describe, machine=self.machine,
+                           save_steps=self.settings.steps_between_checkpoints(self.position.steps_per_epoch))
+
+    @property
+    def result(self) -> nn.Cell:
+        """What is evaluated and predicts: the averaged network, if there is one."""
+        return self.network if self.step_cell.average is None else self.step_cell.average.network
+
+    def evaluations(self, checkpoints: Checkpoints) -> list[Evaluation]:
+        task, settings, machine, network = self.task, self.settings, self.machine, self.result
+        if not settings.eval_interval:
+            return []
+        dataset = task.dataset("val")
+        return [Evaluation(lambda: machine.run_on_first(evaluate_split(task, network, dataset, machine).compute),
+                           checkpoints, self.metrics, metric=task.metric, interval=settings.eval_interval,
+                           patience=settings.early_stop_patience)]
+
+    def callbacks(self, checkpoints: Checkpoints, notice: CompileNotice) -> list:
+        """The callbacks of the present graph."""
+        task, settings, metrics, network = self.task, self.settings, self.metrics, self.result
+        recorder = StepRecorder(self.position, loss_names=task.loss_names, learning_rate=self.learning_rate,
+                                result_names=self.step_cell.result_names, metrics=metrics, log_steps=settings.log_steps,
+                                compile_notice=notice, skipped_on_device=self.skipped_on_device)
         stop = StopOnNonFinite(recorder, self.step_cell, metrics.path.parent, describe=self.describe,
                                sample_ids=self.sample_ids)
-        checkpoints = Checkpoints(folder, self.step_cell, self.position, describe=self.describe, machine=self.machine,
-                                  save_steps=settings.steps_between_checkpoints(self.position.steps_per_epoch))
-        callbacks = [recorder, stop, checkpoints]
-        if settings.eval_interval:
-            dataset = task.dataset("val")
-            callbacks.append(Evaluation(
-                lambda: self.machine.run_on_first(evaluate_split(task, network, dataset, self.machine).compute),
-                checkpoints, metrics, metric=task.metric, interval=settings.eval_interval,
-                patience=settings.early_stop_patience))
+        callbacks = [recorder, stop, checkpoints, *self.evaluations(checkpoints)]
         if settings.preview_interval and not self.machine.rank:
             callbacks.append(Preview(task, lambda records: predict_some(task, network, records), self.position,
-                                     folder.folder / "preview.jpg", interval=settings.preview_interval))
+                                     checkpoints.folder.folder / "preview.jpg",
+                                     interval=settings.preview_interval))
         cache = compile_cache.active()
         if cache and (obstacle := obstacle_to_caching(self.machine)):
             log.info("the training graph is not cached, since %s; evaluation's is", obstacle)

@@ -78,6 +78,7 @@ class MetricsLog:
         line = {"kind": kind, "step": position.step, "epoch": position.epoch, **numbers}
         if kind == "eval":
             self.lines.append(line)
+        self.skipped_steps = line.get("skipped_steps", self.skipped_steps)
         with self._writing():
             self.file.write(json.dumps(line) + "\n")
             self._show_line(line)

@@ -16,7 +16,7 @@ class Position:
         steps_per_epoch, total_steps: batches.
         step: finished batches; `previous` is its value before the last `advance`, by default one less.
         scores: {step: metric} of the evaluations so far.
-        first_step: batches that were finished before this process started.
+        first_step: batches that were finished before this process compiled its present graph.
     """
 
     steps_per_epoch: int
@@ -31,6 +31,10 @@ class Position:
     def __post_init__(self) -> None:
         if self.previous < 0:
             self.previous = max(self.step - 1, 0)
+        self.new_graph()
+
+    def new_graph(self) -> None:
+        """The next step compiles a graph, so that its time says nothing of the speed."""
         self.first_step = self.timed_from = self.step
         self.started = time.monotonic()
 

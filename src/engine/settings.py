@@ -74,6 +74,11 @@ class Settings(Config):
     resume: bool = option(False, "continue from the newest complete checkpoint in output_dir",
                           topic="weights and resuming", resumable=True)
 
+    freeze_at: int = option(
+        0, "frozen parts of the backbone: 0: none, 1: the stem, 2: and layer1, ... 5: all", topic="network", ge=0, le=5)
+    unfreeze_epoch: int = option(0, "epochs after which what freeze_at froze is trained, too; 0: it stays frozen",
+                                 topic="network", ge=0)
+
     epochs: int = option(300, "passes over the training split", topic="optimisation",
                          aliases=("train_epochs", "epoch_size"), ge=1)
     base_lr: float = option(0.015, "learning rate after warm-up", topic="optimisation", gt=0)
@@ -210,6 +215,10 @@ class Settings(Config):
         """Images per batch of the exported model."""
         return self.export_batch_size or (self.batch_size if "batch_size" in self.model_fields_set else 1)
 
+    def unfreeze_step(self, per_epoch: int) -> int:
+        """Batches after which nothing is frozen, at the end of an accumulation; 0: never."""
+        return -(-self.unfreeze_epoch * per_epoch // self.accumulate_steps) * self.accumulate_steps
+
     def steps_between_checkpoints(self, per_epoch: int) -> int:
         """Batches between two checkpoints where an epoch has `per_epoch` batches."""
         return self.save_steps
@@ -249,6 +258,16 @@ class Settings(Config):
             if self.optimizer != "adamw" and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name}={getattr(self, name)} has no effect without optimizer=adamw; give "
                                  "--optimizer=adamw too, or leave it out")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _unfreezes_something(self) -> Settings:
+        if self.unfreeze_epoch and not self.freeze_at:
+            raise ValueError(f"unfreeze_epoch={self.unfreeze_epoch}: nothing is frozen (freeze_at=0); give --freeze_at="
+                             "2, for example, or leave it out")
+        if self.unfreeze_epoch >= self.epochs and self.unfreeze_epoch:
+            raise ValueError(f"unfreeze_epoch={self.unfreeze_epoch}: the run has {self.epochs} epochs, so nothing "
+                             f"would be unfrozen; give at most {self.epochs - 1}, more --epochs, or leave it out")
         return self
 
     @pydantic.model_validator(mode="after")

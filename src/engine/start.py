@@ -17,11 +17,28 @@ OLDEST = BEFORE_THE_KEYS | {"noise": 1}  # of runs that are older than these key
 log = logging.getLogger(__name__)
 
 
-def start_position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, settings: Settings, samples: int,
-                   per_epoch: int, machines: list[dict]) -> tuple[Position, Path | None]:
+Found = tuple[Path, dict[str, ms.Parameter], dict]  # a checkpoint: its path, values and metadata
+
+
+def find(folder: checkpoint.CheckpointFolder, settings: Settings) -> Found | None:
+    """The checkpoint that a run resumes from, if it does."""
+    found = folder.newest() if settings.resume else None
+    if settings.resume and not found:
+        log.info("--resume: %s has no checkpoint yet, starting from the beginning", folder.folder)
+    return found
+
+
+def steps_before(found: Found | None, settings: Settings, per_epoch: int) -> int:
+    """Batches that were done before the state that a run starts from."""
+    return found[2]["step"] if found else settings.start_epoch * per_epoch
+
+
+def start_position(found: Found | None, step_cell: TrainStep, settings: Settings, samples: int, per_epoch: int,
+                   machines: list[dict]) -> tuple[Position, Path | None]:
     """Load the state that a run starts from into `step_cell`; return (position, resumed checkpoint or None).
 
     Args:
+        found: see `find`.
         samples: number of samples in the training data.
         per_epoch: steps in an epoch.
         machines: `runtime.machine_of_rank` of every rank.
@@ -34,10 +51,7 @@ def start_position(folder: checkpoint.CheckpointFolder, step_cell: TrainStep, se
         raise InputError(f"--accumulate_steps={settings.accumulate_steps}: the run has {position.total_steps} steps in "
                          f"all, so that no weight would ever change; give at most {position.total_steps}, or more "
                          "--epochs")
-    found = folder.newest() if settings.resume else None
     if found is None:
-        if settings.resume:
-            log.info("--resume: %s has no checkpoint yet, starting from the beginning", folder.folder)
         return (_after_epochs(settings, step_cell, per_epoch) if settings.start_epoch else position), None
     path, values, metadata = found
     before = metadata["steps_per_epoch"], metadata.get("samples", samples)

@@ -33,10 +33,11 @@ class SyncBatchNorm(nn.Cell):
         self.beta = Parameter(ops.zeros(channels), name="beta")
         self.moving_mean = Parameter(ops.zeros(channels), name="moving_mean", requires_grad=False)
         self.moving_variance = Parameter(ops.ones(channels), name="moving_variance", requires_grad=False)
+        self.use_batch_statistics: bool | None = None  # as of nn.BatchNorm2d: None: in training; False: never
         self.add_ranks = ops.AllReduce() if self.world_size > 1 else nn.Identity()
 
     def construct(self, x):
-        if not self.training:
+        if not self.training or self.use_batch_statistics is False:
             return ops.batch_norm(x, self.moving_mean, self.moving_variance, self.gamma, self.beta, training=False,
                                   eps=self.eps)
         running = self.moving_mean.value()

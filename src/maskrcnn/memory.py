@@ -19,13 +19,14 @@ NEIGHBOURS = 4  # cells that a bin reads along each axis
 
 def activation_bytes(config: MaskRCNNConfig) -> int:
     """Bytes that one training step needs in addition to the weights."""
+    freeze_at = 0 if config.unfreeze_epoch else config.freeze_at
     kept, channels = KEPT[config.norm], config.fpn_out_channels
     cells = config.train_size[0] * config.train_size[1] / 4
-    values = kept * 64 * cells * (config.freeze_at < 1)
+    values = kept * 64 * cells * (freeze_at < 1)
     for stage, (width, out, blocks) in enumerate(zip(WIDTHS, out_channels(config.depth), BLOCKS[config.depth]), 2):
         cells /= 4
         inner = 2 * width if config.depth >= 50 else width
-        values += kept * blocks * (inner + out) * cells * (config.freeze_at < stage) + PYRAMID * channels * cells
+        values += kept * blocks * (inner + out) * cells * (freeze_at < stage) + PYRAMID * channels * cells
     rois, mask_rois = config.num_expected_neg_stage2, config.num_mask_rois or config.num_expected_pos_stage2
     side, mask_side = config.roi_layer.out_size, config.roi_layer.mask_out_size
     neighbours = channels * (rois * (NEIGHBOURS * side) ** 2 + mask_rois * (NEIGHBOURS * mask_side) ** 2)

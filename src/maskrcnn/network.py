@@ -201,13 +201,3 @@ class MaskRCNNLosses(nn.Cell):
         rpn = rpn_weight * (rpn_cls_weight * rpn_cls + rpn_reg_weight * rpn_reg)
         rcnn = cls_weight * rcnn_cls + reg_weight * rcnn_reg + mask_weight * rcnn_mask
         return rpn + rcnn, rpn, rcnn, rpn_cls, rpn_reg, rcnn_cls, rcnn_reg, rcnn_mask
-
-
-def freeze(backbone: nn.Cell, stages: int) -> None:
-    """Freeze the stem and the first stages of a ResNet: 0 nothing, 1 the stem, 2 stem and layer1, ... 5 all."""
-    if not 0 <= stages <= 5:
-        raise ValueError(f"freeze_at={stages}: expected 0 (nothing) to 5 (the whole backbone)")
-    frozen = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.")[:stages + 1 if stages else 0]
-    for name, parameter in backbone.parameters_and_names():
-        if name.startswith(frozen):
-            parameter.requires_grad = False

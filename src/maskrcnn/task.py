@@ -11,6 +11,7 @@ from src.contract import Dataset
 from src.data.decode import Decoding
 from src.engine.inference_engine import InferenceEngine
 from src.engine.precision import plain_box_ops
+from src.layers.freezing import freeze
 from src.maskrcnn import COLUMNS, LOSS_NAMES, UNDECIDED
 from src.maskrcnn.augmentation import TrainAugmentation
 from src.maskrcnn.build import (
@@ -26,7 +27,7 @@ from src.maskrcnn.config import MaskRCNNConfig
 from src.maskrcnn.export import Export
 from src.maskrcnn.inference import Predictor, TiledPredictor
 from src.maskrcnn.memory import activation_bytes
-from src.maskrcnn.network import CountedDetections, LossWeights, MaskRCNN, MaskRCNNLosses, freeze
+from src.maskrcnn.network import CountedDetections, LossWeights, MaskRCNN, MaskRCNNLosses
 from src.maskrcnn.preprocess import Preprocess
 from src.maskrcnn.splits import open_split, training_split
 from src.metrics.coco_map import CocoMAP
@@ -82,7 +83,7 @@ class MaskRCNNTask:
             proposals=Proposals(before_nms=c.rpn_nms_pre, after_nms=c.rpn_max_num, nms_iou=c.rpn_nms_thr),
             detections=Detections(max_detections=c.test_max_per_img, score_threshold=c.test_score_thr,
                                   nms_iou=c.test_iou_thr), plain=self.plain)
-        freeze(network.backbone, c.freeze_at)
+        freeze(network, c.freeze_at)
         return network
 
     def training_cell(self, network: MaskRCNN) -> MaskRCNNLosses:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, ops
 
+from src.layers.freezing import freeze
 from src.maskrcnn import COLUMNS, LOSS_NAMES
 from src.maskrcnn.build import (
     ANCHOR_SAMPLING,
@@ -19,7 +20,7 @@ from src.maskrcnn.build import (
     build_losses,
     build_network,
 )
-from src.maskrcnn.network import LossWeights, freeze
+from src.maskrcnn.network import LossWeights
 from tests.conftest import running_mode
 
 HEIGHT, WIDTH, SLOTS, SIDE = 64, 96, 4, 14
@@ -206,10 +207,10 @@ def test_sampling_follows_seed_epoch_and_sample_id_not_the_place_in_the_batch(ne
                                            (2, "backbone.layer2.0.conv1.weight"), (5, "fpn.lateral.0.weight")])
 def test_freezing(stages, first):
     network = tiny(2)
-    freeze(network.backbone, stages)
+    freeze(network, stages)
     assert network.trainable_params()[0].name == first
     with pytest.raises(ValueError, match="6"):
-        freeze(network.backbone, 6)
+        freeze(network, 6)
 
 
 def test_mixed_precision_leaves_box_arithmetic_in_float32():
