@@ -12,6 +12,7 @@ from scipy import io
 
 from src.contract import InputError
 from src.data.semantic import voc_layout
+from src.data.semantic.colour_table import read_labelmap
 from src.data.semantic.voc import ListDataset
 from tests.tiny_seg import image, jpeg, png
 
@@ -196,6 +197,32 @@ def test_the_colours_of_labelmap_txt_decide(tmp_path, caplog, split, palette):
         assert list(voc_layout.make_lists(root).values()) == [2]
     assert "--class_names=background,cat,dog" in caplog.text
     assert cv2.imread(str(root / "SegmentationClassGray/b.png"), 0).tolist() == COLOURED.tolist()
+
+
+@pytest.mark.parametrize("text", ["Background:0,0,0::\ncat:9,9,9::\n", "cat:9,9,9::\n_background_:0,0,0::\n"])
+def test_the_background_of_labelmap_txt_is_class_0_however_it_is_written(tmp_path, text):
+    (tmp_path / "labelmap.txt").write_text(text)
+    assert dict(read_labelmap(tmp_path / "labelmap.txt").index) == {(0, 0, 0): 0, (9, 9, 9): 1}
+
+
+def test_names_in_folders_with_suffixes_and_splits_with_capitals(tmp_path):
+    """As CVAT's subsets Train and Validation, and lists of other tools."""
+    write_voc(tmp_path, b"", b"")
+    for folder in ("JPEGImages", "SegmentationClass"):
+        (tmp_path / folder / "batch 1").mkdir()
+        for path in [*(tmp_path / folder).glob("[ab].*")]:
+            path.rename(path.parent / "batch 1" / path.name)
+    lists = tmp_path / "ImageSets/Segmentation"
+    (lists / "train.txt").unlink()
+    (lists / "val.txt").unlink()
+    (lists / "Train.txt").write_text("batch 1/a\nbatch 1/b.jpg\nc.jpg\nd\n")
+    (lists / "Validation.txt").write_text("c\n")
+    (tmp_path / "JPEGImages/d.json").write_text("{}")  # labelme's
+    made = voc_layout.make_lists(tmp_path)
+    assert {path.name: number for path, number in made.items()} == {"voc_train_lst.txt": 3, "voc_val_lst.txt": 1}
+    dataset = ListDataset(tmp_path, tmp_path / "voc_train_lst.txt")
+    assert [row.file_name for row in dataset.rows(range(3))] == [
+        "JPEGImages/batch 1/a.jpg", "JPEGImages/batch 1/b.jpg", "JPEGImages/d.jpg"]
 
 
 def test_gray_labels_that_contradict_labelmap_txt_are_named(tmp_path):

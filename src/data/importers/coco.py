@@ -14,11 +14,12 @@ from urllib.parse import urlparse
 from pycocotools import mask as coco_mask
 
 from src.contract import InputError
+from src.data.class_names import is_background
 from src.data.importers.geometry import from_corners, from_polygons
 from src.data.importers.pictures import Annotation, Collection, Picture, Reading, class_name, each_once, first_split
 from src.data.importers.reading import ImageIndex, Model, checked, json_files, open_picture
 from src.data.instance.coco_check import checked_encoding
-from src.data.instance.coco_tidy import SEARCHED, is_background
+from src.data.instance.coco_tidy import SEARCHED
 
 Id = int | str
 

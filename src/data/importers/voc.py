@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from src.contract import InputError
+from src.data.class_names import is_background
 from src.data.importers.geometry import from_mask
 from src.data.importers.pictures import BACKGROUND, Collection, Picture, Reading, class_name, split_of
 from src.data.importers.reading import ImageIndex, files_below, label_size, open_picture, read_text
@@ -88,7 +89,8 @@ def _classes(reading: Reading, folder: Path) -> tuple[list[str], Callable[[Path]
         return list(table.class_names), table.indices, False
     beside = None if given else names_beside(places)
     if beside:
-        return [class_name(name, str(beside[0])) for name in beside[1]], read_voc_label, False
+        names = [class_name(name, str(beside[0])) for name in beside[1]]
+        return [BACKGROUND, *names[1:]] if is_background(names[0]) else names, read_voc_label, False
     if not given:
         reading.report.note("source names no classes: they are called as VOC's (--class_names names others)",
                             reading.source.name)
@@ -98,8 +100,8 @@ def _classes(reading: Reading, folder: Path) -> tuple[list[str], Callable[[Path]
 def _with_background(table: ColourTable) -> ColourTable:
     """The table with the class 0 called "background", which is black where the table has no such class."""
     names = [class_name(name, table.place) for name in table.class_names]
-    if names[0] == BACKGROUND:
-        return replace(table, class_names=tuple(names))
+    if is_background(names[0]):
+        return replace(table, class_names=(BACKGROUND, *names[1:]))
     return ColourTable(table.place, {_BLACK: 0} | {colour: index + 1 for colour, index in table.index.items()},
                        (BACKGROUND, *names))
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from src.data.class_names import is_background
+
 log = logging.getLogger(__name__)
 # LVIS (Gupta et al. 2019, section 3) annotates an image for some of its 1203 categories, and scores it for these alone.
 SEARCHED = ("LVIS's neg_category_ids and not_exhaustive_category_ids have no counterpart here; training takes all "
@@ -121,11 +123,6 @@ def say(notes: Sequence[tuple[int, str]], path: str | Path) -> None:
 def whole(value: Any) -> Any:
     """A float that is a whole number as int; anything else as it is."""
     return int(value) if type(value) is float and value.is_integer() and abs(value) < 2 ** 53 else value
-
-
-def is_background(name: str) -> bool:
-    """Whether a category is called "background", "Background", "_background_" or the like."""
-    return name.strip("_ ").lower() == "background"
 
 
 def has_number(annotation: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from src.contract import InputError
 from src.data import decode
+from src.data.class_names import is_background
 
 FILE_NAME = "labelmap.txt"
 _PNG = b"\x89PNG"
@@ -81,5 +82,5 @@ def read_labelmap(path: Path) -> ColourTable:
         rows[found["name"]] = colour
     if len(rows) < 2 or len(rows) > _IGNORED:
         raise InputError(f"{path}: {len(rows)} classes; expected 2..{_IGNORED}, background included")
-    names = sorted(rows, key=lambda name: name != "background")
+    names = sorted(rows, key=lambda name: not is_background(name))
     return ColourTable(str(path), {rows[name]: index for index, name in enumerate(names)}, tuple(names))

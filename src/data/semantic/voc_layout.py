@@ -13,7 +13,8 @@ import shlex
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from mimetypes import guess_type
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 TRAIN, VAL, AUG = "voc_train_lst.txt", "voc_val_lst.txt", "vocaug_train_lst.txt"
 _SPLITS = Path("ImageSets/Segmentation")
+_TRAIN_LISTS = ("train.txt", "training.txt", "default.txt")  # CVAT calls them like its subsets, a single one default
+_VAL_LISTS = ("val.txt", "validation.txt", "valid.txt")
 _VOC_PLACES = ("VOCdevkit/VOC2012", "VOC2012", ".")
 _FLAG = re.compile(r"\s+-?[01]$")
 _BY_HAND = "convert it to a gray PNG of class indices, with the program that made it"
@@ -67,8 +70,8 @@ def make_lists(data_root: str | Path, out_dir: str | Path = "", workers: int = 2
     root = Path(os.path.abspath(data_root))
     out = Path(os.path.abspath(out_dir)) if out_dir else root
     voc = _find_voc(root)
-    val = read_names(voc / _SPLITS / "val.txt") if (voc / _SPLITS / "val.txt").is_file() else []
-    split = _train_split(voc)
+    split, held_out = _split_file(voc, _TRAIN_LISTS), _split_file(voc, _VAL_LISTS)
+    val = read_names(held_out) if held_out.is_file() else []
     train = without(read_names(split), val, split)
     table = voc / FILE_NAME
     colours = read_labelmap(table) if table.is_file() else None
@@ -95,16 +98,16 @@ def make_lists(data_root: str | Path, out_dir: str | Path = "", workers: int = 2
 
 def _find_voc(root: Path) -> Path:
     for place in _VOC_PLACES:
-        if _train_split(root / place).is_file() and (root / place / "JPEGImages").is_dir():
+        if _split_file(root / place, _TRAIN_LISTS).is_file() and (root / place / "JPEGImages").is_dir():
             return root / place
     raise InputError(f"data_root {root}: none of {', '.join(_VOC_PLACES)} in it has JPEGImages/ and "
                      f"{_SPLITS}/train.txt; give the folder that holds VOCdevkit, or one in VOC's layout")
 
 
-def _train_split(voc: Path) -> Path:
-    """The list of training images: train.txt, or default.txt of CVAT, which makes one split."""
-    train, default = voc / _SPLITS / "train.txt", voc / _SPLITS / "default.txt"
-    return default if default.is_file() and not train.is_file() else train
+def _split_file(voc: Path, names: Sequence[str]) -> Path:
+    """The first list in ImageSets/Segmentation that has one of `names`, whatever its capitals."""
+    present = {path.name.lower(): path for path in sorted((voc / _SPLITS).glob("*.txt"), reverse=True)}
+    return next((present[name] for name in names if name in present), voc / _SPLITS / names[0])
 
 
 def read_names(path: Path) -> list[str]:
@@ -122,8 +125,8 @@ def read_names(path: Path) -> list[str]:
 
 def without(names: Sequence[str], val: Collection[str], place: Path) -> list[str]:
     """`names` that are not in `val`, in their order; says how many were."""
-    val = set(val)
-    kept = [name for name in names if name not in val]
+    held_out = set(map(_bare, val))
+    kept = [name for name in names if _bare(name) not in held_out]
     if len(kept) < len(names):
         log.info("%s: %d images belong to val and are left out of training", place, len(names) - len(kept))
     return kept
@@ -135,12 +138,8 @@ def pairs(names: Sequence[str], folders: Folders, workers: int) -> list[Pair]:
     Raises:
         InputError: naming the images and labels that are missing or cannot be converted.
     """
-    images: dict[str, Path] = {}
-    wanted = set(names)
-    for path in sorted(folders.images.iterdir()) if folders.images.is_dir() else ():
-        if images.setdefault(path.stem, path) != path and path.stem in wanted:
-            raise InputError(f"{path}: {images[path.stem].name} has the same name; a split cannot tell them apart, "
-                             "remove one of them")
+    images = _images(folders.images, set(names))
+    names = [_known(name, images) for name in names]
     rows, bad = [], []
 
     def label(name: str) -> Path | str:
@@ -161,12 +160,39 @@ def pairs(names: Sequence[str], folders: Folders, workers: int) -> list[Pair]:
     return rows
 
 
+def _images(folder: Path, wanted: Collection[str]) -> dict[str, Path]:
+    """The images below a folder by their paths in it, without suffixes, as splits name them."""
+    images: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if not _is_image(path.name):
+            continue
+        if images.setdefault(name, path) != path and name in wanted:
+            raise InputError(f"{path}: {images[name].name} has the same name; a split cannot tell them apart, remove "
+                             "one of them")
+    return images
+
+
+def _known(name: str, images: Collection[str]) -> str:
+    """A name of a split as images have it: some tools write suffixes too."""
+    return _bare(name) if name not in images and _bare(name) in images else name
+
+
+def _bare(name: str) -> str:
+    """A name of a split without the suffix of an image."""
+    return PurePosixPath(name).with_suffix("").as_posix() if _is_image(name) else name
+
+
+def _is_image(name: str) -> bool:
+    return (guess_type(name, strict=False)[0] or "").startswith("image/")
+
+
 def _gray_label(name: str, folders: Folders) -> Path:
     present = next((path for folder in (folders.gray, folders.made)
                     if (path := folder / f"{name}.png").is_file()), None)
     if present and not folders.colours:
         return present
-    published = next((p for end in (".png", ".mat") if (p := folders.labels / f"{name}{end}").is_file()), None)
+    published = next((p for end in (".png", ".bmp", ".mat") if (p := folders.labels / f"{name}{end}").is_file()), None)
     if published is None and present:
         return present
     if published is None:
