@@ -3,14 +3,20 @@
     python benchmarks/data_pipeline.py --peer_python=PEERS/bin/python --data_root=CAMVID \\
         --data_lst=CAMVID/voc_train_lst.txt
 
+    python benchmarks/data_pipeline.py --options --data_root=CAMVID --data_lst=CAMVID/voc_train_lst.txt
+
 Decode, random scale 0.5 to 2 (bicubic), normalise, pad, crop to 513, mirror, batches of 16; 2 workers each (threads
 here, processes in the DataLoader). A round is 48 batches. A ratio below 1 means that ours is faster.
+With --options, no peer: processor time of a sample with each option of the augmentation over that of one without, in
+alternating rounds.
 """
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,12 +29,17 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peer_python", required=True, help="python of the environment with torch and opencv")
+    parser.add_argument("--peer_python", help="python of the environment with torch and opencv")
     parser.add_argument("--data_root", required=True)
     parser.add_argument("--data_lst", required=True)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--options", action="store_true", help="cost of each option of ours, without a peer")
     parser.add_argument("--worker", choices=("mindseg", "DataLoader"), help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.options:
+        return options(args.data_root, args.data_lst, args.rounds)
+    if not args.peer_python:
+        parser.error("--peer_python is missing; or give --options")
     if args.worker:
         batches = (ours if args.worker == "mindseg" else torch_peer)(args.data_root, args.data_lst)
         return interleave.serve(lambda: [next(batches) for _ in range(BATCHES)])
@@ -43,6 +54,39 @@ def main() -> None:
     for w in workers:
         print(f"  {w.name:<12} {BATCH * BATCHES / result[w.name]['median']:.0f} samples/s")
         w.stop()
+
+
+OPTIONS = {"none": {}, "rare_class_crops=1": {"rare_class_crops": 1.0}, "rotation=10": {"rotation": 10.0},
+           "colour_jitter=0.3,0.3,0.3,0": {"colour_jitter": (0.3, 0.3, 0.3, 0.0)},
+           "colour_jitter=0.3,0.3,0.3,0.05": {"colour_jitter": (0.3, 0.3, 0.3, 0.05)}, "blur=1.5": {"blur": 1.5}}
+
+
+def options(data_root: str, data_lst: str, rounds: int) -> None:
+    """Print the time of a sample with each of `OPTIONS`, as a ratio to that with none."""
+    import cv2
+    import numpy as np
+
+    from src.data import order
+    from src.data.semantic.voc import ListDataset
+    from src.deeplabv3.augmentation import TrainAugmentation
+    from src.deeplabv3.preprocess import Preprocess
+
+    cv2.setNumThreads(0)
+    records = list(ListDataset(data_root, data_lst).rows(range(48)))
+    seconds: dict[str, list[float]] = {name: [] for name in OPTIONS}
+    for _ in range(rounds + 1):  # the first one warms up
+        for name, values in OPTIONS.items():
+            augment = TrainAugmentation(Preprocess("RGB", MEAN, STD), crop_size=CROP, min_scale=0.5, max_scale=2.0,
+                                        num_classes=11, ignore_label=255, rarity=np.ones(256), **values)
+            began = time.process_time()
+            for sample_id, record in enumerate(records):
+                augment(record.image, record.target, order.sample_rng(1, 0, sample_id))
+            seconds[name].append((time.process_time() - began) / len(records))
+    plain = seconds["none"][1:]
+    for name, found in seconds.items():
+        ratios = sorted(own / other for own, other in zip(found[1:], plain))
+        print(f"{name:32} {1000 * statistics.median(found[1:]):6.2f} ms of processor time a sample, ratio "
+              f"{statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})")
 
 
 def ours(data_root: str, data_lst: str):

@@ -124,4 +124,5 @@ class DeepLabV3Task:
     def activation_bytes(self) -> int:
         c = self.config
         return activation_bytes(depth=int(c.backbone.removeprefix("resnet")), output_stride=c.output_stride,
-                                batch_size=c.batch_size, crop_size=c.crop_size, num_classes=c.num_classes)
+                                batch_size=c.batch_size, crop_size=c.crop_size, num_classes=c.num_classes,
+                                losses=(*self.terms, "ce") if c.auxiliary else self.terms)

@@ -195,7 +195,8 @@ def test_the_table_shows_every_class_and_the_means():
 def test_memory_grows_with_batch_crop_depth_and_finer_stride():
     base = {"depth": 50, "output_stride": 16, "batch_size": 2, "crop_size": 129, "num_classes": 21}
     least = activation_bytes(**base)
-    for more in ({"batch_size": 4}, {"crop_size": 257}, {"depth": 101}, {"output_stride": 8}, {"num_classes": 151}):
+    for more in ({"batch_size": 4}, {"crop_size": 257}, {"depth": 101}, {"output_stride": 8}, {"num_classes": 151},
+                 {"losses": ("ce", "ce")}, {"losses": ("ce", "lovasz")}):
         assert activation_bytes(**base | more) > least, more
 
 

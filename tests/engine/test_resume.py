@@ -23,7 +23,10 @@ class Runs:
 
     FLAGS = ("--device_target=CPU", "--backbone=resnet18", "--num_classes=3", "--crop_size=33", "--batch_size=2",
              f"--epochs={EPOCHS}", f"--save_steps={SAVE_STEPS}", "--keep_checkpoint_max=2", "--workers=2",
-             "--dropout=0.3", "--ema_decay=0.9", "--dynamic_loss_scale", "--loss_scale=3.4e38", "--base_lr=0.05")
+             "--dropout=0.3", "--ema_decay=0.9", "--dynamic_loss_scale", "--loss_scale=3.4e38", "--base_lr=0.05",
+             "--loss=ohem,dice:0.5,lovasz:0.5", "--ohem_min_kept=300", "--class_weights=median_frequency",
+             "--label_smoothing=0.1", "--aux_weight=0.4", "--rare_class_crops=0.5", "--rotation=10",
+             "--colour_jitter=0.3,0.3,0.3,0.05", "--blur=1")
 
     def __init__(self, root: Path):
         self.root = root

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "run_distribute_train.sh"
 TINY = ("--config=quickstart", "--data_root=set", "--data_lst=train.txt", "--val_data_lst=val.txt", "--batch_size=2",
-        "--crop_size=33", "--eval_crop_size=33", "--auxiliary=False", "--ema_decay=0.9", "--save_steps=1",
-        "--keep_checkpoint_max=2")
+        "--crop_size=33", "--eval_crop_size=33", "--aux_weight=0.4", "--ema_decay=0.9", "--save_steps=1",
+        "--keep_checkpoint_max=2", "--loss=ce,lovasz:0.5", "--class_weights=median_frequency")
 LAST = "deeplab_v3_s16-3_2.ckpt"  # nine samples: two steps an epoch of two ranks with two samples
 
 
