@@ -49,7 +49,8 @@ def main() -> int:
     if uncertain:
         print(tables.interval_line(uncertain, len(statistics)))
     write_statistics(beside(path), statistics)
-    write_json(path, numbers | uncertain | {"checkpoint": settings.checkpoint, "inference_engine": task.engine.name})
+    write_json(path, numbers | uncertain | {"checkpoint": settings.checkpoint, "inference_engine": task.engine.name,
+                                            "configuration": settings.evaluation()})
     for name, content in task.results(evaluator).items():
         write_coco_results(path.with_name(f"{path.stem}.{name}.json"), content)
     return 0

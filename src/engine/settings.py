@@ -206,6 +206,12 @@ class Settings(Config):
         """Keys that a resumed run may change."""
         return tuple(cls.keys(lambda key: key.resumable))
 
+    def evaluation(self) -> dict[str, Any]:
+        """The keys that may change the numbers of an evaluation: flags of eval.py that differ between runs alone."""
+        paths = set(self.keys(lambda key: key.per_host))
+        used = self.keys(lambda key: set(key.group) & {"common", "eval"} or key.travels)
+        return self.model_dump(mode="json", include=set(used) - paths - {"print_config", "bootstrap"})
+
     def shaping(self) -> dict[str, Any]:
         """The keys that may shape a graph: all but those that differ between the ranks or the starts of a run."""
         return {name: value for name, value in self.common().items() if name not in ("resume", "print_config")}

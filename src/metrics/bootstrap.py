@@ -13,6 +13,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from src.metrics.image_statistics import ImageStatistics, Name
 
@@ -29,14 +30,18 @@ class Samples:
     """A number on the split, on bootstrap samples of it, and without one group of images after the other.
 
     Differences of the same samples' numbers are samples of the difference.
+
+    Attributes:
+        images: how many the split has.
     """
 
     value: float
     drawn: np.ndarray
     left_out: np.ndarray
+    images: int
 
     def __sub__(self, other: Samples) -> Samples:
-        return Samples(self.value - other.value, self.drawn - other.drawn, self.left_out - other.left_out)
+        return Samples(self.value - other.value, self.drawn - other.drawn, self.left_out - other.left_out, self.images)
 
 
 def bootstrap(statistics: ImageStatistics, count: int, seed: int) -> dict[Name, Samples]:
@@ -48,7 +53,7 @@ def bootstrap(statistics: ImageStatistics, count: int, seed: int) -> dict[Name, 
     group = np.arange(images) * groups // images
     left_out = _on_blocks(statistics, groups, lambda start, width: (
         group[:, None] != np.arange(start, start + width)).astype(np.float64))
-    return {name: Samples(float(value[0]), drawn[name], left_out[name]) for name, value in values.items()}
+    return {name: Samples(float(value[0]), drawn[name], left_out[name], images) for name, value in values.items()}
 
 
 def _draws(rng: np.random.Generator, images: int) -> Callable[[int, int], np.ndarray]:
@@ -62,8 +67,9 @@ def _draws(rng: np.random.Generator, images: int) -> Callable[[int, int], np.nda
 def _on_blocks(statistics: ImageStatistics, count: int,
                weights: Callable[[int, int], np.ndarray]) -> dict[Name, np.ndarray]:
     """The numbers of `count` weightings; `weights(start, width)` makes (images, width) of them."""
-    width = min(max(_CELLS // len(statistics), 1), count)
-    blocks = [statistics.numbers(weights(start, min(width, count - start))) for start in range(0, count, width)]
+    width = max(_CELLS // max(len(statistics), 1), 1)
+    widths = [min(width, count - start) for start in range(0, count, width)] or [0]
+    blocks = [statistics.numbers(weights(k * width, own)) for k, own in enumerate(widths)]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
@@ -71,15 +77,20 @@ def _on_blocks(statistics: ImageStatistics, count: int,
 class Shape:
     """The bootstrap distribution of a number, for intervals of the kind BCa (bias-corrected and accelerated).
 
+    Samples of few images spread too little, and normal quantiles are too small for them: the intervals are wider by
+    Student's quantile over the normal one and by sqrt(n / (n - 1)) (Hesterberg 2015, "expanded" intervals).
+
     Attributes:
         drawn: the samples in which the number is defined, sorted.
         bias: how many standard deviations the number lies above the median of the samples.
         acceleration: how its standard deviation changes with the number.
+        images: n.
     """
 
     drawn: np.ndarray
     bias: float
     acceleration: float
+    images: int
 
     @classmethod
     def of(cls, samples: Samples) -> Shape | None:
@@ -90,13 +101,14 @@ class Shape:
         pulls = samples.left_out[np.isfinite(samples.left_out)]
         pulls = pulls.mean() - pulls
         spread = (pulls ** 2).sum() ** 1.5
-        return cls(drawn, _score(drawn, samples.value), float((pulls ** 3).sum() / (6 * spread)) if spread > 0 else 0.0)
+        acceleration = float((pulls ** 3).sum() / (6 * spread)) if spread > 0 else 0.0
+        return cls(drawn, _score(drawn, samples.value), acceleration, samples.images)
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """The ends of the confidence interval."""
         ends = []
-        for score in (_NORMAL.inv_cdf((1 - level) / 2), _NORMAL.inv_cdf((1 + level) / 2)):
-            shifted = self.bias + score
+        for student in special.stdtrit(self.images - 1, [(1 - level) / 2, (1 + level) / 2]).tolist():
+            shifted = self.bias + student * self._expansion
             ends.append(_NORMAL.cdf(self.bias + shifted / (1 - self.acceleration * shifted)))
         low, high = np.quantile(self.drawn, ends).tolist()
         return low, high
@@ -106,8 +118,12 @@ class Shape:
         if self.drawn[0] == self.drawn[-1] == 0:
             return 1.0
         shifted = _score(self.drawn, 0.0) - self.bias
-        score = shifted / (1 + self.acceleration * shifted) - self.bias
-        return min(1.0, 2 * _NORMAL.cdf(-abs(score)))
+        student = (shifted / (1 + self.acceleration * shifted) - self.bias) / self._expansion
+        return min(1.0, 2 * float(special.stdtr(self.images - 1, -abs(student))))
+
+    @property
+    def _expansion(self) -> float:
+        return (self.images / (self.images - 1)) ** 0.5
 
 
 def _score(drawn: np.ndarray, value: float) -> float:

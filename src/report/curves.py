@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -54,6 +55,37 @@ def learning_curve(lines: Sequence[Mapping], *, loss_names: Sequence[str], metri
         axis.set_xlabel("step")
         axis.grid(color="#e8e8ec", linewidth=0.8)
         axis.spines[["top", "right"]].set_visible(False)
+    return _png(figure)
+
+
+def learning_curves(runs: Mapping[str, Sequence[Mapping]], *, loss: str, metric: str) -> bytes:
+    """The losses and held-out metrics of several runs in one picture, as PNG bytes.
+
+    Args:
+        runs: {name: lines of `metrics.jsonl`}.
+        loss: key of "train" lines, drawn as a running mean.
+        metric: key of "eval" lines; a run without any is left out of that panel.
+    """
+    figure = Figure(figsize=(11, 3.6), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 2)
+    for (name, lines), colour in zip(runs.items(), cycle(_COLOURS)):
+        for axis, kind, key in ((axes[0], "train", loss), (axes[1], "eval", metric)):
+            points = [(line["step"], line[key]) for line in lines if line["kind"] == kind and line.get(key) is not None]
+            if points:
+                steps, values = zip(*points)
+                marker, shown = ("", smooth(values, max(len(values) // 30, 1))) if kind == "train" else ("o", values)
+                axis.plot(steps, shown, color=colour, marker=marker, markersize=4, linewidth=1.6, label=name)
+    for axis, title in zip(axes, (f"{loss}, smoothed", f"{metric}, held-out")):
+        axis.set(title=title, xlabel="step")
+        axis.grid(color="#e8e8ec", linewidth=0.8)
+        axis.spines[["top", "right"]].set_visible(False)
+        if axis.lines:
+            axis.legend(frameon=False, fontsize=8)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()

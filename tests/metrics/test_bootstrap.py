@@ -10,11 +10,13 @@ from src.metrics.bootstrap import Samples, Shape, holm
 from src.metrics.miou import MeanIoU
 from src.metrics.tables import interval_line
 
+MANY = 10 ** 9  # images: nothing is added for few of them
+
 
 def normal_samples(value: float = 0.0, count: int = 20_001) -> Samples:
     """Samples whose quantiles are those of a normal distribution of standard deviation 0.1 around `value`."""
     spread = np.array([NormalDist(value, 0.1).inv_cdf(p) for p in (np.arange(count) + 0.5) / count])
-    return Samples(value, spread, value + np.linspace(-0.01, 0.01, 50))
+    return Samples(value, spread, value + np.linspace(-0.01, 0.01, 50), MANY)
 
 
 def evaluated(seed: int = 0, images: int = 40, right: float = 0.8) -> MeanIoU:
@@ -34,16 +36,25 @@ def test_a_normal_distribution_without_bias_has_its_own_quantiles():
 def test_the_ends_move_against_the_bias_and_with_the_acceleration():
     """By hand: z0 = Phi^-1(0.5 + 1/2 of what lies between), ends at Phi(z0 + (z0 + z) / (1 - a (z0 + z)))."""
     samples = normal_samples()
-    shifted = Samples(0.05, samples.drawn, samples.left_out)  # z0 = 0.5
+    shifted = Samples(0.05, samples.drawn, samples.left_out, MANY)  # z0 = 0.5
     low, high = Shape.of(shifted).interval()
     assert (low, high) == (pytest.approx(0.1 * (1 - 1.96), abs=3e-4), pytest.approx(0.1 * (1 + 1.96), abs=3e-3))
-    skewed = Samples(0.0, samples.drawn, np.array([-3.0] + [1.0] * 9))  # the first group pulls by 3.6, others by -0.4
+    skewed = Samples(0.0, samples.drawn, np.array([-3.0] + [1.0] * 9), MANY)  # pulls are 3.6, and -0.4 nine times
     pulls = np.array([3.6] + [-0.4] * 9)
     acceleration = (pulls ** 3).sum() / (6 * (pulls ** 2).sum() ** 1.5)
     low, high = Shape.of(skewed).interval()
     assert acceleration == pytest.approx(0.14, abs=0.01)
     assert low == pytest.approx(-0.196 / (1 + acceleration * 1.96), abs=1e-3)
     assert high == pytest.approx(0.196 / (1 - acceleration * 1.96), abs=5e-3)
+
+
+def test_intervals_of_few_images_are_wider():
+    """Of 10 images: Student's quantile with 9 degrees of freedom is 2.262, and sqrt(10 / 9) times that 2.385."""
+    samples = normal_samples()
+    shape = Shape.of(Samples(0.0, samples.drawn, samples.left_out, 10))
+    assert shape.interval() == (pytest.approx(-0.2385, abs=5e-4), pytest.approx(0.2385, abs=5e-4))
+    shape = Shape.of(Samples(0.2385, samples.drawn + 0.2385, samples.left_out, 10))
+    assert shape.p_value() == pytest.approx(0.05, abs=1e-3)
 
 
 @pytest.mark.parametrize("value", [0.15, -0.15, 0.21, 0.05])
@@ -84,9 +95,9 @@ def test_left_out_images_are_left_out():
 
 
 def test_numbers_that_most_samples_lack_have_no_interval():
-    assert Shape.of(Samples(0.5, np.array([0.5, np.nan, np.nan]), np.array([0.5, 0.5]))) is None
-    assert Shape.of(Samples(np.nan, np.array([0.5, 0.5, 0.5]), np.array([0.5, 0.5]))) is None
-    assert Shape.of(Samples(0.5, np.array([0.4, 0.6, np.nan]), np.array([np.nan, 0.5]))).interval() == (
+    assert Shape.of(Samples(0.5, np.array([0.5, np.nan, np.nan]), np.array([0.5, 0.5]), MANY)) is None
+    assert Shape.of(Samples(np.nan, np.array([0.5, 0.5, 0.5]), np.array([0.5, 0.5]), MANY)) is None
+    assert Shape.of(Samples(0.5, np.array([0.4, 0.6, np.nan]), np.array([np.nan, 0.5]), MANY)).interval() == (
         pytest.approx(0.4, abs=0.02), pytest.approx(0.6, abs=0.02))
 
 

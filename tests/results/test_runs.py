@@ -1,0 +1,103 @@
+"""Runs to compare: what names one, what is refused and with which way out."""
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.contract import InputError, LabelMap
+from src.metrics.miou import MeanIoU
+from src.results.files import write_json
+from src.results.image_files import beside, write_statistics
+from src.results.runs import open_runs
+from tests.generated_detections import evaluated
+
+
+def label_maps(*, images=range(30), right: float = 0.8, seed: int = 0, names=("ground", "cat"), truth: int = 7):
+    """An evaluator of random label maps, of which a share is right."""
+    evaluator, own = MeanIoU(names, lambda target: target), np.random.default_rng(seed)
+    for k in images:
+        labels = np.random.default_rng([truth, k]).integers(0, 2, (8, 8), np.uint8)
+        evaluator.update(LabelMap(k, np.where(own.random((8, 8)) < right, labels, 1 - labels)), labels)
+    return evaluator
+
+
+def write_run(folder: Path, evaluator, *, checkpoint: str = "ckpt/m-1_1.ckpt", **trained) -> Path:
+    """Results as eval.py writes them, and the training run's configuration and log."""
+    (folder / "ckpt").mkdir(parents=True)
+    write_json(folder / "eval_result.json", evaluator.compute() | {"checkpoint": checkpoint})
+    write_statistics(folder / "eval_result.images.npz", evaluator.statistics())
+    if trained:
+        (folder / "ckpt/config.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in trained.items()))
+        lines = [{"kind": "train", "step": s, "epoch": 1, "loss": 1 / s} for s in range(1, 20)]
+        lines.append({"kind": "eval", "step": 19, "epoch": 1, "miou": evaluator.compute().get("miou", 0.5)})
+        (folder / "ckpt/metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n{"kind": "tr')
+    return folder
+
+
+def test_a_file_and_its_folder_name_the_same_run(tmp_path):
+    a, b = (write_run(tmp_path / name, label_maps(), base_lr=0.1) for name in "ab")
+    first, second = open_runs([str(a), str(b / "eval_result.json")])
+    assert (first.name, second.name) == (str(a), str(b / "eval_result.json"))
+    assert first.training == {"base_lr": 0.1}
+    assert [line["kind"] for line in first.log] == ["train"] * 19 + ["eval"]
+    with pytest.raises(InputError, match="eval_result.json: named twice"):
+        open_runs([str(a), str(a / "eval_result.json")])
+    with pytest.raises(InputError, match="1 run to compare; name two or more"):
+        open_runs([str(a)])
+
+
+@pytest.mark.parametrize(("other", "words"), [
+    (lambda: label_maps(images=range(2, 33)),
+     r"2 images only in a \(0, 1\) and 3 images only in b \(30, 31, 32\), 28 in both; evaluate both"),
+    (lambda: label_maps(truth=8), "the truth of 30 of 30 images differs, ids 0, 1, .* with the same labels"),
+    (lambda: label_maps(names=("ground", "dog")), "classes ground, cat against ground, dog"),
+    (lambda: evaluated(1), "one has label maps, the other instances; evaluate both on the same val set")])
+def test_other_val_sets_are_refused(other, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("a"), label_maps())
+    write_run(Path("b"), other())
+    with pytest.raises(InputError, match=f"a and b cannot be compared: .*{words}"):
+        open_runs(["a", "b"])
+
+
+def test_another_limit_of_detections_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("a"), evaluated(1))
+    write_run(Path("b"), evaluated(1, max_detections=7))
+    with pytest.raises(InputError, match="eval_max_detections=100 against 7"):
+        open_runs(["a", "b"])
+
+
+def test_runs_without_statistics_are_named_with_the_command_that_makes_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("a"), label_maps())
+    old = write_run(Path("my old"), label_maps(), checkpoint="my old/ckpt/m-1_1.ckpt", data_root="D",
+                    device_target="CPU", val_data_lst="v.txt", data_lst="t.txt")
+    beside(old / "eval_result.json").unlink()
+    command = (r"my old: has no per-image statistics \(eval_result.images.npz\); write them with\n    python eval.py "
+               r"--ckpt_path='my old/ckpt/m-1_1.ckpt' --data_root=D --data_lst=v.txt --device_target=CPU "
+               r"--result_path='my old/eval_result.json'")
+    with pytest.raises(InputError, match=command):
+        open_runs(["a", "my old"])
+    (old / "ckpt/m-1_1.ckpt").touch()
+    with pytest.raises(InputError, match=r"my old/ckpt: has not been evaluated .*\n    python eval.py .*"
+                                         r"--data_lst=v.txt .*--result_path='my old/ckpt/eval_result.json'"):
+        open_runs(["a", "my old/ckpt"])
+
+
+def test_what_is_no_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    a = write_run(Path("a"), label_maps())
+    Path("empty").mkdir()
+    for name, words in (("gone", "gone: no such file or folder"), ("empty", "neither results of eval.py nor check")):
+        with pytest.raises(InputError, match=words):
+            open_runs(["a", name])
+    write_statistics(a / "other.images.npz", label_maps().statistics())
+    with pytest.raises(InputError, match="a: holds several evaluations; name one of a/eval_result.json, a/other.json"):
+        open_runs(["a", "empty"])
+    Path("b").mkdir()
+    write_statistics(Path("b/list.images.npz"), label_maps().statistics())
+    Path("b/list.json").write_text("[]")
+    with pytest.raises(InputError, match="b/list.json: holds no results of eval.py"):
+        open_runs(["a/eval_result.json", "b"])
