@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -62,25 +64,34 @@ class Predictor:
         return results
 
 
-@dataclass(frozen=True)
-class _TileOfImage:
-    """A tile on its way to the network; `image_id` is the image's position among those that are decoded."""
+@dataclass
+class _Parts:
+    """An image between its tiles and its instances: what is found in the first tiles, of `count`."""
 
     image_id: int
+    size: tuple[int, int]
+    count: int
+    found: list[TileInstances] = field(default_factory=list)
+
+
+class _TileOfImage(NamedTuple):
+    """A tile on its way to the network: what it is a part of, and a copy of its pixels (h, w, 3)."""
+
+    parts: _Parts
     tile: Tile
     pixels: np.ndarray
 
 
 class TiledPredictor(Predictor):
-    """Records -> instances, in order: each image tile by tile, `batch_size` tiles at a time, then merged.
+    """Records -> instances, in order: each image tile by tile, then merged. A batch may hold tiles of several images.
 
-    Images are decoded one after another until their tiles fill a batch. So at most one large image is in memory, and
-    small ones share batches. Masks exist as runs alone.
+    An image is decoded when its first tile is due, and given up with its last: only one is in memory. Masks exist as
+    runs alone.
 
     Args:
         tiling: how images are cut.
         limit: instances of an image after merging, at most; 0: all.
-        detect, preprocess, batch_size, workers, paste: see `Predictor`.
+        detect, preprocess, batch_size, workers, paste: see `Predictor`; the batch is one of tiles.
     """
 
     def __init__(self, detect: Callable, *, tiling: Tiling, limit: int = 0, **rest):
@@ -89,39 +100,24 @@ class TiledPredictor(Predictor):
         self.limit = limit
 
     def __call__(self, records: Iterable[Record]) -> Iterator[Instances]:
-        records = iter(records)
+        tiles = self._tiles(records)
         with ThreadPoolExecutor(self.workers) as pool:
-            while images := self._next_images(records):
-                yield from self._instances(images, pool)
+            while batch := list(islice(tiles, self.batch_size)):
+                inputs = list(pool.map(lambda one: self.preprocess.prepare(one.pixels), batch))
+                for (parts, tile, _), (_, size), arrays in zip(batch, inputs, self._detections(inputs)):
+                    parts.found.append(to_tile_instances(tile, arrays, image_size=size, original_size=parts.size,
+                                                         **self.paste))
+                    if len(parts.found) == parts.count:
+                        yield merge(parts.found, parts.image_id, parts.size, limit=self.limit,
+                                    with_masks=self.paste.get("with_masks", True))
 
-    def _next_images(self, records: Iterator[Record]) -> list[tuple[int, np.ndarray]]:
-        """(image id, decoded image) of the next records, as many as fill a batch with tiles."""
-        images, tiles = [], 0
-        while tiles < self.batch_size and (record := next(records, None)):
-            images.append((record.image_id, decode_record(record, self.preprocess.decoding)))
-            tiles += len(self.tiling.tiles(images[-1][1].shape[:2]))
-        return images
-
-    def _instances(self, images: list[tuple[int, np.ndarray]], pool: Executor) -> list[Instances]:
-        """The instances of decoded images. Empties the list, so that the images need not outlast their tiles."""
-        about = [(image_id, image.shape[:2]) for image_id, image in images]
-        found: list[list[TileInstances]] = [[] for _ in images]
-        for numbers, inputs in read_ahead(self._tiles(images), self._tile_input, batch_size=self.batch_size, pool=pool):
-            arrays = self._detections([(pixels, size) for pixels, size, _ in inputs])
-            for number, (_, size, tile), detections in zip(numbers, inputs, arrays):
-                found[number].append(to_tile_instances(tile, detections, image_size=size,
-                                                       original_size=about[number][1], **self.paste))
-        return [merge(parts, *one, limit=self.limit, with_masks=self.paste.get("with_masks", True))
-                for parts, one in zip(found, about)]
-
-    def _tiles(self, images: list[tuple[int, np.ndarray]]) -> Iterator[_TileOfImage]:
-        number = 0
-        while images:
-            _, image = images.pop(0)
-            for tile in self.tiling.tiles(image.shape[:2]):
-                yield _TileOfImage(number, tile, tile.pixels(image))
-            number += 1
-
-    def _tile_input(self, one: _TileOfImage) -> tuple:
-        """The input (3, H, W), the (height, width) of the tile in it, and the tile."""
-        return *self.preprocess.prepare(one.pixels), one.tile
+    def _tiles(self, records: Iterable[Record]) -> Iterator[_TileOfImage]:
+        for record in records:
+            image = decode_record(record, self.preprocess.decoding)
+            tiles = self.tiling.tiles(image.shape[:2])
+            parts = _Parts(record.image_id, image.shape[:2], len(tiles))
+            for tile in tiles:
+                pixels = tile.pixels(image).copy()
+                if tile is tiles[-1]:
+                    del image  # a large one is not in memory while its instances are used
+                yield _TileOfImage(parts, tile, pixels)

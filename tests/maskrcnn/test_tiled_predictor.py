@@ -1,6 +1,7 @@
 """Large images through a network that paints: what it finds in the tiles becomes what is in the image."""
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.contract import InputError, Record
+from src.data.read_ahead import decode_record
+from src.maskrcnn import inference
 from src.maskrcnn.inference import Predictor, TiledPredictor
 from src.maskrcnn.preprocess import Preprocess
 from src.maskrcnn.tiles import Tiling
@@ -44,8 +47,8 @@ def record(number, masks, size):
 
 
 def predictor(**options):
-    return TiledPredictor(Seer(), tiling=Tiling((40, 50), 16), preprocess=INPUT, batch_size=3,
-                          **{"paste_pad": None, "threshold": 0.5} | options)
+    return TiledPredictor(Seer(), tiling=Tiling((40, 50), 16), preprocess=INPUT,
+                          **{"batch_size": 3, "paste_pad": None, "threshold": 0.5} | options)
 
 
 def test_objects_on_seams_and_corners_of_several_images():
@@ -80,6 +83,26 @@ def test_an_image_of_one_tile_is_predicted_as_a_whole_would_be():
         for name in ("boxes_image", "scores", "labels"):
             assert np.array_equal(getattr(one, name), getattr(other, name))
     assert len(tiles.detect.batches) == 2  # five images of one tile share two batches
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_one_image_is_in_memory_at_a_time_and_none_while_its_instances_are_used(batch_size, monkeypatch):
+    decoded = []
+
+    def decode(*arguments):
+        assert all(reference() is None for reference in decoded)
+        image = decode_record(*arguments)
+        decoded.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr(inference, "decode_record", decode)
+    records = [record(k, [block(20, 30, 10, 10)], (100, 130)) for k in range(3)]
+    predict = predictor(batch_size=batch_size)
+    for count, found in enumerate(predict(records), 1):
+        assert decoded[count - 1]() is None
+        assert len(found.scores) == 1
+    tiles = 3 * len(predict.tiling.tiles((100, 130)))
+    assert predict.detect.batches == [batch_size] * -(-tiles // batch_size)  # filled across images
 
 
 def test_without_masks_and_with_a_limit():
