@@ -8,6 +8,7 @@
 #include <string>
 
 #include "failure.h"
+#include "orientation.h"
 
 namespace fs = std::filesystem;
 
@@ -107,7 +108,7 @@ cv::Mat decode_image(const std::vector<unsigned char>& bytes, bool turn) {
   if (image.empty() || (is_jpeg && !jpeg_is_whole(bytes))) {
     throw ImageError("is not an image, or damaged or truncated; restore it or leave it out");
   }
-  return image;
+  return turn ? upright(image, webp_orientation(bytes)) : image;
 }
 
 Size fitted(const PreprocessSpec& spec, Size size) {

@@ -37,8 +37,8 @@ class Decoding:
     """How image files become pixels: the part of the input recipe that comes first.
 
     Attributes:
-        exif: "turn" shows photos upright, as their EXIF orientation says and as labelling tools draw on them (JPEG and
-            PNG; OpenCV turns TIFF always and WebP never); "raw" leaves them as they are stored.
+        exif: "turn" shows photos upright, as their EXIF orientation says and as labelling tools draw on them (JPEG,
+            PNG, WebP; OpenCV turns TIFF always); "raw" leaves them as they are stored.
         bit_depth: significant bits of 16-bit samples, of which the upper 8 are kept: 12 where a camera or microscope
             stored 0..4095.
         max_pixels: larger images are refused before they fill the memory; 0: no limit but OpenCV's of 2**30.
@@ -48,9 +48,13 @@ class Decoding:
     bit_depth: int = 16
     max_pixels: int = 0
 
+    def turns(self, data: bytes) -> bool:
+        """Whether an image file, of which `data` is the start, is turned upright as its EXIF orientation says."""
+        return self.exif == "turn" and file_kind(data) in ("JPEG", "PNG", "WebP")
+
     def flags(self, data: bytes) -> int:
-        """Of OpenCV's decoder."""
-        return 0 if self.exif == "turn" and file_kind(data) in ("JPEG", "PNG") else _UNTURNED
+        """Of OpenCV's decoder, which does not turn WebP files."""
+        return 0 if self.turns(data) and file_kind(data) != "WebP" else _UNTURNED
 
 
 AS_STORED = Decoding()
@@ -67,7 +71,7 @@ def decode_image(data: bytes, how: Decoding = AS_STORED) -> np.ndarray:
     _refuse_other_samples(data)
     _refuse_large(data, how.max_pixels)
     if how.bit_depth == 16 or not _may_have_16_bits(data):
-        return _imdecode(data, cv2.IMREAD_COLOR_RGB | how.flags(data))
+        return _upright(_imdecode(data, cv2.IMREAD_COLOR_RGB | how.flags(data)), data, how)
     image = _imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH | how.flags(data))
     if image.dtype == np.uint8:
         return image
@@ -81,7 +85,7 @@ def image_size(data: bytes, how: Decoding = AS_STORED) -> tuple[int, int]:
     """
     _refuse_other_samples(data)
     _refuse_large(data, how.max_pixels)
-    height, width = _imdecode(data, cv2.IMREAD_GRAYSCALE | how.flags(data)).shape
+    height, width = _upright(_imdecode(data, cv2.IMREAD_GRAYSCALE | how.flags(data)), data, how).shape
     return height, width
 
 
@@ -96,7 +100,17 @@ def header_size(data: bytes, how: Decoding = AS_STORED) -> tuple[int, int]:
     except (OSError, ValueError, SyntaxError) as error:
         raise InputError(why_not_image(data)) from error
     # Pillow's size of a TIFF is that of the upright picture.
-    return (width, height) if not how.flags(data) and orientation(data) > 4 else (height, width)
+    return (width, height) if how.turns(data) and orientation(data) > 4 else (height, width)
+
+
+def _upright(image: np.ndarray, data: bytes, how: Decoding) -> np.ndarray:
+    """A decoded image turned as its file says, where OpenCV's decoder has not done it."""
+    if file_kind(data) != "WebP" or not how.turns(data):
+        return image
+    tag = orientation(data)
+    image = image.swapaxes(0, 1) if tag > 4 else image
+    across, down = (-1 if tag in (2, 3, 6, 7) else 1), (-1 if tag in (3, 4, 7, 8) else 1)
+    return np.ascontiguousarray(image[::down, ::across])
 
 
 def orientation(data: bytes) -> int:
@@ -105,6 +119,8 @@ def orientation(data: bytes) -> int:
         return 1  # Pillow would decode the whole file to look for it
     try:
         with Image.open(io.BytesIO(data)) as file:
+            if file.format == "PNG" and "exif" not in file.info:
+                file.load()  # it stands behind the pixels
             return orientation_of(file)
     except Exception:  # as for damaged tags
         return 1

@@ -58,7 +58,7 @@ def read_header(file: BinaryIO, how: decode.Decoding = decode.AS_STORED) -> Head
         raise InputError(decode.why_not_image(file.read())) from error
     is_late = image.format == "PNG" and "exif" not in image.info  # Pillow would decode the pixels to look behind them
     turned = 1 if is_late else decode.orientation_of(image)
-    size = (width, height) if turned > 4 and not how.flags(start) else (height, width)
+    size = (width, height) if turned > 4 and how.turns(start) else (height, width)
     kind, bits = ("integers", start[24]) if image.format == "PNG" else decode.sample_kind(image)
     return Header(image.format or "", size, turned, 0 if kind == "floats" else bits,
                   _CHANNELS.get(image.mode, image.mode), decode.sample_fault(kind, bits))

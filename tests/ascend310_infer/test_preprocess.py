@@ -47,6 +47,7 @@ def awkward_images() -> dict[str, bytes]:
         "exact.png": encoded(picture(65, 65), ".png"), "double.png": encoded(picture(130, 130), ".png"),
         "small.webp": encoded(picture(40, 30), ".webp"), "plain.bmp": encoded(a, ".bmp"),
         "exif.jpg": pillow(as_pillow, "JPEG", exif=exif), "exif.png": pillow(as_pillow, "PNG", exif=exif),
+        "exif.webp": pillow(as_pillow, "WEBP", exif=exif),
         "palette.png": pillow(as_pillow.quantize(50), "PNG", transparency=3),
         "bit.png": pillow(as_pillow.convert("1"), "PNG"), "cmyk.jpg": pillow(as_pillow.convert("CMYK"), "JPEG")}
     return {f"{n:02d}_{name}": data for n, (name, data) in enumerate(files.items())}

@@ -37,7 +37,7 @@ def photo(tag: int, kind: str = "JPEG", picture: np.ndarray = PICTURE) -> bytes:
 
 
 @pytest.mark.parametrize("tag", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_turned_images_are_upright_and_raw_ones_are_not(kind, tag):
     data = photo(tag, kind)
     turned, raw = decode_image(data, TURN), decode_image(data)
@@ -54,6 +54,15 @@ def test_turned_images_are_upright_and_raw_ones_are_not(kind, tag):
 def test_sizes_of_a_tiff_are_those_that_it_is_decoded_to():
     for how in (TURN, Decoding()):
         assert decode_image(photo(6, "TIFF"), how).shape[:2] == header_size(photo(6, "TIFF"), how) == (24, 16)
+
+
+def test_an_orientation_behind_the_pixels_of_a_png_turns_it():
+    data = photo(6, "PNG")
+    at = data.index(b"eXIf") - 4
+    chunk = data[at:at + 12 + int.from_bytes(data[at:at + 4], "big")]
+    late = data.replace(chunk, b"")[:-12] + chunk + data[-12:]
+    assert orientation(late) == 6
+    assert decode_image(late, TURN).shape[:2] == header_size(late, TURN) == (24, 16)
 
 
 def test_an_orientation_of_xmp_alone_turns_nothing():
