@@ -234,9 +234,9 @@ def test_a_derived_key_in_a_preset_is_named_with_its_line(tmp_path, caplog):
 RESUMABLE = {"device_id", "workers", "checkpoint", "result_path", "output_dir", "pretrained", "resume", "save_steps",
              "keep_checkpoint_max", "eval_interval", "preview_interval", "log_steps", "sink_size", "replay",
              "print_config", "is_distributed", "overflow_check", "deterministic", "jit_level", "inference_engine",
-             "compile_cache", "bootstrap", "log_grad_norms", "early_stop_patience"}
+             "compile_cache", "bootstrap", "log_grad_norms", "early_stop_patience", "profile"}
 PER_HOST = {"device_id", "workers", "checkpoint", "result_path", "output_dir", "pretrained", "replay", "log_steps",
-            "inference_engine", "compile_cache"}
+            "inference_engine", "compile_cache", "profile"}
 DATA = {"data_file", "data_root", "data_lst", "val_data_file", "val_data_lst"}
 COCO_DATA = {"data_file", "val_data_file", "coco_root", "ann_file", "image_dir", "anno_path", "val_anno_path"}
 TILES = {"eval_mode", "tile_size", "tile_overlap", "merged_max_per_img"}

@@ -30,6 +30,8 @@ from src.engine.metrics_log import MetricsLog
 from src.engine.position import Position, sink_chunks
 from src.engine.precision import resolved_level
 from src.engine.preview import Preview
+from src.engine.profile import Profile, steps_to_profile
+from src.engine.profile import title as profile_title
 from src.engine.settings import Settings
 from src.engine.step_recorder import StepRecorder, numbers_of
 from src.engine.train_step import TrainStep
@@ -71,12 +73,13 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Da
     machines = machine.gather(runtime.machine_of_rank())
     position, last = start.start_position(found, step_cell, settings, len(dataset), per_epoch, machines)
     machine.agree(settings.common() | {"samples": len(dataset), "step to start from": position.step})
+    to_profile = steps_to_profile(settings.profile, position) if settings.profile else range(0)
     runtime.check_memory(needed_bytes(task, settings, network), settings.device_target, task.memory_flags())
     if machine.rank == 0:
         (folder.folder / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
     metrics = MetricsLog(folder.folder / f"rank_{machine.rank}" if machine.rank else folder.folder, position.step,
                          rank=machine.rank)
-    run = _Run(task, settings, machine, machines, dataset, network, step_cell, position, metrics)
+    run = _Run(task, settings, machine, machines, dataset, network, step_cell, position, metrics, to_profile)
     checkpoints = run.checkpoints(folder)
     for evaluation in run.evaluations(checkpoints):
         evaluation.catch_up()
@@ -243,6 +246,7 @@ class _Run:
     step_cell: TrainStep
     position: Position
     metrics: MetricsLog
+    to_profile: range
 
     def describe(self) -> dict:
         """Metadata for a checkpoint written now."""
@@ -309,6 +313,15 @@ class _Run:
                            checkpoints, self.metrics, metric=task.metric, interval=settings.eval_interval,
                            patience=settings.early_stop_patience)]
 
+    def profiles(self, recorder: StepRecorder, folder: checkpoint.CheckpointFolder) -> list[Profile]:
+        """On rank 0, where steps to profile are left."""
+        settings, machine = self.settings, self.machine
+        if machine.rank or not self.to_profile:
+            return []
+        return [Profile(recorder, self.to_profile, chunk=settings.sink_size if machine.data_sink else 1,
+                        folder=folder.folder / "profile", device_target=machine.device_target,
+                        title=profile_title(settings.model, machine.device_target, settings.batch_size))]
+
     def callbacks(self, checkpoints: Checkpoints, notice: CompileNotice) -> list:
         """The callbacks of the present graph."""
         task, settings, metrics, network = self.task, self.settings, self.metrics, self.result
@@ -317,7 +330,8 @@ class _Run:
                                 compile_notice=notice, skipped_on_device=self.skipped_on_device)
         stop = StopOnNonFinite(recorder, self.step_cell, metrics.path.parent, describe=self.describe,
                                sample_ids=self.sample_ids)
-        callbacks = [recorder, stop, checkpoints, *self.evaluations(checkpoints)]
+        callbacks = [recorder, *self.profiles(recorder, checkpoints.folder), stop, checkpoints,
+                     *self.evaluations(checkpoints)]
         if settings.preview_interval and not self.machine.rank:
             callbacks.append(Preview(task, lambda records: predict_some(task, network, records), self.position,
                                      checkpoints.folder.folder / "preview.jpg",

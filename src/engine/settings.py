@@ -1,6 +1,7 @@
 """Configuration keys of training, evaluation and export that all models share."""
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,6 +14,15 @@ from src.engine.inference_engine import Choice
 
 def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
+
+
+def _is_steps(text: str) -> str:
+    """Refuse a text that names no steps to profile."""
+    numbers = [int(part) for part in text.split("-")] if re.fullmatch(r"\d+(-\d+)?", text) else []
+    if text and (not numbers or numbers[0] < 1 or numbers[0] > numbers[-1]):
+        raise ValueError("expected START-STOP, such as 11-20, with 1 <= START <= STOP, or a number of steps, such as "
+                         "10")
+    return text
 
 
 Beta = Annotated[float, pydantic.Field(gt=0, lt=1)]
@@ -143,6 +153,9 @@ class Settings(Config):
     log_grad_norms: bool = option(
         False, "log the norms of the gradients of each stage of the backbone and each part behind it",
         topic="checkpoints and logging", resumable=True)
+    profile: Annotated[str, pydantic.AfterValidator(_is_steps)] = option(
+        "", "steps to profile, START-STOP, or how many, after the first two of the process; a page about them is in "
+            "profile/ of output_dir", topic="checkpoints and logging", resumable=True, per_host=True)
     replay: str = option("", "repeat the step that a non-finite loss stopped at, from the file that it left behind",
                          topic="checkpoints and logging", resumable=True, per_host=True)
 

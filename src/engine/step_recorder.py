@@ -53,7 +53,7 @@ class StepRecorder(Callback):
         self.seen = 0  # steps of the current `Model.train`
         self.wait = 0.0  # seconds of this epoch
         self.busy = 0.0
-        self.step_wait = 0.0
+        self.step_wait = self.step_seconds = 0.0
         self.mark = self.epoch_mark = self.spoken = time.monotonic()
         self.epoch_mark_step = position.step
 
@@ -71,7 +71,7 @@ class StepRecorder(Callback):
         values = numbers_of(context.net_outputs)
         if self.notice:
             self.notice.done()
-        seconds = time.monotonic() - self.mark
+        seconds = self.step_seconds = time.monotonic() - self.mark
         self.busy += seconds
         self.position.advance(context.cur_step_num - self.seen)
         self.seen = context.cur_step_num
