@@ -42,8 +42,8 @@ def main() -> int:
              "not tell: turn is upright, raw as stored", choices=("turn", "raw"))
     add_flag(parser, "crowds", "keep", "regions with iscrowd 1: keep leaves them out of training; objects takes each "
              "as an object, for brush masks of CVAT", choices=("keep", "objects"))
-    add_flag(parser, "on_bad", "error", "what to do about bad files and entries; skip leaves the images that they "
-             "belong to out", choices=("error", "skip"))
+    add_flag(parser, "on_bad", "error", "what to do about bad files and entries; skip leaves bad annotations out of "
+             "their images, and images that are unusable themselves", choices=("error", "skip"))
     add_flag(parser, "images", "copy", "copy images, or link to them", choices=("copy", "link"))
     args = vars(parser.parse_args())
     name, source, to = (args.pop(key) for key in ("format", "source", "to"))

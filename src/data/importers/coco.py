@@ -149,7 +149,8 @@ class _File:
         if entry.neg_category_ids is not None or entry.not_exhaustive_category_ids is not None:
             self.reading.report.note(f"images say which categories were looked for in them: {SEARCHED}", picture.name)
         for where, found in objects:
-            picture.add(self._annotation(found, picture, where))
+            with self.reading.report.collecting():
+                picture.add(self._annotation(found, picture, where))
         return picture
 
     def _places(self, entry: Image) -> list[Path]:

@@ -129,10 +129,11 @@ def _picture(reading: Reading, images: ImageIndex, path: Path, frame: Frame) -> 
             alone = shape.group in _NO_GROUP or shape.kind == "mask"
             groups[(position,) if alone else (shape.label, shape.group)].append(shape)
         else:
-            raise InputError(f"{shape.place}: a shape {shape.kind!r} is not known; redraw it as a polygon, or leave "
-                             "its image out with --on_bad=skip")
+            reading.report.bad.append(f"{shape.place}: a shape {shape.kind!r} is not known; redraw it as a polygon, or "
+                                      "leave it out with --on_bad=skip")
     for group in groups.values():
-        picture.add(_annotation(reading, picture, group, where))
+        with reading.report.collecting():
+            picture.add(_annotation(reading, picture, group, where))
     return picture
 
 

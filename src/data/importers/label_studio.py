@@ -106,8 +106,10 @@ def _picture(reading: Reading, images: ImageIndex, path: Path, task: Any, place:
         raise InputError(f"{place}: its regions were drawn on images of different sizes; draw them again")
     picture = open_picture(reading, image, reading.relative(image), place,
                            said=next(iter(sizes), None))
-    for name, region in _named(reading, regions, place):
-        picture.add(_annotation(reading, picture, name, region, place))
+    for group in _groups(regions):
+        with reading.report.collecting():
+            found = _named(reading, group, place)
+            picture.add(_annotation(reading, picture, *found, place) if found else None)
     return picture
 
 
@@ -161,23 +163,25 @@ def _regions(reading: Reading, task: dict[str, Any], place: str) -> list[Region]
     return [checked(Region, {**entry, "value": entry}, f"{place}: {key}") for key, entry in drawn]
 
 
-def _named(reading: Reading, regions: Sequence[Region], place: str) -> list[tuple[str, Region]]:
-    """Shapes with their class. Configurations that label a shape in a second step write two regions of one id."""
+def _groups(regions: Sequence[Region]) -> list[list[Region]]:
+    """Regions by object: configurations that label a shape in a second step write two regions of one id."""
     groups: dict[Any, list[Region]] = defaultdict(list)
     for position, region in enumerate(regions):
         groups[region.id or position].append(region)
-    found = []
-    for group in groups.values():
-        shapes = [region for region in group if region.value.is_shape()]
-        names = list(dict.fromkeys(name for region in group for name in region.value.labels()))
-        if not shapes:
-            reading.report.note(f"regions of type {group[0].type} were not taken: they have no area", place)
-        elif len(names) != 1:
-            raise InputError(f"{place}: region {group[0].id} has the labels {', '.join(names) or 'none'}; an object "
-                             "has one class: choose one in Label Studio")
-        else:
-            found.append((class_name(names[0], place), shapes[0]))
-    return found
+    return list(groups.values())
+
+
+def _named(reading: Reading, group: Sequence[Region], place: str) -> tuple[str, Region] | None:
+    """The class and the shape of an object; None, and noted, where it has no area."""
+    shapes = [region for region in group if region.value.is_shape()]
+    names = list(dict.fromkeys(name for region in group for name in region.value.labels()))
+    if not shapes:
+        reading.report.note(f"regions of type {group[0].type} were not taken: they have no area", place)
+        return None
+    if len(names) != 1:
+        raise InputError(f"{place}: region {group[0].id} has the labels {', '.join(names) or 'none'}; an object "
+                         "has one class: choose one in Label Studio")
+    return class_name(names[0], place), shapes[0]
 
 
 def _annotation(reading: Reading, picture: Picture, name: str, region: Region, place: str) -> Annotation | None:

@@ -87,9 +87,8 @@ def _picture(reading: Reading, images: ImageIndex, path: Path, file: File) -> Pi
         key = number if shape.group_id is None or shape.shape_type == "mask" else (shape.label, shape.group_id)
         groups.setdefault(key, []).append((number, shape))
     for group in groups.values():
-        found = _annotation(reading, picture, group, path)
-        if found:
-            picture.annotations.append(found)
+        with reading.report.collecting():
+            picture.add(_annotation(reading, picture, group, path))
     return picture
 
 
@@ -119,7 +118,7 @@ def _outline(kind: str, points: list[Point], where: str) -> Any:
     if kind in ("rectangle", "oriented_rectangle") and len(points) == 4:
         return points
     raise InputError(f"{where}: shape_type {kind!r} with {len(points)} points is not known; redraw it as a polygon, or "
-                     "leave its image out with --on_bad=skip")
+                     "leave it out with --on_bad=skip")
 
 
 def _mask(reading: Reading, picture: Picture, name: str, shape: Shape, where: str) -> Annotation | None:

@@ -107,8 +107,8 @@ def _fingerprint(picture: Picture, classes: int) -> Fingerprint | str:
 
 def _stop_at_bad(report: Report, options: Options, name: str, fmt: Format, pictures: Sequence[Picture]) -> None:
     if report.bad and options.on_bad == "error":
-        raise InputError(f"{describe_bad(report.bad, 'entries')}\nRepair them, or leave out the images that they "
-                         "belong to with --on_bad=skip")
+        raise InputError(f"{describe_bad(report.bad, 'entries')}\nRepair them, or leave them out with "
+                         "--on_bad=skip: annotations alone, and images that are unusable themselves")
     if not pictures:
         notes = "".join(f"\n{line}" for line in [*report.lines(), *report.bad[:20]])
         raise InputError(f"no image to import: {name} reads {fmt.holds}; give the folder that holds them, or another "

@@ -70,7 +70,8 @@ def read(reading: Reading) -> Collection:
                                    said=(file.size.height, file.size.width))
             picture.split = split_of(path.parent.parent.name)
             for number, found in enumerate(file.objects):
-                picture.add(_annotation(reading, picture, found, f"{path}: objects.{number}"))
+                with reading.report.collecting():
+                    picture.add(_annotation(reading, picture, found, f"{path}: objects.{number}"))
             pictures.append(picture)
     return Collection(pictures, names_in_order(pictures))
 

@@ -76,7 +76,8 @@ def read(reading: Reading) -> Collection:
                 raise InputError(f"{place}: {entry.filename} has a second entry; remove one of them")
             picture = open_picture(reading, image, reading.relative(image), place)
             for number, region in enumerate(entry.each()):
-                _add(reading, picture, region, attribute, f"{place}: regions.{number}")
+                with reading.report.collecting():
+                    _add(reading, picture, region, attribute, f"{place}: regions.{number}")
             pictures[image] = picture
     return Collection(list(pictures.values()), names_in_order(list(pictures.values())))
 
@@ -114,8 +115,8 @@ def _class(attributes: dict[str, Any], attribute: str, place: str) -> str:
     if isinstance(value, dict):  # check boxes
         value = ", ".join(name for name, on in value.items() if on is True or on == "true")
     if not isinstance(value, (str, int)) or not str(value).strip():
-        raise InputError(f"{place}: its attribute {attribute!r} names no class; fill it in, or leave the image out "
-                         "with --on_bad=skip")
+        raise InputError(f"{place}: its attribute {attribute!r} names no class; fill it in, or leave the region "
+                         "out with --on_bad=skip")
     return class_name(str(value), f"{place}: {attribute}")
 
 

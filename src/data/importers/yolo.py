@@ -164,8 +164,9 @@ def _annotations(reading: Reading, label: Path, picture: Picture, names: list[st
     found = []
     for number, line in enumerate(read_text(label).splitlines(), 1):
         if line.strip():
-            annotation = _annotation(reading, line.split(), f"{label}:{number}", picture, names)
-            found += [annotation] if annotation else []
+            with reading.report.collecting():
+                annotation = _annotation(reading, line.split(), f"{label}:{number}", picture, names)
+                found += [annotation] if annotation else []
     return found
 
 

@@ -22,7 +22,7 @@ from tests.data.importers.exports import (
     voc,
     yolo,
 )
-from tests.data.importers.forms import label_studio_json
+from tests.data.importers.forms import cvat_images, label_studio_json
 
 
 def run(name, root, **options) -> dict:
@@ -149,3 +149,29 @@ def test_a_source_without_objects_is_refused_in_words(tmp_path):
         put_json(path, json.loads(path.read_text()) | {"shapes": []})
     with pytest.raises(InputError, match="no object to import: none of the 4 images has one"):
         run("labelme", tmp_path)
+
+
+SPOILT = {  # file, what is replaced once in it and by what
+    "labelme": ("s0.json", '"polygon"', '"cuboid"'), "yolo": ("labels/train/s0.txt", "0 ", "7 "),
+    "coco": ("annotations.json", "[[", '[["x", '), "cvat": ("annotations.xml", 'xtl="', 'xtl="x')}
+
+
+def one_folder_of_coco(root) -> None:
+    for k in range(4):
+        save(root / f"s{k}.png", scene(k))
+    put_json(root / "annotations.json", coco_content(range(4)))
+
+
+@pytest.mark.parametrize(("name", "write"), [("labelme", labelme), ("yolo", yolo), ("coco", one_folder_of_coco),
+                                             ("cvat", cvat_images)])
+def test_a_bad_annotation_is_left_out_and_its_image_stays(tmp_path, name, write):
+    write(tmp_path / "source")
+    file, old, new = SPOILT[name]
+    path = next((tmp_path / "source").rglob(file))
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(InputError, match="leave them out with --on_bad=skip: annotations alone"):
+        run(name, tmp_path)
+    report = run(name, tmp_path, on_bad="skip")
+    assert (len(report["images"]), len(report["left_out"])) == (4, 1)
+    total = 12 if name == "cvat" else 8  # CVAT's images have a third object each
+    assert sum(sum(count.values()) for count in report["counts"].values()) == total - 1
