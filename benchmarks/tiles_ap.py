@@ -1,19 +1,29 @@
 """Mask R-CNN's AP on practice pictures, and on the same pictures stitched together and seen through tiles.
 
-    python benchmarks/tiles_ap.py --checkpoint=CKPT [--seeds=1,2,3] [--grid=4] [--tile=320] [--overlap=112]
+    python benchmarks/tiles_ap.py --checkpoint=CKPT [--seeds=1,2,3] [--grid=4] [--overlap=80] [--strip=0] [--at_once]
 
-The checkpoint is one that scripts/quickstart.sh trains. Each seed draws grid x grid pictures that the training has not
-seen, of 160 x 160 pixels. All are seen in the scale of the training: each one alone in the middle of a ground of the
-mean colour as large as a tile, all stitched together on such a ground in tiles, and the stitched image at once, with
-an input large enough for it. The ground matters: this small network was trained on pictures that fill its input, and
-without it, or beside other pictures, it finds other things in the same picture, with tiles or without.
+The checkpoint is one that scripts/quickstart.sh trains. Each seed draws grid x grid pictures of 160 x 160 pixels that
+the training has not seen, and stitches them edge to edge. All are seen in the scale of the training, and a tile is as
+large as a picture, so that every second tile in each direction is a whole picture:
 
-Prints AP of boxes and masks, and the ratios of that of tiles to the others. The best 1000 detections of each class and
+    single          each picture alone
+    tiles           the stitched image in tiles that overlap, merged
+    tiles, bounded  the same, but each detection ends at the border of the picture in which its middle lies
+    at once         (--at_once) the stitched image in one piece, in an input large enough for it: no tiles, no merging
+
+Two of three shapes end at the border of their picture, and a picture's border bounds boxes: alone, the network need not
+see where such a shape ends. In the stitched image the next picture begins there, and the network has to find the seam.
+"bounded" gives the border back, and "inner" is the AP of the shapes that end at no border; the others do not count
+there. What is left is what tiles and merging cost. --strip=80 stitches with ground of the mean colour in between and
+around the pictures, in single ones too; tiles have twice the side then.
+
+Prints AP of boxes and masks, and its ratio to that of the single pictures. The best 1000 detections of each class and
 image count, because stitching alone reaches COCO's limit of 100.
 """
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -26,39 +36,75 @@ import src  # noqa: F401  isort: skip
 from src import tasks
 from src.command_line import Parser, add_flag, entry_point
 from src.config import build
-from src.contract import Record
+from src.contract import Instances, Record
 from src.data.instance.target import Category, encode_categories, encode_instances, encode_target
 from src.data.practice.shapes import CLASS_NAMES, draw_scene
 from src.metrics.coco_map import CocoMAP
 
 COUNTED = 1000
-SIDE, STRIP = 160, 80  # pixels
+SIDE = 160  # of a picture, pixels
 MEAN = (124, 116, 104)
 SCALE = 128 / SIDE  # of the practice set's configuration: its input has 128 x 128 pixels
 CATEGORIES = encode_categories([Category(k, k, name) for k, name in enumerate(CLASS_NAMES) if k])
 Picture = tuple[np.ndarray, list[tuple[int, np.ndarray]]]  # (H, W, 3), and (class, (H, W) bool) of each shape
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How pictures are stitched: so many along a side, with a strip of ground of `strip` pixels around each."""
+
+    grid: int
+    strip: int
+
+    def windows(self, count: int, margin: int) -> list[tuple[slice, slice]]:
+        """The places of `count` pictures, row by row, behind a margin."""
+        pitch = SIDE + self.strip
+        return [tuple(slice(margin + pitch * n, margin + pitch * n + SIDE) for n in divmod(k, self.grid))
+                for k in range(count)]
+
+    def stitch(self, pictures: list[Picture], margin: int) -> Picture:
+        """The pictures as one."""
+        rows, columns = -(-len(pictures) // self.grid), min(len(pictures), self.grid)
+        size = tuple(n * (SIDE + self.strip) - self.strip + 2 * margin for n in (rows, columns))
+        image, shapes = np.full((*size, 3), MEAN, np.uint8), []
+        for (part, things), window in zip(pictures, self.windows(len(pictures), margin)):
+            image[window] = part
+            for category, mask in things:
+                shapes.append((category, np.zeros(size, bool)))
+                shapes[-1][1][window] = mask
+        return image, shapes
+
+
 def main() -> int:
     args = parse(sys.argv[1:])
-    side = args.grid * (SIDE + STRIP) + STRIP  # of the stitched image
-    single = predictor(args.checkpoint, args.tile, eval_mode="whole")
-    at_once = predictor(args.checkpoint, -(-side // 40) * 40, eval_mode="whole")
-    tiles = predictor(args.checkpoint, args.tile, eval_mode="tiles", tile_size=(args.tile,), tile_overlap=args.overlap)
-    ratios = {(kind, name): [] for kind in ("bbox", "segm") for name in ("single", "at once")}
+    plan, tile = Plan(args.grid, args.strip), SIDE * (2 if args.strip else 1)
+    side = args.grid * (SIDE + args.strip) + args.strip  # of the stitched image
+    single = predictor(args.checkpoint, tile, eval_mode="whole")
+    tiles = predictor(args.checkpoint, tile, eval_mode="tiles", tile_size=(tile,), tile_overlap=args.overlap)
+    at_once = predictor(args.checkpoint, -(-side // 40) * 40, eval_mode="whole") if args.at_once else None
+    measured: dict[str, list] = {}
     for seed in map(int, args.seeds.split(",")):
         pictures = [picture(seed, k) for k in range(args.grid ** 2)]
-        alone = [stitched([one], 1, margin=(args.tile - SIDE) // 2) for one in pictures]
-        large = [stitched(pictures, args.grid, margin=STRIP)]
-        found = {"single": evaluate(single, alone), "at once": evaluate(at_once, large),
-                 "tiles": evaluate(tiles, large)}
-        for kind, name in ratios:
-            ratios[kind, name].append(found["tiles"][kind]["AP"] / found[name][kind]["AP"])
-        for kind in ("bbox", "segm"):
-            print(f"seed {seed}, {kind}: AP " + ", ".join(f"{numbers[kind]['AP']:.4f} {name}"
-                                                          for name, numbers in found.items()), flush=True)
-    for (kind, name), values in ratios.items():
-        print(f"{kind}, tiles to {name}: {np.mean(values):.4f} on average ({min(values):.4f} to {max(values):.4f})")
+        ends = [touches(mask) for _, shapes in pictures for _, mask in shapes]
+        large = plan.stitch(pictures, args.strip)
+        alone = [plan.stitch([one], (tile - SIDE) // 2) for one in pictures]
+        windows = plan.windows(len(pictures), args.strip)
+        found = {"single": list(single(records(alone))), "tiles": list(tiles(records([large])))}
+        found["tiles, bounded"] = [bounded(found["tiles"][0], windows)]
+        if at_once:
+            found["at once"] = list(at_once(records([large])))
+        for name, instances in found.items():
+            truth = alone if name == "single" else [large]
+            for count, skipped in (("all", [False] * len(ends)), ("inner", ends)):
+                numbers = evaluate(instances, truth, skipped)
+                measured.setdefault(f"{name} ({count})", []).append([numbers[kind]["AP"] for kind in ("bbox", "segm")])
+        print(f"seed {seed}: {len(ends)} shapes, {sum(ends)} of them end at the border of their picture", flush=True)
+    for name, values in measured.items():
+        base = np.array(measured[f"single ({name.rsplit('(')[1]}"])
+        ratios = np.array(values) / base
+        print(f"{name:24s} AP of boxes {np.mean(values, 0)[0]:.4f}, of masks {np.mean(values, 0)[1]:.4f}; to single: "
+              + ", ".join(f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in
+                          zip(np.mean(values, 0) / base.mean(0), ratios.min(0), ratios.max(0))))
     return 0
 
 
@@ -67,9 +113,30 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--checkpoint", required=True, help="a Mask R-CNN of scripts/quickstart.sh")
     add_flag(parser, "seeds", "1,2,3", "seeds of the pictures")
     add_flag(parser, "grid", 4, "pictures along a side of the stitched image")
-    add_flag(parser, "tile", 320, "side of a tile, in pixels: a multiple of 40")
-    add_flag(parser, "overlap", 112, "of the tiles, in pixels; the largest shapes are as large")
+    add_flag(parser, "overlap", 80, "of the tiles, in pixels")
+    add_flag(parser, "strip", 0, "pixels of ground around each picture")
+    add_flag(parser, "at_once", False, "also see the stitched image in one piece")
     return parser.parse_args(argv)
+
+
+def touches(mask: np.ndarray) -> bool:
+    """Whether a shape ends at the border of its picture."""
+    return bool(mask[[0, -1]].any() or mask[:, [0, -1]].any())
+
+
+def bounded(found: Instances, windows: list[tuple[slice, slice]]) -> Instances:
+    """Each instance without what lies outside the window that its middle lies in."""
+    boxes, rles = found.boxes_image.copy(), list(found.rles)
+    for k, (x1, y1, x2, y2) in enumerate(found.boxes_image):
+        for rows, columns in windows:
+            if rows.start <= (y1 + y2) / 2 < rows.stop and columns.start <= (x1 + x2) / 2 < columns.stop:
+                boxes[k] = np.clip(boxes[k], (columns.start, rows.start) * 2, (columns.stop, rows.stop) * 2)
+                mask = coco_mask.decode(rles[k])
+                part = np.zeros_like(mask)
+                part[rows, columns] = mask[rows, columns]
+                rle = coco_mask.encode(np.asfortranarray(part))
+                rles[k] = {"size": rle["size"], "counts": rle["counts"].decode()}
+    return replace(found, boxes_image=boxes, rles=rles)
 
 
 def picture(seed: int, number: int) -> Picture:
@@ -77,34 +144,21 @@ def picture(seed: int, number: int) -> Picture:
     return scene.image, [(thing.category, thing.mask) for thing in scene.instances]
 
 
-def stitched(pictures: list[Picture], grid: int, *, margin: int) -> Picture:
-    """The pictures row by row as one, with a margin of so many pixels."""
-    pitch = SIDE + STRIP
-    side = grid * pitch - STRIP + 2 * margin
-    image, shapes = np.full((side, side, 3), MEAN, np.uint8), []
-    for k, (part, things) in enumerate(pictures):
-        window = tuple(slice(margin + pitch * n, margin + pitch * n + SIDE) for n in divmod(k, grid))
-        image[window] = part
-        for category, mask in things:
-            shapes.append((category, np.zeros(image.shape[:2], bool)))
-            shapes[-1][1][window] = mask
-    return image, shapes
-
-
-def evaluate(predict, pictures: list[Picture]) -> dict:
-    """COCO's numbers."""
+def evaluate(found: list[Instances], pictures: list[Picture], skipped: list[bool]) -> dict:
+    """COCO's numbers. Shapes that are `skipped` are treated as crowds are: neither found nor missed."""
     evaluator = CocoMAP(COUNTED)
-    for record, found in zip(records(pictures), predict(records(pictures))):
-        evaluator.update(found, record.target)
+    for record, instances in zip(records(pictures, skipped), found):
+        evaluator.update(instances, record.target)
     return evaluator.compute()
 
 
-def records(pictures: list[Picture]) -> Iterator[Record]:
+def records(pictures: list[Picture], skipped: Iterable[bool] = ()) -> Iterator[Record]:
+    skip = iter(skipped)
     for k, (image, shapes) in enumerate(pictures, 1):
         rows = []
         for number, (category, mask) in enumerate(shapes):
             rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-            rows.append({"id": number, "label": category, "category_id": category, "iscrowd": 0,
+            rows.append({"id": number, "label": category, "category_id": category, "iscrowd": int(next(skip, False)),
                          "bbox": coco_mask.toBbox(rle).tolist(), "area": int(mask.sum()),
                          "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()}})
         target = encode_target(k, image.shape[:2], CATEGORIES, encode_instances(rows))
@@ -119,6 +173,7 @@ def predictor(checkpoint: str, seen: int, **settings):
     side, more = -(-round(seen * SCALE) // 32) * 32, (seen / SIDE) ** 2
     config = tasks.with_conventions(build(tasks.config_class("maskrcnn"), {
         "checkpoint": checkpoint, "device_target": "CPU", "test_batch_size": 1, "img_width": side, "img_height": side,
+        "inference_engine": "auto",
         "rpn_nms_pre": min(round(200 * more), 2800), "rpn_max_num": round(100 * more),
         "test_max_per_img": round(20 * more)} | settings))
     runtime.start("CPU")

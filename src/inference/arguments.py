@@ -50,8 +50,8 @@ def parse(argv: Sequence[str], *, description: str) -> argparse.Namespace:
              "mindspore; auto: OpenVINO on a CPU where it is installed and takes the network", choices=CHOICES)
     parser.add_argument("--score_threshold", "--least_score", default=0.5, type=number_in(float, 0, 1),
                         help="draw instances of at least this score; all of them are written (default: 0.5)")
-    add_flag(parser, "batch_size", 1, "images per batch, or windows or tiles of a large image (checkpoints only; an "
-             "exported file has its own)")
+    add_flag(parser, "batch_size", 1, "images per batch, or windows or tiles of a large image (checkpoints only, an "
+             "exported file has its own; tiles go one by one on a CPU)")
     add_flag(parser, "eval_mode", "auto", "whole scales an image to the network's input; slide (DeepLabV3) keeps its "
              "scale and averages windows of that size; tiles (Mask R-CNN) merges the detections of its parts; auto: as "
              "the model was trained or exported", choices=("auto", "whole", "slide", "tiles"))

@@ -188,8 +188,8 @@ class MaskRCNNConfig(InputSettings):
     save_steps: int = redeclared(Settings, "save_steps", 0, "steps between two checkpoints; 0: save_checkpoint_epochs "
                                                             "decides", ge=0)
     keep_checkpoint_max: int = redeclared(Settings, "keep_checkpoint_max", 12)
-    test_batch_size: int = option(2, "images per batch in evaluation", group="common", topic="evaluation",
-                                  resumable=True, ge=1)
+    test_batch_size: int = option(2, "images per batch in evaluation, or tiles of large ones, which go one by one on a "
+                                     "CPU", group="common", topic="evaluation", resumable=True, ge=1)
     eval_max_detections: int = option(
         100, "detections per image that count in AP, the best ones; COCO's numbers are with 100", group="common",
         topic="evaluation", resumable=True, ge=1)

@@ -116,7 +116,8 @@ class MaskRCNNTask:
                             len(image))
             return found[:5]
 
-        return self._predictor(detect, self.preprocess, c.test_batch_size)
+        one_by_one = c.tiling and not self.engine.gains_from_batches
+        return self._predictor(detect, self.preprocess, 1 if one_by_one else c.test_batch_size)
 
     def _predictor(self, detect: Callable, preprocess: Preprocess, batch_size: int) -> Predictor:
         c = self.config

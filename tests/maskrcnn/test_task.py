@@ -5,6 +5,7 @@ import logging
 import re
 
 import cv2
+import mindspore.nn as nn
 import numpy as np
 import pytest
 
@@ -113,6 +114,13 @@ def test_predictions_come_in_order_in_their_images_frame(rule):
         np.testing.assert_allclose(one.boxes_image, [[0, 0, size[1], size[0]]], atol=0.01)
         assert one.rles[0]["size"] == list(size)
     assert found[4].scores[0] > found[0].scores[0]
+
+
+@pytest.mark.parametrize(("device", "mode", "expected"), [
+    ("CPU", {}, 4), ("CPU", {"eval_mode": "tiles"}, 1), ("Ascend", {"eval_mode": "tiles"}, 4)])
+def test_tiles_go_one_by_one_where_batches_take_longer(device, mode, expected):
+    one = task(coco_classes=SHAPES, test_batch_size=4, device_target=device, box_ops="primitive", **mode)
+    assert one.predictor(nn.Cell()).batch_size == expected
 
 
 def test_an_unreadable_image_is_named():
