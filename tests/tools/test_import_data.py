@@ -148,7 +148,7 @@ def test_bad_files_are_left_out_where_the_user_says_so(tmp_path):
     labelme(tmp_path / "source")
     (tmp_path / "source/s1.png").write_bytes((tmp_path / "source/s1.png").read_bytes()[:60])
     (tmp_path / "source/s2.json").write_text('{"shapes": [')
-    with pytest.raises(InputError, match=r"(?s)2 bad entries.*s1.png: not an image.*s2.json:1:13: not JSON"):
+    with pytest.raises(InputError, match=r"(?s)2 bad entries.*s2.json:1:13: not JSON.*s1.png: is a damaged"):
         import_data("labelme", tmp_path / "source", tmp_path / "out", Options())
     text = import_data("labelme", tmp_path / "source", tmp_path / "out", Options(on_bad="skip"))
     assert "left out: 2 bad entries" in text

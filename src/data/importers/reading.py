@@ -202,7 +202,10 @@ def open_picture(reading: Reading, image: Path | bytes, name: str, place: str, *
     try:
         with Image.open(image if isinstance(image, Path) else io.BytesIO(image)) as file:
             width, height = file.size
-            orientation = decode.orientation_of(file)
+            if file.format == "PNG":  # it may stand behind the pixels
+                orientation = decode.orientation(image if isinstance(image, bytes) else image.read_bytes())
+            else:
+                orientation = decode.orientation_of(file)
             is_upright = file.format == "TIFF"  # Pillow and OpenCV turn these, and say their size so
     except OSError as error:
         if error.filename and not isinstance(image, bytes):
