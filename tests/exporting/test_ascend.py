@@ -279,6 +279,7 @@ def test_deeplabv3_served():
     found = exported_calls(deeplabv3(), np.zeros((2, 3, 33, 33), np.float32))
     assert problems(found, *SERVING) == []
     assert {"Conv2D", "MaxPool", "Argmax"} <= {c.primitive for c in found}
+    assert [c.place for c in found if "auxiliary" in c.place] == []  # the second head is for training alone
 
 
 @pytest.mark.slow
@@ -289,6 +290,7 @@ def test_deeplabv3_trained(norm, amp_level):
     assert problems(found, "910B", "A3") == []
     assert [p for p in problems(found, "910") if "GroupNormGrad" not in p] == []
     assert {"Conv2D", "Conv2DBackpropFilter", "ApplyMomentum", "MaxPool"} <= {c.primitive for c in found}
+    assert any("auxiliary" in c.place for c in found)
 
 
 class LossAlone(nn.Cell):
