@@ -15,6 +15,7 @@ from src.exporting import preprocess_spec
 
 # Settings that act after the exported graph and can therefore still be changed.
 CHANGEABLE = ("workers", "mask_thr_binary", "mask_paste_pad")
+VIEWS = ("scales", "flip")  # several runs of the network for one image
 _KEYS = {"model": str, "class_names": list, "conventions": dict, "inputs": list, "outputs": list,
          "decode": dict, "resize": dict, "pad": dict, "normalise": dict, "postprocess": dict}
 _WAY_OUT = "undo the edit, or export the model again"
@@ -55,6 +56,10 @@ def refuse_fixed(model: Path, settings: Mapping[str, Any], config: Any) -> None:
     """
     for name in sorted(settings.keys() - set(CHANGEABLE)):
         own = getattr(config, name, None)
+        own = list(own) if isinstance(own, tuple) and isinstance(settings[name], list) else own
+        if name in VIEWS and settings[name] != own:
+            raise InputError(f"{name} has no effect on {model}: an exported file looks at an image once; predict with "
+                             f"the checkpoint instead, or leave --{name} out")
         if settings[name] != own:
             raise InputError(f"{name} has no effect on {model}: an exported file has its settings built in, here "
                              f"{name}={own}. Give it to export.py and export again, or load the checkpoint with it; "

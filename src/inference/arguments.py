@@ -14,10 +14,11 @@ from src.exporting.runners import RUNTIMES
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     """The keys of the model's configuration among the flags, for `src.inference.model.load`."""
-    names = ("amp_level", "eval_mode", "slide_stride", "tile_size", "tile_overlap", "merged_max_per_img")
+    names = ("amp_level", "scales", "flip", "eval_mode", "slide_stride", "tile_size", "tile_overlap",
+             "merged_max_per_img")
     given = {name: getattr(args, name) for name in names}
     cache = {"compile_cache": args.compile_cache} if args.compile_cache else {}
-    return {name: value for name, value in given.items() if value not in ("auto", None)} | cache
+    return {name: value for name, value in given.items() if value not in ("auto", None) and value is not False} | cache
 
 
 def _sides(text: str) -> tuple[int, ...]:
@@ -26,6 +27,10 @@ def _sides(text: str) -> tuple[int, ...]:
     if len(values) > 2:
         raise argparse.ArgumentTypeError(f"{text!r} has {len(values)} numbers, expected HEIGHT,WIDTH or one SIDE")
     return values
+
+
+def _scales(text: str) -> list[float]:
+    return [number_in(float, 0.05, 16)(word) for word in text.split(",")]
 
 
 def parse(argv: Sequence[str], *, description: str) -> argparse.Namespace:
@@ -52,6 +57,9 @@ def parse(argv: Sequence[str], *, description: str) -> argparse.Namespace:
                         help="draw instances of at least this score; all of them are written (default: 0.5)")
     add_flag(parser, "batch_size", 1, "images per batch, or windows or tiles of a large image (checkpoints only, an "
              "exported file has its own; tiles go one by one on a CPU)")
+    parser.add_argument("--scales", type=_scales, action="extend", help="scales of the image whose predictions are "
+                        "united, for example 0.75,1,1.25 (checkpoints only; default: 1)")
+    add_flag(parser, "flip", False, "unite the predictions of the mirrored image with them (checkpoints only)")
     add_flag(parser, "eval_mode", "auto", "whole scales an image to the network's input; slide (DeepLabV3) keeps its "
              "scale and averages windows of that size; tiles (Mask R-CNN) merges the detections of its parts; auto: as "
              "the model was trained or exported", choices=("auto", "whole", "slide", "tiles"))

@@ -102,6 +102,8 @@ class Detections:
     candidates: int = 2000
     score_threshold: float = 0.05
     nms_iou: float = 0.5
+    nms_method: str = "hard"
+    nms_sigma: float = 0.5
 
 
 @dataclass(frozen=True)

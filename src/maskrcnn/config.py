@@ -56,6 +56,7 @@ _proposals = partial(option, topic="proposals and detections")
 _detections = partial(option, group="common", topic="proposals and detections")
 _saving = partial(option, topic="checkpoints and logging", resumable=True)
 _tiles = partial(option, group="common", topic="evaluation", resumable=True, travels="to inference")
+_views = partial(option, group="eval", topic="evaluation", resumable=True)
 TILE_KEYS = ("tile_size", "tile_overlap", "merged_max_per_img")
 
 
@@ -167,6 +168,11 @@ class MaskRCNNConfig(InputSettings):
                                         travels="to inference", ge=0, le=1)
     test_iou_thr: float = _detections(0.5, "IoU threshold of the detections' NMS", resumable=True,
                                       travels="to inference", ge=0, le=1)
+    nms_method: Literal["hard", "linear", "gaussian"] = _detections(
+        "hard", "the detections' NMS: hard drops boxes that overlap a better one by more than test_iou_thr; linear and "
+                "gaussian (Soft-NMS) lower their scores", resumable=True, travels="to inference")
+    nms_sigma: float = _detections(0.5, "nms_method=gaussian: scores are multiplied by exp(-IoU^2 / nms_sigma)",
+                                   resumable=True, travels="to inference", gt=0)
     test_max_per_img: int = _detections(100, "detections per image, at most", resumable=True, travels="to inference",
                                         ge=1, le=2000)
     mask_thr_binary: float = _detections(0.5, "probability from which a pixel belongs to the object", ge=0, le=1)
@@ -193,6 +199,9 @@ class MaskRCNNConfig(InputSettings):
     eval_max_detections: int = option(
         100, "detections per image that count in AP, the best ones; COCO's numbers are with 100", group="common",
         topic="evaluation", resumable=True, ge=1)
+    scales: tuple[Positive, ...] = _views(
+        (1.0,), "scales of the input whose detections are united; repeat the flag for several", min_length=1)
+    flip: bool = _views(False, "unite the detections of the mirrored image with them")
     eval_mode: Literal["whole", "tiles"] = _tiles(
         "whole", "whole: an image is scaled to the network's input; tiles: parts of it are, which overlap, and "
                  "detections of one object in several tiles are merged")
@@ -233,6 +242,10 @@ class MaskRCNNConfig(InputSettings):
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(f"{name}={getattr(self, name)} has no effect without eval_mode=tiles; give "
                                      "--eval_mode=tiles too, or leave it out")
+        elif self.flip or self.scales != (1.0,):
+            raise ValueError(f"eval_mode=tiles with scales={','.join(f'{s:g}' for s in self.scales)} and "
+                             f"flip={self.flip}: tiles are looked at once; leave scales and flip out, or give "
+                             "--eval_mode=whole")
         elif not self.checkpoint or {"tile_size", "img_height", "img_width"} & self.model_fields_set:
             self._refuse_overlap()  # else the weights may still decide the size: see `completed`
         return self

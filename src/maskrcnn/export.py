@@ -9,6 +9,7 @@ import mindspore as ms
 import mindspore.nn as nn
 import numpy as np
 
+from src.contract import InputError
 from src.exporting.preprocess_spec import decode_spec, tensor
 from src.maskrcnn.config import MaskRCNNConfig
 from src.maskrcnn.inference import Predictor
@@ -43,6 +44,10 @@ class Export:
         self.make_predictor = predictor
 
     def cell(self, network: MaskRCNN) -> nn.Cell:
+        if self.config.nms_method != "hard":
+            raise InputError(f"nms_method={self.config.nms_method}: Soft-NMS is a loop in the graph, which ONNX and "
+                             "the converters of MindIR do not take; export with --nms_method=hard, or evaluate and "
+                             "predict with the checkpoint")
         return Detector(network, getattr(ms, self.config.precision))
 
     def inputs(self, image: np.ndarray) -> tuple[np.ndarray, ...]:

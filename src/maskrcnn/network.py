@@ -113,6 +113,20 @@ class CountedDetections(nn.Cell):
         return self.network.detect(image, image_size)
 
 
+class BoxMasks(nn.Cell):
+    """Masks of given boxes: image (B, 3, H, W), boxes_input (B, D, 4), labels (B, D) int32 -> (B, D, S, S)."""
+
+    def __init__(self, network: MaskRCNN):
+        super().__init__(auto_prefix=False)
+        self.network = network
+
+    def construct(self, image, boxes, labels):
+        pyramid = self.network.fpn(self.network.backbone(image))[:4]
+        features = self.network.mask_align(feature_table(pyramid), boxes, feature_sizes(pyramid))
+        masks = ops.sigmoid(self.network.mask_head(features, labels.reshape(-1)))
+        return masks.reshape(labels.shape + masks.shape[1:])
+
+
 @dataclass(frozen=True)
 class LossWeights:
     """Weights of the losses in the sums of `MaskRCNNLosses`."""

@@ -10,6 +10,7 @@ from src.layers.constants import full, repeated, tiled
 from src.layers.sampling import batched_gather
 from src.maskrcnn.boxes import BoxCell, clip_to_image, decode, large_enough
 from src.maskrcnn.nms import MAX_BOXES, nms
+from src.maskrcnn.soft_nms import SoftNMS
 
 # Ranks a dropped box below every score and logit. If TopK computes in float16, the smallest number is -65504; this one
 # is exact there, and values above half of it count as kept.
@@ -107,11 +108,13 @@ class DetectionPostprocess(BoxCell):
             most 2864; more would be needed only if fewer than D of these survive.
         score_threshold: pairs whose score does not exceed it are dropped.
         nms_iou, min_size, stds, delta_clip, box_offset, plain: as in `ProposalGenerator`.
+        nms_method: "hard", or one of `soft_nms.METHODS`. nms_sigma: of "gaussian".
     """
 
     def __init__(self, *, max_detections: int = 100, candidates: int = 2000, score_threshold: float = 0.05,
-                 nms_iou: float = 0.5, min_size: float = 0.0, stds: Sequence[float] = (0.1, 0.1, 0.2, 0.2),
-                 delta_clip: str = "above", box_offset: int = 0, plain: bool = False):
+                 nms_iou: float = 0.5, nms_method: str = "hard", nms_sigma: float = 0.5, min_size: float = 0.0,
+                 stds: Sequence[float] = (0.1, 0.1, 0.2, 0.2), delta_clip: str = "above", box_offset: int = 0,
+                 plain: bool = False):
         super().__init__()
         if not max_detections <= candidates <= MAX_BOXES:
             raise ValueError(f"candidates={candidates}: expected {max_detections} (detections) to {MAX_BOXES}")
@@ -122,6 +125,8 @@ class DetectionPostprocess(BoxCell):
         self.nms_iou = nms_iou
         self.min_size = min_size
         self.coder = {"stds": tuple(stds), "delta_clip": delta_clip, "box_offset": box_offset}
+        self.soft = None if nms_method == "hard" else SoftNMS(nms_method, limit=max_detections, iou=nms_iou,
+                                                              sigma=nms_sigma)
 
     def construct(self, logits, deltas, proposals, valid, image_size, span):
         """Return boxes_input (B, D, 4), labels (B, D) int32, scores (B, D), valid (B, D) bool, best score first.
@@ -146,6 +151,8 @@ class DetectionPostprocess(BoxCell):
                        **self.coder)
         boxes = clip_to_image(boxes, image_size)
         usable = ops.logical_and(best > DROPPED / 2, large_enough(boxes, self.min_size))
+        if self.soft is not None:
+            return self.lowered(boxes, labels, scores, usable)
         keep, undecided = nms(emptied(boxes, usable), self.nms_iou, plain=self.plain, labels=labels, span=span,
                               num_labels=k)
         keep = ops.logical_and(usable, keep)
@@ -154,6 +161,15 @@ class DetectionPostprocess(BoxCell):
         shown = valid.astype(ms.float32)
         return (batched_gather(boxes, index) * shown[..., None], batched_gather(labels, index) * valid.astype(ms.int32),
                 batched_gather(scores, index) * shown, valid, undecided)
+
+
+    def lowered(self, boxes, labels, scores, usable):
+        """The best detections by Soft-NMS; what is lowered to the score threshold or below is dropped."""
+        index, scores = self.soft(emptied(boxes, usable), labels, scores, usable)
+        valid = scores > self.score_threshold
+        shown = valid.astype(ms.float32)
+        return (batched_gather(boxes, index) * shown[..., None], batched_gather(labels, index) * valid.astype(ms.int32),
+                scores * shown, valid, full((scores.shape[0],), 0, ms.int32))
 
 
 def take_columns(values, index):

@@ -27,9 +27,10 @@ from src.maskrcnn.config import MaskRCNNConfig
 from src.maskrcnn.export import Export
 from src.maskrcnn.inference import Predictor, TiledPredictor
 from src.maskrcnn.memory import activation_bytes
-from src.maskrcnn.network import CountedDetections, LossWeights, MaskRCNN, MaskRCNNLosses
+from src.maskrcnn.network import BoxMasks, CountedDetections, LossWeights, MaskRCNN, MaskRCNNLosses
 from src.maskrcnn.preprocess import Preprocess
 from src.maskrcnn.splits import open_split, training_split
+from src.maskrcnn.views import MultiViewPredictor, views_of
 from src.metrics.coco_map import CocoMAP
 from src.metrics.tables import coco_table
 
@@ -82,7 +83,8 @@ class MaskRCNNTask:
             self.conventions, num_classes=c.num_classes, depth=c.depth, norm=c.norm, widths=widths,
             proposals=Proposals(before_nms=c.rpn_nms_pre, after_nms=c.rpn_max_num, nms_iou=c.rpn_nms_thr),
             detections=Detections(max_detections=c.test_max_per_img, score_threshold=c.test_score_thr,
-                                  nms_iou=c.test_iou_thr), plain=self.plain)
+                                  nms_iou=c.test_iou_thr, nms_method=c.nms_method, nms_sigma=c.nms_sigma),
+            plain=self.plain)
         freeze(network, c.freeze_at)
         return network
 
@@ -117,14 +119,22 @@ class MaskRCNNTask:
             return found[:5]
 
         one_by_one = c.tiling and not self.engine.gains_from_batches
-        return self._predictor(detect, self.preprocess, 1 if one_by_one else c.test_batch_size)
+        masks_of = self.engine.function(BoxMasks(network).set_train(False))
+        return self._predictor(detect, self.preprocess, 1 if one_by_one else c.test_batch_size,
+                               lambda *inputs: masks_of(*inputs)[0])
 
-    def _predictor(self, detect: Callable, preprocess: Preprocess, batch_size: int) -> Predictor:
+    def _predictor(self, detect: Callable, preprocess: Preprocess, batch_size: int,
+                   masks_of: Callable | None = None) -> Predictor:
+        """`masks_of`: see `MultiViewPredictor`; exported models have none, and look at an image once."""
         c = self.config
         common = {"preprocess": preprocess, "batch_size": batch_size, "workers": c.workers,
                   "paste_pad": c.mask_paste_pad, "threshold": c.mask_thr_binary, "with_masks": c.dataset != "other"}
         if c.tiling:
             return TiledPredictor(detect, tiling=c.tiling, limit=c.merged_max_per_img, **common)
+        views = views_of(preprocess, c.scales, flip=c.flip)
+        if masks_of and (c.flip or c.scales != (1.0,)):
+            return MultiViewPredictor(detect, masks_of=masks_of, views=views, limit=c.test_max_per_img,
+                                      iou=c.test_iou_thr, **common)
         return Predictor(detect, **common)
 
     def evaluator(self) -> CocoMAP:

@@ -235,6 +235,27 @@ def test_the_options_of_training_run_on_every_chip_that_trains(options):
     assert problems(found, *TRAINING_CHIPS) == []
 
 
+@pytest.mark.usefixtures("graph_mode")
+@pytest.mark.parametrize("method", ["linear", "gaussian"])
+def test_soft_suppression_runs_on_every_chip_that_trains(method):
+    from src.maskrcnn.soft_nms import SoftNMS
+
+    found = calls.of_cell(SoftNMS(method, limit=3), (np.zeros((2, 5, 4), np.float32), np.zeros((2, 5), np.int32),
+                                                     np.zeros((2, 5), np.float32), np.ones((2, 5), bool)))
+    assert problems(found, *TRAINING_CHIPS) == []
+    assert "TopK" in {c.primitive for c in found}  # the graph of the loop is read, too
+
+
+@pytest.mark.usefixtures("graph_mode")
+def test_masks_of_given_boxes_run_on_every_chip():
+    from src.maskrcnn.network import BoxMasks
+
+    cell = BoxMasks(maskrcnn().network()).set_train(False)
+    found = calls.of_cell(cell, (np.zeros((1, 3, 64, 64), np.float32), np.zeros((1, 5, 4), np.float32),
+                                 np.zeros((1, 5), np.int32)))
+    assert problems(found, *SERVING) == []
+
+
 def test_a_file_that_is_no_graph(tmp_path):
     (tmp_path / "x.mindir").write_bytes(b"\x0a\xff")
     with pytest.raises(InputError, match=r"x.mindir: not a MindIR file"):
