@@ -159,10 +159,10 @@ def test_the_network_masks_its_own_detections_as_it_does_at_once(graph_mode):
     from src.maskrcnn.network import BoxMasks
     from src.maskrcnn.task import MaskRCNNTask
 
-    small = {"device_target": "CPU", "coco_classes": ("background", "a", "b"), "norm": "group", "freeze_at": 0,
-             "backbone": "resnet18", "fpn_out_channels": 8, "rpn_feat_channels": 8, "rcnn_fc_out_channels": 16,
-             "rcnn_mask_out_channels": 8, "img_width": 96, "img_height": 64, "rpn_nms_pre": 50, "rpn_max_num": 20,
-             "test_max_per_img": 5, "test_score_thr": 0.0, "checkpoint": "x"}
+    small = {"device_target": "CPU", "coco_classes": ("background", "a", "b"), "num_classes": 3, "norm": "group",
+             "freeze_at": 0, "backbone": "resnet18", "fpn_out_channels": 8, "rpn_feat_channels": 8,
+             "rcnn_fc_out_channels": 16, "rcnn_mask_out_channels": 8, "img_width": 96, "img_height": 64,
+             "rpn_nms_pre": 50, "rpn_max_num": 20, "test_max_per_img": 5, "test_score_thr": 0.0, "checkpoint": "x"}
     task = MaskRCNNTask(build(MaskRCNNConfig, small | {"flip": True, "scales": (1.0, 2.0)}))
     network = task.network().set_train(False)
     image = Tensor(np.random.default_rng(0).normal(size=(2, 3, 64, 96)).astype(np.float32))
