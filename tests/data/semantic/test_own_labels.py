@@ -64,13 +64,12 @@ def test_one_class_with_few_ignored_pixels_is_taken(tmp_path, caplog):
     assert "no pixel of class_1; evaluation leaves classes without a pixel out of the mean" in caplog.text
 
 
-def test_a_sample_with_one_class_makes_all_labels_count(monkeypatch):
-    monkeypatch.setattr(label_counts, "SAMPLE", 3)
+def test_a_sample_with_one_class_makes_all_labels_count():
     rows = [record(n, target=png(OBJECT * (1 if n == 7 else 255))) for n in range(10)]
-    counts = label_counts.count_labels(Memory(rows), num_classes=2, ignore_label=255, workers=2)
+    counts = label_counts.count_labels(Memory(rows), num_classes=2, ignore_label=255, workers=2, sample=3)
     assert (counts.labels, counts.total, counts.pixels) == (10, 10, {0: 1440, 1: 48, 255: 432})
     rows[0] = rows[7]
-    counts = label_counts.count_labels(Memory(rows), num_classes=2, ignore_label=255, workers=2)
+    counts = label_counts.count_labels(Memory(rows), num_classes=2, ignore_label=255, workers=2, sample=3)
     assert (counts.labels, counts.total) == (3, 10)
     line = label_counts.describe(counts, "data", ["ground", "cat"], 255)
     assert "a sample of 3 of 10 labels: ground 75.00 %, cat 8.33 %; ignored (255) 16.67 %" in line
