@@ -37,7 +37,7 @@ void add_window(const PreprocessSpec& spec, const std::vector<TensorSpec>& specs
 TileInstances tile_instances(const PreprocessSpec& spec, const std::vector<TensorSpec>& specs,
                              const std::vector<Buffer>& outputs, const Placement& placement, const cv::Rect& tile);
 
-// Detections as JSON.
+// Detections as JSON, without those below the least score of their class.
 std::string encode_instances(const PreprocessSpec& spec, const std::vector<Instance>& instances,
                              const Placement& placement);
 

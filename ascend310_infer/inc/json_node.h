@@ -33,6 +33,13 @@ class JsonNode {
     return nodes;
   }
 
+  std::vector<std::string> keys() const {
+    if (!value_.is_object()) fail("expected an object");
+    std::vector<std::string> names;
+    for (const auto& item : value_.items()) names.push_back(item.key());
+    return names;
+  }
+
   std::string text() const {
     if (!value_.is_string()) fail("expected text");
     return value_.get<std::string>();

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <opencv2/core.hpp>
 #include <optional>
 #include <string>
@@ -70,6 +71,7 @@ struct PreprocessSpec {
   std::array<double, 3> deviation{};
   double mask_threshold = 0.5;
   std::optional<int> paste_pad;
+  std::map<int, double> score_thresholds;  // instance: by class index, the least score of a result
 
   // The output that preprocess.json gives this name; throws Failure without one.
   const TensorSpec& output(const std::string& name) const;
@@ -77,6 +79,8 @@ struct PreprocessSpec {
   // Whether the network sees an image part by part, and where these lie.
   bool in_parts() const { return rule == ResizeRule::kSlide || tile_size.height > 0; }
   std::vector<cv::Rect> parts(Size image) const;
+  // Whether a detection reaches the least score of its class.
+  bool is_result(int label, float score) const;
   // Whether float16 is all that the model gives: boxes, labels and scores of float32 are not to be calculated in it.
   bool half_suffices() const;
 };

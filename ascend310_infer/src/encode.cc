@@ -172,7 +172,9 @@ TileInstances tile_instances(const PreprocessSpec& spec, const std::vector<Tenso
 std::string encode_instances(const PreprocessSpec& spec, const std::vector<Instance>& instances,
                              const Placement& placement) {
   json found = json::array();
-  for (const Instance& instance : instances) found.push_back(detection(spec, instance, placement));
+  for (const Instance& instance : instances) {
+    if (spec.is_result(instance.label, instance.score)) found.push_back(detection(spec, instance, placement));
+  }
   const json content = {{"file_name", placement.name},
                         {"image_id", placement.id ? json(*placement.id) : json(nullptr)},
                         {"height", placement.original.height},

@@ -191,11 +191,24 @@ void read_colour(const JsonNode& root, PreprocessSpec& spec) {
   }
 }
 
+// {class name: least score}.
+void read_score_thresholds(const JsonNode& node, PreprocessSpec& spec) {
+  if (spec.task != Task::kInstance) node.fail("only detections have scores by class");
+  for (const auto& name : node.keys()) {
+    const auto found = std::find(spec.class_names.begin() + 1, spec.class_names.end(), name);
+    if (found == spec.class_names.end()) node.at(name.c_str()).fail("class_names has no such class");
+    const double least = node.at(name.c_str()).number();
+    if (!(least >= 0 && least <= 1)) node.at(name.c_str()).fail("expected a score from 0 to 1");
+    spec.score_thresholds[static_cast<int>(found - spec.class_names.begin())] = least;
+  }
+}
+
 void read_postprocess(const JsonNode& root, PreprocessSpec& spec) {
   if (!root.has("postprocess")) return;
   const JsonNode node = root.at("postprocess");
   if (node.has("mask_threshold")) spec.mask_threshold = node.at("mask_threshold").number();
   if (node.has("paste_pad")) spec.paste_pad = static_cast<int>(node.at("paste_pad").integer(0, 1));
+  if (node.has("score_thresholds")) read_score_thresholds(node.at("score_thresholds"), spec);
   if (node.has("merged_max_per_img")) {
     spec.merged_max_per_img = static_cast<int>(node.at("merged_max_per_img").integer(0, INT32_MAX));
   }
@@ -250,6 +263,11 @@ bool PreprocessSpec::has_output(const std::string& name) const {
 std::vector<cv::Rect> PreprocessSpec::parts(Size image) const {
   if (rule == ResizeRule::kSlide) return windows(image, canvas, {slide_stride, slide_stride});
   return windows(image, tile_size, {tile_size.height - tile_overlap, tile_size.width - tile_overlap});
+}
+
+bool PreprocessSpec::is_result(int label, float score) const {
+  const auto least = score_thresholds.find(label);
+  return least == score_thresholds.end() || static_cast<double>(score) >= least->second;
 }
 
 bool PreprocessSpec::half_suffices() const {

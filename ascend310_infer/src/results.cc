@@ -187,6 +187,10 @@ void Results::finish(const std::vector<ImageFile>& images, const std::vector<Out
   index.update(timing.images() > 0 ? measured(timing) : measured_before(folder_ / "index.json"));
   if (spec_.task == Task::kInstance) {
     index["category_ids"] = spec_.category_ids;
+    index["score_thresholds"] = json::object();
+    for (const auto& [label, least] : spec_.score_thresholds) {
+      index["score_thresholds"][spec_.class_names[label]] = least;
+    }
     index["coco_results"] = gather_coco_results(images, outcomes);
   }
   for (size_t i = 0; i < images.size(); ++i) {

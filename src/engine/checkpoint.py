@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -42,6 +42,16 @@ def copy(path: Path, to: Path) -> None:
     """Copy a checkpoint atomically."""
     with _unfinished(to) as unfinished:
         shutil.copyfile(path, unfinished)
+
+
+def rewrite(path: Path, to: Path, change: Callable[[dict], dict]) -> None:
+    """Copy a checkpoint with other metadata: what `change` makes of its own."""
+    values, metadata = load(path)
+    changed = change(metadata)
+    with _unfinished(to) as unfinished:
+        ms.save_checkpoint([{"name": name, "data": value} for name, value in values.items()], str(unfinished),
+                           append_dict={"metadata": json.dumps(changed)}, crc_check=True)
+        os.chmod(unfinished, 0o644)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from src.engine.settings import BEFORE_THE_KEYS
 from src.exporting import preprocess_spec
 
 # Settings that act after the exported graph and can therefore still be changed.
-CHANGEABLE = ("workers", "mask_thr_binary", "mask_paste_pad")
+CHANGEABLE = ("workers", "mask_thr_binary", "mask_paste_pad", "score_thresholds")
 VIEWS = ("scales", "flip")  # several runs of the network for one image
 _KEYS = {"model": str, "class_names": list, "conventions": dict, "inputs": list, "outputs": list,
          "decode": dict, "resize": dict, "pad": dict, "normalise": dict, "postprocess": dict}

@@ -20,7 +20,8 @@ A task's `export.preprocess_spec()` gives what depends on the model, `complete` 
                         "black_before_normalisation", or "mean" where the model normalises: the nearest byte to it
     normalise           mean and std in `colour_order` on the 0..255 scale; whether the model does it itself
     postprocess         done_in_model, and what is left: resize_back, "average" for windows (semantic), mask_threshold,
-                        paste_pad and for tiles merged_max_per_img (instance)
+                        paste_pad, for tiles merged_max_per_img and, where they were chosen, score_thresholds {class
+                        name: least score of a result} (instance)
 
 Rules of `resize`, for an image of (h, w) and a size (H, W):
 

@@ -10,12 +10,13 @@ from src.command_line import Parser, add_flag, number_in
 from src.contract import InputError
 from src.engine.inference_engine import CHOICES, check
 from src.exporting.runners import RUNTIMES
+from src.literals import items
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     """The keys of the model's configuration among the flags, for `src.inference.model.load`."""
     names = ("amp_level", "scales", "flip", "eval_mode", "slide_stride", "tile_size", "tile_overlap",
-             "merged_max_per_img")
+             "merged_max_per_img", "score_thresholds")
     given = {name: getattr(args, name) for name in names}
     cache = {"compile_cache": args.compile_cache} if args.compile_cache else {}
     return {name: value for name, value in given.items() if value not in ("auto", None) and value is not False} | cache
@@ -53,8 +54,12 @@ def parse(argv: Sequence[str], *, description: str) -> argparse.Namespace:
              choices=("auto", "O0", "O2", "O3"))
     add_flag(parser, "inference_engine", "auto", "what runs the network: openvino, about twice as fast on a CPU; "
              "mindspore; auto: OpenVINO on a CPU where it is installed and takes the network", choices=CHOICES)
-    parser.add_argument("--score_threshold", "--least_score", default=0.5, type=number_in(float, 0, 1),
-                        help="draw instances of at least this score; all of them are written (default: 0.5)")
+    parser.add_argument("--score_threshold", "--least_score", type=number_in(float, 0, 1), help="draw instances of at "
+                        "least this score; all of them are written (default: what score_thresholds says, 0.5 for "
+                        "classes without)")
+    parser.add_argument("--score_thresholds", action="extend", type=items, help="Mask R-CNN: least score of each class "
+                        "that is drawn and written, NAME=NUMBER,... or a JSON file of src/tools/score_thresholds.py; "
+                        "empty: write all (default: as the model was trained or exported)")
     add_flag(parser, "batch_size", 1, "images per batch, or windows or tiles of a large image (checkpoints only, an "
              "exported file has its own; tiles go one by one on a CPU)")
     parser.add_argument("--scales", type=_scales, action="extend", help="scales of the image whose predictions are "

@@ -24,8 +24,10 @@ from src.data.decode import Decoding, decode_image
 from src.data.instance.target import mask_window
 from src.exporting.preprocess_spec import decoding_of
 from src.inference.reading import read_image
+from src.metrics import score_thresholds
 from src.metrics.coco_results import result_rows
 from src.report import draw
+from src.report.rows import SURE
 
 EXPORTED = (".mindir", ".onnx")
 DEVICE = "CPU"
@@ -59,6 +61,7 @@ class Model:
         self._predictor = predictor
         self.preprocess = preprocess
         self._engine = engine
+        self._thresholds = score_thresholds.by_label(self.score_thresholds, class_names)
 
     @property
     def name(self) -> str:
@@ -68,6 +71,11 @@ class Model:
     def task(self) -> str:
         """"semantic" or "instance"."""
         return self.preprocess["task"]
+
+    @property
+    def score_thresholds(self) -> dict[str, float]:
+        """Least score of the instances that are predicted, by class name; classes without one give all."""
+        return dict(self.preprocess["postprocess"].get(score_thresholds.KEY, {}))
 
     @property
     def inference_engine(self) -> str:
@@ -97,21 +105,29 @@ class Model:
                 yield Record(number, str(number) if isinstance(image, np.ndarray) else str(image), data, b"")
 
         for found in self._predictor(records()):
+            if isinstance(found, Instances):
+                found = score_thresholds.keep(found, self._thresholds)
             image, data = waiting.pop(0)  # decoded again, when the predictor no longer needs it: it may be large
             yield Prediction(image if isinstance(image, np.ndarray) else _decoded(image, data, how), found)
 
-    def draw(self, prediction: Prediction, *, score_threshold: float = 0.5, in_place: bool = False) -> np.ndarray:
+    def draw(self, prediction: Prediction, *, score_threshold: float | None = None,
+             in_place: bool = False) -> np.ndarray:
         """(H, W, 3) uint8 RGB: the image under its label map, or with boxes, masks, names and scores.
 
-        With `in_place` it is drawn into `prediction.image` itself, which may be large.
+        Args:
+            score_threshold: least score of the instances that are drawn; None: that of their class in
+                `score_thresholds`, 0.5 for classes without.
+            in_place: draw into `prediction.image` itself, which may be large.
         """
         image, found = prediction.image, prediction.found
         if isinstance(found, LabelMap):
             return draw.overlay(image, found.labels, draw.palette(self.class_names), in_place=in_place)
-        shown = np.flatnonzero(found.scores >= score_threshold)
-        return draw.instances(image, found.boxes_image[shown], found.labels[shown], class_names=self.class_names,
-                              scores=found.scores[shown], in_place=in_place,
-                              mask=lambda k: _part(found.rles[shown[k]]) if found.rles else None)
+        given = score_threshold is not None
+        shown = score_thresholds.keep(found, {} if given else self._thresholds,
+                                      otherwise=score_threshold if given else SURE)
+        return draw.instances(image, shown.boxes_image, shown.labels, class_names=self.class_names,
+                              scores=shown.scores, in_place=in_place,
+                              mask=lambda k: _part(shown.rles[k]) if shown.rles else None)
 
     def detections(self, found: Instances) -> list[dict[str, Any]]:
         """Instances as entries of COCO's results format, with the class index `label` and its `name`.
@@ -199,6 +215,9 @@ def _exported(path: Path, device_target: str, batch_size: int, engine: str, sett
     runtime = runners.runtime_of(path, engine)
     run, *shapes = runners.load_with_shapes(path, runtime)
     exported_model.refuse_other_model(path, spec, *shapes)
+    if score_thresholds.KEY in settings:
+        after = {**spec["postprocess"], score_thresholds.KEY: task.config.thresholds}
+        spec = {**spec, "postprocess": after}
     return Model(task.class_names, task.export.predictor(run, shape), spec, lambda: runners.with_version(runtime))
 
 

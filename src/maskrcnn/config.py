@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
@@ -21,6 +21,7 @@ from src.maskrcnn.input_settings import InputSettings
 from src.maskrcnn.published import DERIVED, RETIRED, STRIDES
 from src.maskrcnn.splits import categories, check_split, list_split, names_data
 from src.maskrcnn.tiles import Tiling
+from src.metrics import score_thresholds as by_score
 
 log = logging.getLogger(__name__)
 PRESETS = Path(__file__).parent / "configs"
@@ -175,6 +176,10 @@ class MaskRCNNConfig(InputSettings):
                                    resumable=True, travels="to inference", gt=0)
     test_max_per_img: int = _detections(100, "detections per image, at most", resumable=True, travels="to inference",
                                         ge=1, le=2000)
+    score_thresholds: Annotated[tuple[str, ...], pydantic.BeforeValidator(by_score.entries)] = option(
+        (), "least score of each class in predict.py and in exported models, NAME=NUMBER,... or a JSON file of "
+            "src/tools/score_thresholds.py; evaluation counts all detections", group="export",
+        topic="proposals and detections", resumable=True, travels="to inference")
     mask_thr_binary: float = _detections(0.5, "probability from which a pixel belongs to the object", ge=0, le=1)
     mask_paste_pad: int | None = _detections(
         None, "paste masks as published evaluations do, with a border of 0 or 1 cells; None: pasting of this project",
@@ -231,6 +236,7 @@ class MaskRCNNConfig(InputSettings):
             raise ValueError(f"copy_paste_ratio={self.copy_paste_ratio:g} with dataset=other: objects are pasted by "
                              "their masks, which text files do not have; leave it out, or give annotations in COCO's "
                              "layout")
+        by_score.parse(self.score_thresholds)
         if self.image_dir and not (self.anno_path or self.ann_file):
             raise ValueError(f"image_dir={self.image_dir}: holds the images of anno_path or ann_file; give one of them")
         return self
@@ -264,6 +270,17 @@ class MaskRCNNConfig(InputSettings):
             return None
         size = self.tile_size * 2 if len(self.tile_size) == 1 else self.tile_size or (self.img_height, self.img_width)
         return Tiling(size, min(size) // 4 if self.tile_overlap is None else self.tile_overlap)
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Score threshold by class name.
+
+        Raises:
+            InputError: a class that the model does not have.
+        """
+        found = by_score.parse(self.score_thresholds)
+        by_score.by_label(found, self.names)
+        return found
 
     @property
     def depth(self) -> int:
@@ -312,10 +329,10 @@ class MaskRCNNConfig(InputSettings):
     def adopting(self, conventions: Mapping[str, Any], keys: Sequence[str]) -> MaskRCNNConfig:
         """See `Config`. A run that continues after `start_epoch` freezes the same parts: its optimizer has the rest.
 
-        Category ids belong to the weights' own classes: classes that the user chose do not get them. Tiles belong to
-        the weights' own `eval_mode`: another one that the user chose does not get them.
+        Category ids and score thresholds belong to the weights' own classes: classes that the user chose do not get
+        them. Tiles belong to the weights' own `eval_mode`: another one that the user chose does not get them.
         """
-        dropped = {"category_ids"} if "coco_classes" in self.model_fields_set else set()
+        dropped = {"category_ids", "score_thresholds"} if "coco_classes" in self.model_fields_set else set()
         if "eval_mode" in self.model_fields_set and self.eval_mode != conventions.get("eval_mode"):
             dropped |= set(TILE_KEYS)
         keys = (*keys, "freeze_at") if self.start_epoch else keys
@@ -350,4 +367,6 @@ class MaskRCNNConfig(InputSettings):
             values["num_classes"] = len(names)
             if self.class_map == "order":
                 values |= {"coco_classes": names, "category_ids": (0, *(c.category_id for c in found))}
-        return build(type(self), self.model_dump(include=self.model_fields_set) | values)
+        config = build(type(self), self.model_dump(include=self.model_fields_set) | values)
+        config.thresholds  # noqa: B018  refuses classes that there are not
+        return config

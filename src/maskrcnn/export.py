@@ -16,6 +16,7 @@ from src.maskrcnn.inference import Predictor
 from src.maskrcnn.network import MaskRCNN
 from src.maskrcnn.preprocess import Preprocess
 from src.maskrcnn.splits import category_ids
+from src.metrics import score_thresholds
 
 
 class Detector(nn.Cell):
@@ -81,7 +82,8 @@ class Export:
             "normalise": {"mean": list(c.image_mean), "std": list(c.image_std), "in_model": False},
             "postprocess": {"done_in_model": ["score_threshold", "nms", "sigmoid"], "score_threshold": c.test_score_thr,
                             "mask_threshold": c.mask_thr_binary, "paste_pad": c.mask_paste_pad}
-            | ({"merged_max_per_img": c.merged_max_per_img} if c.tiling else {}),
+            | ({"merged_max_per_img": c.merged_max_per_img} if c.tiling else {})
+            | ({score_thresholds.KEY: c.thresholds} if c.score_thresholds else {}),
         }
 
     def _resize_spec(self) -> dict[str, Any]:

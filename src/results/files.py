@@ -15,6 +15,7 @@ index.json, version 2:
     inference_engine     predict.py: what ran the network, with its version
     class_names          index 0 first
     category_ids         instance: the COCO category id of each class, 0 for the background
+    score_thresholds     instance: {class: least score that was written}; a class without one has all its detections
     images               [{file_name, image_id, result, error}] and from predict.py `path`, the image's absolute path;
                          file_name starts at the data set's folder, image_id is null where it is not known, and one of
                          result (a path in the folder) and error is null
@@ -137,6 +138,7 @@ class ResultFiles:
         class_names: of the model, index 0 first.
         paths: result file by image name, normalised; None where the image could not be read.
         labels: class index by category id, for entries without `label`.
+        score_thresholds: {class name: least score of a detection that was written}.
         lists: whether an image's file is the list of its detections alone (predict.py's version 1).
         left_out: how many detections `instances` left out, by the name of their class.
     """
@@ -147,6 +149,7 @@ class ResultFiles:
     paths: dict[str, Path | None]
     labels: dict[int, int] = field(default_factory=dict)
     lists: bool = False
+    score_thresholds: dict[str, float] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
 
     def label_map(self, file_name: str, image_id: int) -> LabelMap | None:
@@ -222,7 +225,8 @@ def read_index(folder: str | Path, image_root: str | Path = "") -> ResultFiles:
         category_ids = index.get("category_ids") or range(len(index["class_names"]))
         return ResultFiles(folder, index["task"], tuple(index["class_names"]),
                            _by_name(folder, index["images"], image_root),
-                           {number: label for label, number in enumerate(category_ids) if label})
+                           {number: label for label, number in enumerate(category_ids) if label},
+                           score_thresholds=dict(index.get("score_thresholds") or {}))
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: is no index of results ({error}); {_AGAIN}") from error
 

@@ -78,12 +78,12 @@ class PredictionFolder:
         model: a `src.inference.model.Model`.
         image_ids: COCO image id by file_name.
         category_ids: COCO category id of each class index; by default the model's.
-        score_threshold: least score of instances that are drawn.
+        score_threshold: least score of instances that are drawn, see `Model.draw`.
         progress: called with phase, done and total.
     """
 
     def __init__(self, path: Path, model: Any, *, image_ids: Mapping[str, int] | None = None,
-                 category_ids: Sequence[int] = (), score_threshold: float = 0.5,
+                 category_ids: Sequence[int] = (), score_threshold: float | None = None,
                  progress: ProgressCallback = lambda phase, done, total: None):
         if path.exists() and not path.is_dir():
             raise InputError(f"--output_dir={path}: a file; name a folder")
@@ -139,7 +139,8 @@ class PredictionFolder:
                  "checkpoint_sha256": self.model.preprocess["checkpoint"]["sha256"],
                  "inference_engine": self.model.inference_engine, "class_names": list(self.model.class_names)}
         if self.model.task == "instance":
-            index |= {"category_ids": self.category_ids, "coco_results": files.gather_coco_results(self.path, images)}
+            index |= {"category_ids": self.category_ids, "score_thresholds": self.model.score_thresholds,
+                      "coco_results": files.gather_coco_results(self.path, images)}
         index |= {"images": images, "videos": self.videos}
         write_json(self.path / files.INDEX, index)
         return index

@@ -24,6 +24,7 @@ from src.metrics.coco_map import CocoMAP
 from src.metrics.miou import MeanIoU
 from src.results import zoo_raw
 from src.results.files import ResultFiles, is_result_folder, read_index
+from src.wording import some
 
 log = logging.getLogger(__name__)
 OnBad = Literal["error", "skip"]
@@ -102,6 +103,10 @@ def _instance(result_path: str, ann_file: str, img_path: str,
         results = _index(result_path, img_path or image_folder_of(ann_file), "instance")
         dataset = _coco(ann_file, img_path, on_bad)
         labels = _labels_of_truth(results, dataset, ann_file)
+        if results.score_thresholds:
+            log.warning("%s: holds no detections below score_thresholds (%s), so AP is lower than eval.py's; for AP, "
+                        "predict with --score_thresholds= (empty), or export the model so for the C++ program",
+                        result_path, some((f"{n}={t:g}" for n, t in results.score_thresholds.items()), 5))
         return dataset, lambda r: results.instances(r.file_name, r.image_id, labels), results.left_out
     _expect_raw(result_path)
     return _coco(ann_file, img_path, on_bad), lambda r: zoo_raw.instances(

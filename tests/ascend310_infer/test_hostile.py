@@ -69,6 +69,7 @@ SPECS = [
     ({"pad__value": "mean"}, 2, "pad.value: .*a model that normalises itself"),
     ({"normalise__in_model": True}, 2, "pad.value: .*padded with .mean. or black"),
     ({"checkpoint": "x"}, 2, "checkpoint: expected an object"),
+    ({"postprocess__score_thresholds": {"cat": 0.5}}, 2, "only detections have scores by class"),
 ]
 
 TILED = {"resize__rule": "tiles", "resize__tile_rule": "canvas", "resize__tile_size": [32, 64],
@@ -86,6 +87,11 @@ INSTANCE_SPECS = [
     (TILED | {"resize__tile_overlap": 32}, 2, "tile_overlap: expected a whole number from 0 to 31"),
     (TILED | {"postprocess__merged_max_per_img": -1}, 2, "merged_max_per_img: expected a whole number from 0"),
     ({"postprocess__paste_pad": 3}, 2, "paste_pad: expected a whole number from 0 to 1"),
+    ({"postprocess__score_thresholds": {"cow": 0.5}}, 2, r"score_thresholds.cow: class_names has no such class"),
+    ({"postprocess__score_thresholds": {"background": 0.5}}, 2, r"background: class_names has no such class"),
+    ({"postprocess__score_thresholds": {"cat": 1.5}}, 2, "cat: expected a score from 0 to 1, found 1.5"),
+    ({"postprocess__score_thresholds": {"cat": "0.5"}}, 2, r"score_thresholds.cat: expected a number"),
+    ({"postprocess__score_thresholds": [0.5, 0.5]}, 2, r"score_thresholds: expected an object"),
 ]
 
 FLAGS = [

@@ -14,6 +14,7 @@ from src.data import image_ops
 from src.deeplabv3.inference import to_image_frame
 from src.maskrcnn.paste import to_instances
 from src.maskrcnn.preprocess import Preprocess
+from src.metrics.score_thresholds import by_label, keep
 from src.results.files import result_names
 from src.results.folder import claim
 from tests.ascend310_infer.tiny_models import (
@@ -107,6 +108,25 @@ def test_detections_are_those_of_python(build, paste_pad, request, images, tmp_p
             # the text itself is what pycocotools writes for these pixels
             assert detection["segmentation"]["counts"] == coco_mask.encode(np.asfortranarray(ours))["counts"].decode()
     assert inside > 10_000
+
+
+@pytest.mark.parametrize("build", ["program", "sanitized"])
+def test_detections_below_the_threshold_of_their_class_are_no_results(build, request, images, tmp_path):
+    """One threshold is a score as it is, to the last bit: it counts."""
+    arrays = detections(np.random.default_rng(3), slots=40)
+    cats = np.flatnonzero((arrays["labels"][0] == 1) & arrays["valid"][0])
+    thresholds = {"cat": float(arrays["scores"][0, cats[5]]), "dog": 0.71}
+    spec = instance_spec(arrays, height=64, width=96, score_thresholds=thresholds)
+    ran = run(request.getfixturevalue(build), instance_model(tmp_path / "m", spec, arrays), images, tmp_path / "r")
+    assert ran.returncode == 0, ran.stderr
+    expected = keep(to_instances(1, tuple(array[0] for array in arrays.values()), image_size=(64, 96),
+                                 original_size=(65, 65)), by_label(thresholds, spec["class_names"]))
+    found = json.loads((tmp_path / "r/detections/square.json").read_text())["detections"]
+    assert [np.float32(d["score"]) for d in found] == expected.scores.tolist()
+    assert [d["label"] for d in found] == expected.labels.tolist()
+    assert expected.labels.tolist().count(1) == 6
+    assert 0 < expected.labels.tolist().count(2) < (arrays["labels"][0] == 2).sum() - 5
+    assert json.loads((tmp_path / "r/index.json").read_text())["score_thresholds"] == thresholds
 
 
 def test_labels_of_a_network_that_returns_labels(program, images, tmp_path):

@@ -219,7 +219,38 @@ def test_exported_files_predict_what_their_checkpoint_predicts(model, request, t
             else:
                 np.testing.assert_allclose(ours.found.scores, expected.found.scores, atol=1e-3)
                 np.testing.assert_allclose(ours.found.boxes_image, expected.found.boxes_image, atol=0.1)
+    if model == "maskrcnn":
+        _thresholds_act_alike(path, tmp_path / "out", pixels, wanted)
     _refused_where_another_model_is_in_its_place(tmp_path / "out")
+
+
+def _thresholds_act_alike(checkpoint_file: Path, folder: Path, pixels: list, wanted: list) -> None:
+    """Of both classes, the detections above their median: from the flag, the export and an engine each."""
+    scores = np.concatenate([one.found.scores for one in wanted])
+    labels = np.concatenate([one.found.labels for one in wanted])
+    medians = {f"class_{k}": float(np.quantile(scores[labels == k], 0.5, method="nearest")) - 1e-5
+               for k in np.unique(labels)}
+    given = tuple(f"{name}={value}" for name, value in medians.items())
+    exported = subprocess.run([sys.executable, ROOT / "export.py", f"--ckpt_file={checkpoint_file}",
+                               "--device_target=CPU", f"--file_name={folder / 'with/model'}", "--file_format=ONNX",
+                               f"--score_thresholds={','.join(given)}"], capture_output=True, text=True)
+    assert exported.returncode == 0, exported.stdout + exported.stderr
+    kept = [[s for s, k in zip(one.found.scores, one.found.labels) if s >= medians[f"class_{k}"]] for one in wanted]
+    assert 0 < sum(map(len, kept)) < len(scores)
+    for path, settings in ((checkpoint_file, {"score_thresholds": given, "inference_engine": "mindspore"}),
+                           (checkpoint_file, {"score_thresholds": given, "inference_engine": "openvino"}),
+                           (folder / "model.onnx", {"score_thresholds": given}), (folder / "with/model.onnx", {})):
+        loaded = prediction.load(path, **settings)
+        assert loaded.score_thresholds == pytest.approx(medians)
+        for ours, expected in zip(loaded.predict(pixels), kept, strict=True):
+            np.testing.assert_allclose(ours.found.scores, expected, atol=1e-3)
+            assert len(ours.found.rles) == len(expected)
+            drawn = loaded.draw(ours)
+            assert (drawn != ours.image).any() or not expected
+    for one, expected in zip(prediction.load(folder / "with/model.onnx", score_thresholds=()).predict(pixels), wanted):
+        assert len(one.found.scores) == len(expected.found.scores)
+    with pytest.raises(InputError, match="'class_9' is no class of the model; did you mean class_"):
+        prediction.load(folder / "model.onnx", score_thresholds=("class_9=0.5",))
 
 
 def _refused_where_another_model_is_in_its_place(folder: Path) -> None:

@@ -66,6 +66,7 @@ class Finder:
 
     def __init__(self):
         self.category_ids = [0, 7, 3]
+        self.score_thresholds = {"cat": 0.25}
         self.preprocess = {"checkpoint": {"sha256": "ab" * 32}}
         self.inference_engine = "MindSpore 2.10.0"
 
