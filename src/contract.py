@@ -156,8 +156,11 @@ class Task(Protocol):
     def training_cell(self, network: Any) -> Any:
         """Cell: batch columns -> tuple of scalar float32 losses in the order of `loss_names`."""
 
-    def predictor(self, network: Any) -> Callable:
-        """`iterable of records -> iterator of predictions`, one for each record; batching happens inside."""
+    def predictor(self, network: Any, *, confidence: bool = False) -> Callable:
+        """`iterable of records -> iterator of predictions`, one for each record; batching happens inside.
+
+        With `confidence`, label maps come with that of each pixel; instances have scores anyway.
+        """
 
     def evaluator(self) -> Evaluator: ...
 

@@ -94,11 +94,11 @@ class Export:
 
 def make_predictor(config: DeepLabV3Config, preprocess: Preprocess, probabilities: Callable, *, side: int,
                    batch_size: int, fixed_batch: bool = False, scales: Sequence[float] = (1.0,),
-                   flip: bool = False) -> Predictor | SlidePredictor:
+                   flip: bool = False, confidence: bool = False) -> Predictor | SlidePredictor:
     """The predictor of the configuration's `eval_mode`; for `probabilities` see either. `side` is that of its input."""
     if config.eval_mode == "slide":
         return SlidePredictor(probabilities, preprocess=preprocess, window=side, stride=config.stride(side),
                               scales=scales, flip=flip, batch_size=batch_size, fixed_batch=fixed_batch,
-                              workers=config.workers)
+                              workers=config.workers, confidence=confidence)
     return Predictor(probabilities, preprocess=preprocess, crop_size=side, scales=scales, flip=flip,
-                     batch_size=batch_size, workers=config.workers)
+                     batch_size=batch_size, workers=config.workers, confidence=confidence)

@@ -45,11 +45,12 @@ class SlidePredictor:
             only batch would take longer than its windows one by one.
         fixed_batch: `probabilities` takes `batch_size` windows and no other number.
         workers: threads that normalise.
+        confidence: see `inference.Predictor`.
     """
 
     def __init__(self, probabilities: Callable[[np.ndarray], np.ndarray], *, preprocess: Preprocess, window: int,
                  stride: int, scales: Sequence[float] = (1.0,), flip: bool = False, batch_size: int = 1,
-                 fixed_batch: bool = False, workers: int = 2):
+                 fixed_batch: bool = False, workers: int = 2, confidence: bool = False):
         self.probabilities = add_mirrored(probabilities) if flip else probabilities
         self.preprocess = preprocess
         self.window = window
@@ -58,6 +59,7 @@ class SlidePredictor:
         self.batch_size = batch_size
         self.is_decided = fixed_batch
         self.workers = workers
+        self.confidence = confidence
 
     def __call__(self, records: Iterable[Record]) -> Iterator[LabelMap]:
         windows = self._windows(records)
@@ -67,7 +69,7 @@ class SlidePredictor:
                 for (mosaic, place, _), found in zip(batch, self._probabilities(pool, batch)):
                     mosaic.add(*place, found)
                     if mosaic.done == len(mosaic.labels):
-                        yield LabelMap(mosaic.image_id, mosaic.labels)
+                        yield LabelMap(mosaic.image_id, mosaic.labels, mosaic.confidence)
 
     def _decide(self, first: int) -> None:
         """Take the size of the first batch for that of all."""
@@ -78,7 +80,7 @@ class SlidePredictor:
         for record in records:
             images = self._images(record)
             mosaic = Mosaic(record.image_id, images[0].shape[:2], scales=self.scales, window=self.window,
-                            stride=self.stride)
+                            stride=self.stride, confidence=self.confidence)
             places = mosaic.places()
             for number, (scale, top, left) in enumerate(places, 1):
                 pixels = images[1 + scale][top:top + self.window, left:left + self.window].copy()
@@ -105,12 +107,15 @@ class Mosaic:
 
     Attributes:
         labels: (H, W) uint8, complete down to row `done`.
+        confidence: (H, W) float32 likewise, where it is asked for.
     """
 
-    def __init__(self, image_id: int, size: tuple[int, int], *, scales: Sequence[float], window: int, stride: int):
+    def __init__(self, image_id: int, size: tuple[int, int], *, scales: Sequence[float], window: int, stride: int,
+                 confidence: bool = False):
         self.image_id = image_id
         self.sums = [WindowSums(scaled(size, scale), size, window=window, stride=stride) for scale in scales]
         self.labels = np.zeros(size, np.uint8)
+        self.confidence = np.zeros(size, np.float32) if confidence else None
         self.done = 0
 
     def places(self) -> list[tuple[int, int, int]]:
@@ -129,6 +134,8 @@ class Mosaic:
             for scores in others:
                 first += scores
             self.labels[self.done:stop] = best_class(first)
+            if self.confidence is not None:
+                self.confidence[self.done:stop] = first.max(0) / first.sum(0)
             self.done = stop
         if self.done == len(self.labels):
             self.sums = []  # their memory is free while the label map is used

@@ -99,13 +99,13 @@ class DeepLabV3Task:
                              ohem_min_kept=c.ohem_min_kept, gather=gathers(c.device_target),
                              class_weights=c.class_weights, label_smoothing=c.label_smoothing)
 
-    def predictor(self, network: DeepLabV3) -> Predictor | SlidePredictor:
+    def predictor(self, network: DeepLabV3, *, confidence: bool = False) -> Predictor | SlidePredictor:
         if self.scores is None or self.scores.network is not network:
             self.scores = SoftmaxScores(network)  # kept, so that a run that evaluates often compiles it once
         self.scores.set_train(False)
         c, run = self.config, self.engine.function(self.scores)
         return make_predictor(c, self.preprocess, lambda batch: run(batch)[0], side=c.canvas, batch_size=c.batch_size,
-                              scales=c.scales, flip=c.flip)
+                              scales=c.scales, flip=c.flip, confidence=confidence)
 
     def evaluator(self) -> MeanIoU:
         return MeanIoU(self.class_names, decode_label, self.config.ignore_label)

@@ -104,7 +104,7 @@ class MaskRCNNTask:
                             mask_rois=c.num_mask_rois or c.num_expected_pos_stage2, seed=c.seed, noise=c.noise,
                             plain=self.plain)
 
-    def predictor(self, network: nn.Cell) -> Predictor:
+    def predictor(self, network: nn.Cell, *, confidence: bool = False) -> Predictor:
         c = self.config
         network.set_train(False)
 

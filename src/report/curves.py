@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-_COLOURS = ("#2f6fde", "#e2574c", "#2a9d6f", "#b06fd8", "#e0902f", "#5b6b7a", "#1f9ab0", "#9a7b4f")
+COLOURS = ("#2f6fde", "#e2574c", "#2a9d6f", "#b06fd8", "#e0902f", "#5b6b7a", "#1f9ab0", "#9a7b4f")
 
 
 def smooth(values: Sequence[float], window: int) -> np.ndarray:
@@ -43,11 +43,11 @@ def learning_curve(lines: Sequence[Mapping], *, loss_names: Sequence[str], metri
     axes = figure.subplots(1, panels)
     steps = [line["step"] for line in train]
     _losses(axes[0], steps, train, loss_names)
-    axes[1].plot(steps, [line["learning_rate"] for line in train], color=_COLOURS[2], linewidth=1.6)
+    axes[1].plot(steps, [line["learning_rate"] for line in train], color=COLOURS[2], linewidth=1.6)
     axes[1].set_title("learning rate")
     if evaluated:
         points = [line["step"] for line in evaluated], [line[metric] for line in evaluated]
-        axes[2].plot(*points, color=_COLOURS[1], marker="o", markersize=4, linewidth=1.6)
+        axes[2].plot(*points, color=COLOURS[1], marker="o", markersize=4, linewidth=1.6)
         axes[2].set(title=f"{metric}, held-out", ylim=(0, 1), xlim=(0, steps[-1] * 1.05))
         axes[2].annotate(f"{points[1][-1]:.3f}", (points[0][-1], points[1][-1]), xytext=(-4, 7),
                          textcoords="offset points", ha="right", fontsize=9)
@@ -93,7 +93,7 @@ def _png(figure: Figure) -> bytes:
 
 def _losses(axis, steps: Sequence[int], train: Sequence[Mapping], loss_names: Sequence[str]) -> None:
     window = max(len(steps) // 30, 1)
-    for name, colour in zip(loss_names, _COLOURS):
+    for name, colour in zip(loss_names, COLOURS):
         values = [line[name] for line in train]
         axis.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
         axis.plot(steps, smooth(values, window), color=colour, linewidth=1.8, label=name)

@@ -1,7 +1,8 @@
 """One image of a split as a row of pictures, truth beside prediction, for label maps and instances. No MindSpore."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -9,24 +10,27 @@ from pycocotools import mask as coco_mask
 from src.contract import Instances, LabelMap, Record
 from src.data.decode import AS_STORED, Decoding, decode_image, decode_label
 from src.data.instance.target import Target, decode_target, to_rle
+from src.metrics.score_thresholds import keep
 from src.report import draw
 
 SIDE = 230  # pixels of a picture's long side
-SURE = 0.5  # least score of the detections that are drawn; there are many below it
+SURE = 0.5  # least score of the detections that are drawn, where their class has no threshold; there are many below it
+Thresholds = Mapping[int, float]  # score threshold by class index
+NO_THRESHOLDS: Thresholds = MappingProxyType({})
 
 
-def titles(prediction: LabelMap | Instances) -> tuple[str, ...]:
+def titles(prediction: LabelMap | Instances, thresholds: Thresholds = NO_THRESHOLDS) -> tuple[str, ...]:
     """Titles of the pictures that `row` returns."""
     if isinstance(prediction, LabelMap):
         return draw.SEMANTIC_TITLES
-    return "image", "truth", f"prediction, score >= {SURE:g}"
+    return "image", "truth", "above score_thresholds" if thresholds else f"prediction, score >= {SURE:g}"
 
 
 def picture(records: Sequence[Record], predictions: Sequence[LabelMap | Instances], captions: Sequence[str],
-            class_names: Sequence[str], how: Decoding = AS_STORED) -> bytes:
+            class_names: Sequence[str], how: Decoding = AS_STORED, thresholds: Thresholds = NO_THRESHOLDS) -> bytes:
     """JPEG with a row of pictures, a caption and, for label maps, the legend of classes for each of some images."""
-    pictures = [row(*pair, class_names, SIDE, how) for pair in zip(records, predictions)]
-    grid = draw.grid(pictures, titles(predictions[0]), captions, side=SIDE)
+    pictures = [row(*pair, class_names, SIDE, how, thresholds) for pair in zip(records, predictions)]
+    grid = draw.grid(pictures, titles(predictions[0], thresholds), captions, side=SIDE)
     if isinstance(predictions[0], LabelMap):  # instances have their names beside them
         grid = draw.below(grid, draw.legend(class_names, draw.palette(class_names), grid.shape[1]))
     return draw.jpeg(grid)
@@ -39,7 +43,7 @@ def spread(length: int, count: int) -> list[int]:
 
 
 def row(record: Record, prediction: LabelMap | Instances, class_names: Sequence[str], side: int,
-        how: Decoding = AS_STORED) -> list[np.ndarray]:
+        how: Decoding = AS_STORED, thresholds: Thresholds = NO_THRESHOLDS) -> list[np.ndarray]:
     """The pictures of one image, one for each of `titles`, each with a long side of `side` pixels."""
     image = decode_image(record.image, how)
     if isinstance(prediction, LabelMap):
@@ -49,7 +53,7 @@ def row(record: Record, prediction: LabelMap | Instances, class_names: Sequence[
     image = draw.fit(image, side)
     target = decode_target(record.target)
     return [image, truth(image, target, class_names, factor, np.flatnonzero(~target.crowds)),
-            _prediction(image, prediction, class_names, factor)]
+            found(image, keep(prediction, thresholds, otherwise=SURE), class_names, factor)]
 
 
 def truth(image: np.ndarray, target: Target, class_names: Sequence[str], factor: float,
@@ -61,10 +65,10 @@ def truth(image: np.ndarray, target: Target, class_names: Sequence[str], factor:
                           mask=_mask_of(rles, image))
 
 
-def _prediction(image: np.ndarray, found: Instances, class_names: Sequence[str], factor: float) -> np.ndarray:
-    sure = np.flatnonzero(found.scores >= SURE)
-    return draw.instances(image, found.boxes_image[sure] * factor, found.labels[sure], class_names=class_names,
-                          scores=found.scores[sure], mask=_mask_of([found.rles[k] for k in sure if found.rles], image))
+def found(image: np.ndarray, shown: Instances, class_names: Sequence[str], factor: float) -> np.ndarray:
+    """Predicted instances drawn over their image, which was scaled by `factor`."""
+    return draw.instances(image, shown.boxes_image * factor, shown.labels, class_names=class_names,
+                          scores=shown.scores, mask=_mask_of(shown.rles, image))
 
 
 def _mask_of(rles: Sequence[dict | None], image: np.ndarray) -> Callable[[int], draw.Part | None]:

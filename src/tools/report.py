@@ -16,9 +16,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from src import tasks
 from src.command_line import Parser, add_flag, entry_point, number_in
-from src.contract import Evaluator, InputError
+from src.contract import Evaluator, InputError, LabelMap, Record
+from src.data.decode import decode_label
 from src.files import write_file
-from src.report import draw, page, rows
+from src.metrics.calibration import PixelCalibration
+from src.metrics.score_thresholds import by_label
+from src.report import analysis, draw, page, rows
 from src.results.files import write_coco_results
 
 log = logging.getLogger(__name__)
@@ -37,9 +40,15 @@ class Examined:
         self.predictor = predictor
         self.whole = task.evaluator()
         self.scores: list[float | None] = []
+        self.thresholds: dict[str, float] = getattr(task.config, "thresholds", {})  # only instances have scores
+        self.pixels = PixelCalibration(decode_label, len(task.class_names), getattr(task.config, "ignore_label", 255))
+        self.sample_ids: dict[int, int] = {}
 
     def update(self, prediction, target: bytes) -> None:
         self.whole.update(prediction, target)
+        self.sample_ids[prediction.image_id] = len(self.sample_ids)
+        if isinstance(prediction, LabelMap):
+            self.pixels.update(prediction, target)
         single: Evaluator = self.task.evaluator()
         single.update(prediction, target)
         numbers = single.compute()
@@ -61,7 +70,20 @@ class Examined:
         predictions = list(self.predictor(records))
         scores = ["-" if self.scores[k] is None else f"{self.scores[k]:.3f}" for k in sample_ids]
         captions = [f"{record.file_name}   {task.metric} {score}" for record, score in zip(records, scores)]
-        return rows.picture(records, predictions, captions, task.class_names, task.preprocess.decoding)
+        return rows.picture(records, predictions, captions, task.class_names, task.preprocess.decoding,
+                            by_label(self.thresholds, task.class_names))
+
+    def analysis(self) -> analysis.Analysis:
+        """Operating points, calibration and kinds of errors, once all images are in."""
+        task = self.task
+        if "confusion" in self.numbers:
+            return analysis.of_label_maps(self.numbers["confusion"], task.class_names, self.pixels.reliability)
+        kinds = [kind for kind in ("bbox", "segm") if self.numbers[kind]]
+        return analysis.of_instances(self.whole, kinds, self.thresholds, self._record, task.class_names,
+                                     task.preprocess.decoding)
+
+    def _record(self, image_id: int) -> Record:
+        return next(iter(self.dataset.rows([self.sample_ids[image_id]])))
 
 
 def parse_args(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -138,12 +160,12 @@ def examine(settings) -> Examined:
     weights = load_weights(network, settings.checkpoint, expect_unexpected=task.may_be_missing)
     apply_inference_amp(network, settings.amp_level, settings.device_target, weights.conventions)
     log.info("inference in %s%s", task.engine.name, inference_engine.hint(settings))
-    found = Examined(task, task.dataset("val"), task.predictor(network))
+    found = Examined(task, task.dataset("val"), task.predictor(network, confidence=True))
     return evaluate(found.predictor, found.dataset, found)
 
 
 def write_report(folder: Path, found: Examined, settings, count: int) -> None:
-    """Write metrics.json, results files, report.html and the pictures into `folder`, each complete or not at all."""
+    """Write numbers, results files, report.html and the pictures into `folder`, each file complete or not at all."""
     task, numbers = found.task, found.numbers
     curve = _curve(task, folder, Path(settings.checkpoint))
     pictures = {"curve.png": curve} if curve else {}
@@ -151,18 +173,22 @@ def write_report(folder: Path, found: Examined, settings, count: int) -> None:
     pictures |= {
         "predictions.jpg": page.Picture("Predictions", shown, "From all over the split."),
         "worst.jpg": page.Picture("Worst images", found.picture(found.worst(count)), "The lowest scores first.")}
+    more = found.analysis()
+    pictures |= more.pictures
     colours = dict(zip(task.class_names, draw.palette(task.class_names).tolist()))
     used = {"checkpoint": settings.checkpoint, "inference_engine": task.engine.name}
     facts = {"model": settings.model, **used, "split": found.dataset.name}
-    whole = page.Page(f"{settings.model}: {folder.name}", task.metric, numbers, colours, facts, list(pictures.values()))
+    whole = page.Page(f"{settings.model}: {folder.name}", task.metric, numbers | more.tables, colours, facts,
+                      list(pictures.values()))
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / "metrics.json", json.dumps(numbers | used, indent=2) + "\n")
+    write_file(folder / "analysis.json", json.dumps(more.numbers) + "\n")
     for name, content in task.results(found.whole).items():
         write_coco_results(folder / f"metrics.{name}.json", content)
     for name, picture in pictures.items():
         write_file(folder / name, picture.data)
     write_file(folder / "report.html", page.render(whole))
-    log.info("%s: report.html, metrics.json, %s", folder, ", ".join(pictures))
+    log.info("%s: report.html, metrics.json, analysis.json, %s", folder, ", ".join(pictures))
 
 
 def _curve(task, folder: Path, checkpoint: Path) -> page.Picture | None:

@@ -32,12 +32,16 @@ def smooth(seed: int, height: int, width: int) -> np.ndarray:
 RECORDS = [Record(100 + i, f"{i}.png", png(smooth(i, *size)), b"", f"list:{i}") for i, size in enumerate(SIZES)]
 
 
-def predictor(scales=(1.0,), flip=False, batch_size=2, probabilities=network) -> Predictor:
+def predictor(scales=(1.0,), flip=False, batch_size=2, probabilities=network, **more) -> Predictor:
     return Predictor(probabilities, preprocess=Preprocess("BGR", MEAN, STD), crop_size=49, scales=scales, flip=flip,
-                     batch_size=batch_size)
+                     batch_size=batch_size, **more)
 
 
 def recomputed(record: Record, scales, flip) -> np.ndarray:
+    return recomputed_scores(record, scales, flip).argmax(0)
+
+
+def recomputed_scores(record: Record, scales, flip) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(record.image, np.uint8), cv2.IMREAD_COLOR)  # BGR
     height, width = image.shape[:2]
     total = 0
@@ -56,7 +60,7 @@ def recomputed(record: Record, scales, flip) -> np.ndarray:
             scores = scores + network(batch[..., ::-1])[0][..., ::-1]
         scores = scores[:, : size[0], : size[1]]
         total = total + np.stack([cv2.resize(plane, (width, height)) for plane in np.ascontiguousarray(scores)])
-    return total.argmax(0)
+    return total
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
@@ -70,6 +74,15 @@ def test_it_equals_a_recomputation_for_any_batch_size(batch_size, scales, flip):
     equal = np.concatenate([(p.labels == e).ravel() for p, e in zip(predictions, expected)])
     assert equal.mean() >= 0.9999
     assert len(np.unique(np.concatenate([e.ravel() for e in expected]))) == 4
+
+
+@pytest.mark.parametrize(("scales", "flip"), [((1.0,), False), ((0.5, 1.0), True)])
+def test_confidence_is_the_mean_probability_of_the_class(scales, flip):
+    for found, record in zip(predictor(scales, flip, confidence=True)(RECORDS), RECORDS):
+        total = recomputed_scores(record, scales, flip)
+        assert found.confidence.dtype == np.float32
+        np.testing.assert_allclose(found.confidence, total.max(0) / (len(scales) * (1 + flip)), atol=1e-4)
+    assert next(predictor()(RECORDS)).confidence is None
 
 
 def test_flip_and_scales_change_the_result():

@@ -28,12 +28,17 @@ SIZES = [(24, 24), (25, 24), (40, 56), (41, 55), (100, 37), (1, 90), (70, 1), (1
 RECORDS = [Record(100 + i, f"{i}.png", png(smooth(i, *size)), b"", f"list:{i}") for i, size in enumerate(SIZES)]
 
 
-def predictor(scales=(1.0,), flip=False, batch_size=3, probabilities=network, stride=STRIDE) -> SlidePredictor:
+def predictor(scales=(1.0,), flip=False, batch_size=3, probabilities=network, stride=STRIDE,
+              **more) -> SlidePredictor:
     return SlidePredictor(probabilities, preprocess=Preprocess("BGR", MEAN, STD), window=WINDOW, stride=stride,
-                          scales=scales, flip=flip, batch_size=batch_size)
+                          scales=scales, flip=flip, batch_size=batch_size, **more)
 
 
 def recomputed(record: Record, scales, flip, stride=STRIDE) -> np.ndarray:
+    return recomputed_scores(record, scales, flip, stride).argmax(0)
+
+
+def recomputed_scores(record: Record, scales, flip, stride=STRIDE) -> np.ndarray:
     """As mmsegmentation's slide_inference: grids, windows moved inwards, sums and counts over the whole image."""
     image = cv2.imdecode(np.frombuffer(record.image, np.uint8), cv2.IMREAD_COLOR)  # BGR
     total = 0
@@ -54,7 +59,7 @@ def recomputed(record: Record, scales, flip, stride=STRIDE) -> np.ndarray:
                 counts[top:bottom, left:right] += 1
         total = total + np.stack([cv2.resize(plane, image.shape[1::-1]) for plane in
                                   np.ascontiguousarray((sums / counts).transpose(2, 0, 1))])
-    return total.argmax(0)
+    return total
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
@@ -69,6 +74,15 @@ def test_it_equals_a_plain_loop_over_windows(batch_size, scales, flip, stride):
     equal = np.concatenate([(p.labels == e).ravel() for p, e in zip(predictions, expected)])
     assert equal.mean() >= 0.9999
     assert len(np.unique(np.concatenate([e.ravel() for e in expected]))) == 4
+
+
+@pytest.mark.parametrize(("scales", "flip"), [((1.0,), False), ((0.5, 1.0), True)])
+def test_confidence_is_the_mean_probability_of_the_class(scales, flip):
+    for found, record in zip(predictor(scales, flip, confidence=True)(RECORDS), RECORDS):
+        total = recomputed_scores(record, scales, flip)
+        assert found.confidence.dtype == np.float32
+        np.testing.assert_allclose(found.confidence, total.max(0) / (len(scales) * (1 + flip)), atol=1e-4)
+    assert next(predictor()(RECORDS)).confidence is None
 
 
 def test_overlap_scales_and_flip_change_the_result():
