@@ -174,7 +174,7 @@ def test_flags_that_a_page_names_exist(page):
 
 def test_known_flags_are_those_of_programs_alone():
     assert {"--eval_interval", "--score_threshold", "--soc_version", "--image_list", "--max_restarts"} <= known_flags()
-    assert not {"--eval_intervals", "--score_thresholds", "--image_lists"} & known_flags()
+    assert not {"--eval_intervals", "--result_paths", "--image_lists"} & known_flags()
 
 
 def slug(title: str) -> str:

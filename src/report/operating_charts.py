@@ -99,8 +99,9 @@ def reliability_diagram(numbers: Mapping[str, Any], what: str) -> bytes | None:
     for value, name, colour in ((numbers["accuracy"], "right", COLOURS[0]),
                                 (numbers["mean_confidence"], "mean confidence", COLOURS[1])):
         axes[1].axvline(value, color=colour, linewidth=1.5, label=f"{name} {value:.3f}")
-    axes[1].set(title=f"{sum(numbers['counts'])} {what}", xlabel="confidence", ylabel="share")
-    axes[1].legend(frameon=False, fontsize=8, loc="upper left")
+    axes[1].set(title=f"{sum(numbers['counts'])} {what}", xlabel="confidence", ylabel="share",
+                ylim=(0, 1.35 * share.max()))
+    axes[1].legend(edgecolor="none", framealpha=0.9, fontsize=8, loc="upper left")
     return _png(figure)
 
 
