@@ -69,7 +69,7 @@ def learning_curves(runs: Mapping[str, Sequence[Mapping]], *, loss: str, metric:
     figure = Figure(figsize=(11, 3.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2)
-    for (name, lines), colour in zip(runs.items(), cycle(_COLOURS)):
+    for (name, lines), colour in zip(runs.items(), cycle(COLOURS)):
         for axis, kind, key in ((axes[0], "train", loss), (axes[1], "eval", metric)):
             points = [(line["step"], line[key]) for line in lines if line["kind"] == kind and line.get(key) is not None]
             if points:
