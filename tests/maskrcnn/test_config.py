@@ -308,6 +308,34 @@ def test_tiles_travel_with_the_weights_unless_the_user_looks_otherwise():
     assert evaluated(eval_mode="tiles", tile_overlap=20).tiling.overlap == 20
 
 
+def test_score_thresholds_travel_with_the_weights_unless_the_user_has_other_classes_or_others(tmp_path):
+    names = ("background", "cat", "traffic light")
+    trained = config(coco_classes=names, score_thresholds=("cat=0.25", "traffic light=0.5"))
+    said = trained.translate(trained.completed().conventions())
+
+    def exported(**given):
+        return MaskRCNNConfig(**given).adopting(said, trained.network_keys())
+
+    assert exported().thresholds == {"cat": 0.25, "traffic light": 0.5}
+    assert exported(score_thresholds="").thresholds == {}
+    assert exported(score_thresholds={"cat": 0.7}).thresholds == {"cat": 0.7}
+    assert exported(coco_classes=("background", "cow", "pig")).thresholds == {}
+    path = tmp_path / "t.json"
+    path.write_text('{"score_thresholds": {"cat": 0.125}}')
+    c = tasks.parse_settings(["--model=mask_rcnn_r50", f"--score_thresholds={path}"], program="export.py",
+                             groups=("export",))
+    assert c.score_thresholds == ("cat=0.125",)
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ("dog=0.5", "'dog' is no class of the model; did you mean fog.* correct the name"),
+    ("cat=1.5", "'cat=1.5': scores are from 0 to 1"), ("0.5", "'0.5' has no class; write"),
+    ("none.json", "none.json: no such file; src/tools/score_thresholds.py writes it")])
+def test_score_thresholds_that_cannot_be(given, message):
+    with pytest.raises(InputError, match=message):
+        build(MaskRCNNConfig, {"coco_classes": ["background", "cat", "fog"], "score_thresholds": [given]}).completed()
+
+
 def test_an_overlap_is_judged_by_the_size_that_the_weights_decide():
     given = MaskRCNNConfig(checkpoint="a.ckpt", eval_mode="tiles", tile_overlap=800, coco_classes=COCO)
     adopted = given.adopting({"img_height": 1024, "img_width": 1024}, given.network_keys()).completed()
