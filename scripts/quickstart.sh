@@ -56,7 +56,7 @@ run_model() {
     step 5 "$1: evaluation, pictures and report (log: $out/eval_log)"
     checkpoint=$(newest_checkpoint "$out/ckpt")
     logged "$out/eval_log" python src/tools/report.py "${config[@]}" "${val[@]}" --run_dir="$out" \
-        --checkpoint="$checkpoint" --least="$least" --inference_engine=auto --compile_cache=auto || status=$?
+        --checkpoint="$checkpoint" --least="$least" --compile_cache=auto || status=$?
     [[ ! -f $out/report.html ]] || echo "look at $out/report.html"
 }
 
