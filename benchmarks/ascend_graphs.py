@@ -17,7 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
-    "deeplab_v3_s16": ["--backbone=resnet18", "--crop_size=33", "--batch_size=2", "--auxiliary", "--clip_norm=5"],
+    "deeplab_v3_s16": ["--backbone=resnet18", "--crop_size=33", "--batch_size=2", "--auxiliary", "--clip_norm=5",
+                       "--loss=ohem,dice", "--ohem_min_kept=99", "--label_smoothing=0.1"],
     "mask_rcnn_r50": ["--backbone=resnet18", "--img_height=128", "--img_width=128", "--fpn_out_channels=16",
                       "--rpn_feat_channels=16", "--rcnn_fc_out_channels=16", "--rcnn_mask_out_channels=16"]}
 NORMS, LEVELS = ("batch", "frozen", "group", "sync"), ("O0", "O2", "O3")

@@ -1,5 +1,6 @@
 """The keys of the loss: one form, refusals that say what to give, weights of classes from the labels."""
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from src.data.records.mindrecord import BuildOptions, build
 from src.data.semantic.label_counts import median_frequency_weights
 from src.data.semantic.voc import ListDataset, RecordCheck
 from src.deeplabv3.loss_terms import read_terms
+from src.engine.start import _check_settings
 from tests.tiny_seg import jpeg, png
 
 
@@ -108,3 +110,12 @@ def test_weights_need_two_classes(data):
     with pytest.raises(InputError, match="the training labels have 0 classes, and it needs two or more; leave it out"):
         tasks.with_conventions(load("--class_weights=median_frequency", f"--data_root={data}",
                                     f"--data_lst={data / 'list.txt'}"))
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["has the key", "is older than the key"])
+def test_a_run_is_resumed_with_its_own_loss(known):
+    before = load().model_dump(mode="json", exclude=set() if known else {"loss", "label_smoothing"})
+    _check_settings(load(), before, Path("m-1_3.ckpt"))
+    with pytest.raises(InputError, match=r"label_smoothing=0.1 \(was 0.0\)") as error:
+        _check_settings(load("--loss=ce,dice:0.5", "--label_smoothing=0.1"), before, Path("m-1_3.ckpt"))
+    assert "--loss=ce:1 --label_smoothing=0.0" in str(error.value)
