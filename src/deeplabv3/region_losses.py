@@ -30,22 +30,21 @@ def lovasz_softmax(probabilities, label, ignore_label: int):
 
     Arguments as in `soft_dice`. Errors |y - p| are sorted, the largest first; each is weighted by what 1 - IoU grows by
     when its pixel is wrong too. With U the union and I the intersection after a pixel, that is 1 / U for a pixel of the
-    class, and I / (U * (U - 1)) for another: exact where differences of IoUs near each other would cancel.
+    class, and I / (U * (U - 1)) for another: exact where differences of IoUs near each other would cancel. Ignored
+    pixels have the error 0: they come last, and their weights make no difference.
     """
     classes = probabilities.shape[1]
     counts = (label != ignore_label).reshape(1, -1)
     truth = _truth(label.reshape(1, -1), counts, classes, (-1, 1))  # (K, N), as everything below
     errors = ops.abs(truth - probabilities.transpose(1, 0, 2, 3).reshape(classes, -1))
     errors = errors * counts.astype(mstype.float32)
-    keys = ops.select(ops.broadcast_to(counts, errors.shape), errors, -ops.ones_like(errors))  # ignored pixels are last
-    order = ops.Sort(axis=-1, descending=True)(ops.stop_gradient(keys))[1]
+    order = ops.Sort(axis=-1, descending=True)(ops.stop_gradient(errors))[1]
     ours = ops.gather_elements(truth, 1, order)
     position = Tensor(np.arange(1, errors.shape[1] + 1, dtype=np.float32).reshape(1, -1))
-    others = (1.0 - ours) * (position <= counts.astype(mstype.float32).sum()).astype(mstype.float32)
     pixels = truth.sum(1)
     found = ops.cumsum(ours, 1)
     inner, union = pixels.expand_dims(1) - found, pixels.expand_dims(1) + position - found
-    weights = ours / ops.maximum(union, 1.0) + others * inner / ops.maximum(union * (union - 1.0), 1.0)
+    weights = ours / ops.maximum(union, 1.0) + (1.0 - ours) * inner / ops.maximum(union * (union - 1.0), 1.0)
     return _mean_over_present((ops.gather_elements(errors, 1, order) * ops.stop_gradient(weights)).sum(1), pixels)
 
 
