@@ -78,7 +78,8 @@ def parse(argv: Sequence[str], *, description: str) -> argparse.Namespace:
                         "after merging, at most (default: all)")
     add_flag(parser, "compile_cache", "", "folder of compiled graphs for the next start of a checkpoint in MindSpore; "
              "auto: ~/.cache/mindseg/compiled")
-    args = parser.parse_args(argv)
+    # Bare, it would take the image behind it for its value.
+    args = parser.parse_args(["--flip=True" if word == "--flip" else word for word in argv])
     path = Path(args.model_path)
     if path.suffix not in RUNTIMES:  # exported files say themselves what runs them
         check(args.inference_engine, args.device_target)
