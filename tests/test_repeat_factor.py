@@ -56,7 +56,7 @@ def test_images_of_rare_classes_are_repeated_in_training_alone(tmp_path, make):
 
 
 def test_the_learning_rate_follows_the_longer_epochs(tmp_path):
-    """Repeats of 5.70 samples make epochs of 5, so of two batches of 2; three epochs are six updates, down to near 0."""
+    """Repeats of 5.70 samples make epochs of 5: two batches of 2. Three epochs are six updates, down to near 0."""
     from src.engine.build import update_rates
 
     task, _ = deeplabv3(tmp_path)
