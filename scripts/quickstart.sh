@@ -43,8 +43,9 @@ step() {
     echo "== $1 of 5: $2"
 }
 
-# run_model NAME FLAGS...: steps 3 to 5; status 1 if a result is below the required one.
-run_model() {
+# train_model NAME FLAGS...: steps 3 to 5. The report runs in the background, beside the start of the next training, as
+# each of them keeps only one core busy for most of the time. Its process is added to $reports.
+train_model() {
     local out=$run/$1 checkpoint least config val train
     mkdir "$out"
     step 3 "$1: lists and records"
@@ -53,14 +54,22 @@ run_model() {
     step 4 "$1: training (log: $out/train_log)"
     logged "$out/train_log" python train.py "${config[@]}" "${train[@]}" --train_dir="$out/ckpt" \
         --compile_cache=auto "${@:2}"
-    step 5 "$1: evaluation, pictures and report (log: $out/eval_log)"
+    step 5 "$1: evaluation, pictures and report (log: $out/eval_log, shown at its end)"
     checkpoint=$(newest_checkpoint "$out/ckpt")
-    logged "$out/eval_log" python src/tools/report.py "${config[@]}" "${val[@]}" --run_dir="$out" \
-        --checkpoint="$checkpoint" --least="$least" --compile_cache=auto || status=$?
-    [[ ! -f $out/report.html ]] || echo "look at $out/report.html"
+    report_model "$out" "${config[@]}" "${val[@]}" --checkpoint="$checkpoint" --least="$least" &
+    reports+=($!)
 }
 
-known=(deeplabv3 maskrcnn) models=() flags=()
+# report_model FOLDER FLAGS...: evaluate and report; status 1 if a result is below the required one.
+report_model() {
+    local below=0
+    python src/tools/report.py --run_dir="$1" --compile_cache=auto "${@:2}" >"$1/eval_log" 2>&1 || below=$?
+    [[ ! -f $1/report.html ]] || echo "look at $1/report.html" >>"$1/eval_log"
+    cat "$1/eval_log"
+    return "$below"
+}
+
+known=(deeplabv3 maskrcnn) models=() flags=() reports=()
 while (($#)); do
     case $1 in
         --help | -h) usage; exit 0 ;;
@@ -86,7 +95,10 @@ step 2 "practice set, generated into $data"
 python src/tools/make_sample_set.py --out="$data"
 ((${#models[@]})) || models=("${known[@]}")
 for model in "${models[@]}"; do
-    run_model "$model" ${flags[@]+"${flags[@]}"}
+    train_model "$model" ${flags[@]+"${flags[@]}"}
+done
+for report in "${reports[@]}"; do
+    wait "$report" || status=$?
 done
 echo "took $((SECONDS - started)) s after the installation; everything is in $run"
 exit "$status"
