@@ -83,7 +83,7 @@ CASES = {
     "label truncated": (cut("labels/1.png", 0.8), [], [LINE, "label is a damaged or truncated PNG", FIX_FILE]),
     "palette label truncated": (palette_cut, [], [LINE, "label is a damaged or truncated PNG", FIX_FILE[:7]]),
     "label RGB-encoded": (put("labels/1.png", png(image(1))), [], [LINE, "label is an RGB PNG", MAKE_LABELS]),
-    "label gray + alpha": (gray_alpha, [], [LINE, "gray + alpha PNG", MAKE_LABELS]),
+    "label gray + alpha": (gray_alpha, [], [LINE, "gray + alpha PNG", IMPORT]),
     "label a JPEG": (put("labels/1.png", jpeg(image(1))), [], [LINE, "label is a JPEG file", IMPORT]),
     "label of 16 bits": (put("labels/1.png", png(np.full((12, 16), 999, np.uint16))), [], [LINE, "999", IMPORT]),
     "label smaller than its image": (put("labels/1.png", png(label(1, 6, 8))), [],
