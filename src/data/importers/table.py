@@ -27,7 +27,7 @@ FORMATS = {
     "label_studio": Format(label_studio.read, _OBJECTS, "an export as JSON, JSON-MIN or COCO, beside its images"),
     "cvat": Format(cvat.read, _OBJECTS, "an export as CVAT 1.1 (images or video) or COCO 1.0, with images"),
     "cvat_masks": Format(voc.read, _LABELS, "an export as Segmentation mask 1.1: labelmap.txt, SegmentationClass/"),
-    "via": Format(via.read, _OBJECTS, "a project or its annotations as JSON, beside the images"),
+    "via": Format(via.read, _OBJECTS, "a project or its annotations as JSON or CSV, beside the images"),
     "supervisely": Format(supervisely.read, _OBJECTS, "a project: meta.json and data sets with img/ and ann/"),
     "lvis": Format(coco.read, _OBJECTS, "lvis_v1_train.json, lvis_v1_val.json and train2017/, val2017/"),
     "voc": Format(voc.read, _LABELS, "JPEGImages/, SegmentationClass/ and SegmentationObject/ of PASCAL VOC"),

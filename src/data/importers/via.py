@@ -1,9 +1,13 @@
-"""VGG Image Annotator 1 and 2: a project or its annotations as JSON, regions with the class in one of their attributes.
+"""VGG Image Annotator 1 and 2: a project or its annotations as JSON, or without these as CSV, regions with the class
+in one of their attributes.
 
 The keys are those of robots.ox.ac.uk/~vgg/software/via (`_via_img_metadata`, `shape_attributes`, `region_attributes`).
 """
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,10 +17,20 @@ from pydantic import Field
 from src.contract import InputError
 from src.data.importers.geometry import ellipse, from_polygons
 from src.data.importers.pictures import Collection, Picture, Reading, class_name, names_in_order
-from src.data.importers.reading import ImageIndex, Model, Number, checked, files_below, open_picture, read_json
+from src.data.importers.reading import (
+    ImageIndex,
+    Model,
+    Number,
+    checked,
+    files_below,
+    open_picture,
+    read_json,
+    read_text,
+)
 
 OBJECT = "object"
 _LIKELY = ("class", "label", "name", "type", "category", "species")
+_COLUMNS = ("filename", "region_shape_attributes", "region_attributes")
 _WITHOUT_AREA = ("point", "polyline", "line")
 
 
@@ -67,6 +81,9 @@ def read(reading: Reading) -> Collection:
             for key, entry in content.items():
                 with reading.report.collecting():
                     entries.append((f"{path}: {key}", path, checked(Entry, entry, f"{path}: {key}")))
+    if not entries and not reading.report.bad:
+        entries = [(f"{path}: {entry.filename}", path, entry) for path in files_below(reading.source, (".csv",))
+                   for entry in _csv_entries(reading, path)]
     attribute = _attribute(reading, [entry for _, _, entry in entries])
     pictures: dict[Path, Picture] = {}
     for place, path, entry in entries:
@@ -80,6 +97,37 @@ def read(reading: Reading) -> Collection:
                     _add(reading, picture, region, attribute, f"{place}: regions.{number}")
             pictures[image] = picture
     return Collection(list(pictures.values()), names_in_order(list(pictures.values())))
+
+
+def _csv_entries(reading: Reading, path: Path) -> list[Entry]:
+    """The images of annotations as CSV, which has a line for each region and for each image without one."""
+    regions: dict[str, list[Region]] = {}
+    csv.field_size_limit(1 << 24)  # characters of a region's points
+    with reading.report.collecting():
+        lines = csv.reader(io.StringIO(read_text(path), newline=""))
+        try:
+            names = [name.lstrip("#") for name in next(lines, [])]
+            if not set(_COLUMNS) <= set(names):
+                raise InputError(f"{path}: not VIA's annotations as CSV, which have the columns {', '.join(_COLUMNS)}; "
+                                 "export them again, and leave other CSV files out of the folder")
+            for line in filter(None, lines):
+                with reading.report.collecting():
+                    row = dict(zip(names, line))
+                    found = regions.setdefault(row["filename"], [])
+                    found += _csv_region(row, f"{path}:{lines.line_num}")
+        except csv.Error as error:
+            raise InputError(f"{path}:{lines.line_num}: not CSV ({error}); export it again") from error
+    return [Entry(filename=name, regions=found) for name, found in regions.items()]
+
+
+def _csv_region(row: dict[str, str], place: str) -> list[Region]:
+    """The region of a line, none where it has no shape."""
+    try:
+        shape, attributes = (json.loads(row.get(column, "")) for column in _COLUMNS[1:])
+    except (ValueError, RecursionError):
+        raise InputError(f"{place}: its shape or attributes are no JSON; export it again") from None
+    region = {"shape_attributes": shape, "region_attributes": attributes}
+    return [checked(Region, region, place)] if shape else []
 
 
 def _attribute(reading: Reading, entries: list[Entry]) -> str:

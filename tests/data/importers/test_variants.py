@@ -1,4 +1,5 @@
 """Exports of the same tools that differ from the usual ones: other folders, names and keys."""
+import csv
 import json
 import logging
 import shutil
@@ -81,6 +82,35 @@ def test_a_coco_file_beside_vias_is_passed_over(tmp_path):
     via(tmp_path / "source")
     put_json(tmp_path / "source/via_coco.json", coco_content(range(4)))
     assert run("via", tmp_path)["notes"]["JSON files in COCO's layout were not read"] == ["via_coco.json"]
+
+
+def test_vias_annotations_as_csv(tmp_path):
+    via(tmp_path / "source")
+    expected = run("via", tmp_path)["counts"]
+    shutil.rmtree(tmp_path / "out")
+    path = next((tmp_path / "source").glob("*.json"))
+    content = json.loads(path.read_text())
+    with (tmp_path / "source/via_csv.csv").open("w", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["#filename", "file_size", "file_attributes", "region_count", "region_id",
+                        "region_shape_attributes", "region_attributes"])
+        for entry in content.get("_via_img_metadata", content).values():
+            regions = entry["regions"] if isinstance(entry["regions"], list) else list(entry["regions"].values())
+            for k, region in enumerate(regions or [{"shape_attributes": {}, "region_attributes": {}}]):
+                lines.writerow([entry["filename"], 1, "{}", len(regions), k, json.dumps(region["shape_attributes"]),
+                                json.dumps(region["region_attributes"])])
+    assert run("via", tmp_path)["counts"] == expected  # the JSON counts where both are there
+    path.unlink()
+    shutil.rmtree(tmp_path / "out")
+    assert run("via", tmp_path)["counts"] == expected
+    shutil.rmtree(tmp_path / "out")
+    path = tmp_path / "source/via_csv.csv"
+    text = path.read_text()
+    for wrong, words in (("a,b\n1,2\n", "not VIA's annotations as CSV, which have the columns filename"),
+                         (text.replace('"{""name', '"{name', 1), "2: its shape or attributes are no JSON")):
+        path.write_text(wrong)
+        with pytest.raises(InputError, match=f"via_csv.csv:.?{words}"):
+            run("via", tmp_path)
 
 
 def test_paths_of_another_machine_mean_the_image_beside_the_file(tmp_path):
