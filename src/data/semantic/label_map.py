@@ -1,6 +1,7 @@
 """Other numberings of label maps: a table from the values in the files to class indices. No MindSpore here."""
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,11 +32,11 @@ def read_label_map(text: str) -> np.ndarray:
         InputError: no such name or file, or pairs that are none.
     """
     table = np.arange(256, dtype=np.uint8)
-    if text == "cityscapes":
+    if text.lower() == "cityscapes":
         table[:] = IGNORED
         table[list(_CITYSCAPES)] = np.arange(len(_CITYSCAPES))
         return table
-    if text == "reduce_zero_label":
+    if text.lower() == "reduce_zero_label":
         return np.where((table == 0) | (table == IGNORED), IGNORED, table - 1).astype(np.uint8)
     place, pairs = f"--label_map={text}", text.split(",")
     if Path(text).is_file():
@@ -50,8 +51,8 @@ def read_label_map(text: str) -> np.ndarray:
 def _table(pairs: Sequence[str], place: str, table: np.ndarray) -> np.ndarray:
     given: dict[str, int] = {}
     for pair in pairs:
-        value, colon, index = (part.strip() for part in pair.partition(":"))
-        if not colon or not index.isdecimal() or not (value == "*" or value.isdecimal()) \
+        value, index = [*re.split(r"[\s:,=]+", pair.strip(), maxsplit=1), ""][:2]
+        if not index.isdecimal() or not (value == "*" or value.isdecimal()) \
                 or int(index) > 255 or (value != "*" and int(value) > 255):
             raise InputError(f"{place}: {pair!r} is no pair VALUE:INDEX of numbers 0..255; give {_FORM}")
         if given.setdefault(value, int(index)) != int(index):

@@ -94,14 +94,15 @@ def test_label_ids_taken_for_train_ids_are_named_with_the_way_out(tmp_path):
 @pytest.mark.parametrize(("text", "given", "expected"), [
     ("cityscapes", [0, 7, 11, 26, 33, 34, 255], [255, 0, 2, 13, 18, 255, 255]),
     ("reduce_zero_label", [0, 1, 150, 255], [255, 0, 149, 255]),
-    ("255:1", [0, 1, 255], [0, 1, 1]),
+    ("Cityscapes", [7, 8], [0, 1]), ("255:1", [0, 1, 255], [0, 1, 1]),
     ("0:0, 128:1, *:255", [0, 1, 128, 200], [0, 255, 1, 255])])
 def test_a_map_by_name_and_by_pairs(text, given, expected):
     assert read_label_map(text)[given].tolist() == expected
 
 
-def test_a_map_from_a_file(tmp_path):
-    (tmp_path / "map.txt").write_text("# ids\n7: 0\n\n11:1\n*:255\n")
+@pytest.mark.parametrize("text", ["# ids\n7: 0\n\n11:1\n*:255\n", "7 0\n11\t1\n* 255\n", "7,0\r\n11,1\r\n*,255"])
+def test_a_map_from_a_file(tmp_path, text):
+    (tmp_path / "map.txt").write_text(text)
     assert read_label_map(str(tmp_path / "map.txt"))[[7, 11, 0]].tolist() == [0, 1, 255]
 
 
