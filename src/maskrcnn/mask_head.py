@@ -1,6 +1,7 @@
 """Mask head: one S x S mask for a RoI's class, and its training targets."""
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import mindspore as ms
@@ -26,6 +27,10 @@ class Deconv2x2(nn.Cell):
         shape = (in_channels, out_channels, 2, 2)
         self.weight = Parameter(initializer(HeNormal(mode="fan_out", nonlinearity="relu"), shape), name="weight")
         self.bias = Parameter(initializer("zeros", (out_channels,)), name="bias")
+
+    def multiply_adds(self, shape: tuple[int, ...]) -> int:
+        """Of one use, for an input of this shape."""
+        return math.prod(shape) * 4 * self.weight.shape[1]
 
     def construct(self, x):
         n, channels, h, w = x.shape
@@ -57,6 +62,10 @@ class MaskHead(nn.Cell):
         self.convs = nn.CellList([conv2d(a, b, 3, bias=True) for a, b in pairwise(widths)])
         self.deconv = Deconv2x2(channels, channels)
         self.predict = conv2d(channels, num_classes, 1, bias=True)
+
+    def multiply_adds(self, shape: tuple[int, ...], labels: tuple[int, ...]) -> int:
+        """Of the predictor alone, of which a RoI uses one row; the other layers count their own."""
+        return shape[0] * 4 * math.prod(shape[2:]) * self.predict.weight.shape[1]
 
     def construct(self, x, labels):
         """Return float32 logits of the mask of class `labels` (N,) int32."""

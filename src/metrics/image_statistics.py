@@ -93,9 +93,9 @@ class ConfusionStatistics(ImageStatistics):
         classes, (truth, predicted) = len(self.class_names), np.divmod(self.cell, len(self.class_names))
         margins = []
         for label, counted in ((truth, truth == predicted), (truth, slice(None)), (predicted, slice(None))):
-            sums = np.zeros((len(self), classes))
-            np.add.at(sums, (self.image[counted], label[counted]), self.count[counted])
-            margins.append(sums)
+            index = self.image[counted].astype(np.int64) * classes + label[counted]
+            sums = np.bincount(index, self.count[counted], minlength=len(self) * classes)
+            margins.append(sums.reshape(len(self), classes))
         return margins
 
     def arrays(self) -> dict[str, np.ndarray]:
