@@ -54,6 +54,13 @@ def test_values_that_cannot_work_are_refused(values, message):
         build(Settings, values, {name: f"--{name}" for name in values})
 
 
+def test_the_compile_cache_tells_options_apart_that_shape_the_graph():
+    shaping = Settings().shaping().keys()
+    assert {"ema_decay", "optimizer", "adam_betas", "adam_eps", "layer_decay", "bias_decay", "freeze_at",
+            "log_grad_norms"} <= shaping
+    assert "profile" not in shaping
+
+
 # --- early stopping ---------------------------------------------------------------------------------------------------
 
 class Scores:

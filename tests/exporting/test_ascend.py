@@ -305,12 +305,15 @@ def test_deeplabv3_served():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("graph_mode")
-@pytest.mark.parametrize(("norm", "amp_level"), [("batch", "O3"), ("group", "O0")])
-def test_deeplabv3_trained(norm, amp_level):
-    found = trained(deeplabv3(norm=norm, amp_level=amp_level, dynamic_loss_scale=True, accumulate_steps=2))
+@pytest.mark.parametrize(("norm", "amp_level", "options"), [
+    ("batch", "O3", {"freeze_at": 2, "ema_decay": 0.9, "log_grad_norms": True, "layer_decay": 0.5}),
+    ("group", "O0", {"optimizer": "adamw", "base_lr": 1e-4, "ema_decay": 0.9})])
+def test_deeplabv3_trained(norm, amp_level, options):
+    found = trained(deeplabv3(norm=norm, amp_level=amp_level, dynamic_loss_scale=True, accumulate_steps=2, **options))
     assert problems(found, "910B", "A3") == []
     assert [p for p in problems(found, "910") if "GroupNormGrad" not in p] == []
-    assert {"Conv2D", "Conv2DBackpropFilter", "ApplyMomentum", "MaxPool"} <= {c.primitive for c in found}
+    update = "Adam" if "optimizer" in options else "ApplyMomentum"
+    assert {"Conv2D", "Conv2DBackpropFilter", update, "MaxPool"} <= {c.primitive for c in found}
     assert any("auxiliary" in c.place for c in found)
 
 
@@ -348,7 +351,7 @@ def test_losses_of_deeplabv3(loss, on_910):
 @pytest.mark.usefixtures("graph_mode")
 @pytest.mark.parametrize(("norm", "amp_level"), [("frozen", "O3")])
 def test_maskrcnn_trained(norm, amp_level):
-    found = trained(maskrcnn(norm=norm, amp_level=amp_level, clip_norm=5))
+    found = trained(maskrcnn(norm=norm, amp_level=amp_level, clip_norm=5, ema_decay=0.9, log_grad_norms=True))
     assert problems(found, *TRAINING_CHIPS) == []
     assert {"TopK", "UnsortedSegmentSum"} <= {c.primitive for c in found}
 
