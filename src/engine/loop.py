@@ -99,7 +99,7 @@ def _train(task: Task, settings: Settings, machine: runtime.Runtime, dataset: Da
 
 
 def thaw(settings: Settings, network: nn.Cell, per_epoch: int, done: int) -> bool:
-    """Unfreeze the network if the next of `done` batches is past `unfreeze_epoch`; whether that changed anything."""
+    """Unfreeze the network once more batches are `done` than `unfreeze_epoch` has; return whether anything changed."""
     step = settings.unfreeze_step(per_epoch)
     frozen = len(network.trainable_params())
     if step and done > step:

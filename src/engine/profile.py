@@ -69,7 +69,8 @@ class Profile(Callback):
 
     def on_train_step_begin(self, run_context) -> None:
         position = self.recorder.position
-        if self.profiler is None and self.steps and position.step + self.chunk >= self.steps[0]:
+        left = self.profiler is None and self.steps and position.step < self.steps[-1]
+        if left and position.step + self.chunk >= self.steps[0]:
             self.first = position.step + 1
             self.folder = free_folder(self.folder / f"steps_{self.steps[0]}-{self.steps[-1]}")
             self.profiler = start_profiler(self.folder, self.device_target)

@@ -1,5 +1,6 @@
 """Profiles of chosen steps of a real run, and their page from literal files of both devices."""
 import logging
+from types import SimpleNamespace
 
 import pytest
 
@@ -7,7 +8,7 @@ from src.config import build
 from src.contract import InputError
 from src.engine import loop
 from src.engine.position import Position
-from src.engine.profile import steps_to_profile
+from src.engine.profile import Profile, free_folder, steps_to_profile
 from src.engine.profile_summary import Operator, StepTimes, page, read_operators
 from src.engine.settings import Settings
 from tests.engine.tiny_task import CPU, TinyTask, settings, weight
@@ -73,6 +74,20 @@ def test_steps_of_a_run_are_profiled_and_the_run_is_the_same(tmp_path, caplog):
     (line,) = [line for line in text.splitlines() if line.endswith("  ApplyMomentum")]
     assert line.split()[2] == "1"  # call a step: three steps were profiled, no more and no less
     assert list(summary.parent.rglob("trace_view.json"))
+
+
+@pytest.mark.parametrize(("step", "chunk", "starts"), [(2, 1, False), (3, 1, True), (5, 1, True), (6, 1, False),
+                                                   (0, 3, False), (0, 4, True), (10, 100, False)])
+def test_a_profile_starts_with_the_call_that_has_its_first_step(step, chunk, starts, tmp_path, monkeypatch):
+    monkeypatch.setattr("src.engine.profile.start_profiler", lambda folder, device: object())
+    recorder = SimpleNamespace(position=Position(5, 50, step))
+    profile = Profile(recorder, range(4, 7), chunk=chunk, folder=tmp_path, title="", device_target="CPU")
+    profile.on_train_step_begin(None)
+    assert (profile.profiler is not None) == starts
+
+
+def test_a_second_profile_of_the_same_steps_gets_its_own_folder(tmp_path):
+    assert [free_folder(tmp_path / "steps_4-6").name for _ in range(3)] == ["steps_4-6", "steps_4-6_2", "steps_4-6_3"]
 
 
 def test_which_steps_are_meant(caplog):
