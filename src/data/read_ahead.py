@@ -41,6 +41,8 @@ def decode_record(record: Record, how: Decoding = AS_STORED) -> np.ndarray:
     Raises:
         InputError: as `decode_image`, with the record's place and file name.
     """
+    if isinstance(record.image, np.ndarray):
+        return record.image
     try:
         return decode_image(record.image, how)
     except InputError as error:

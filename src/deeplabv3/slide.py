@@ -85,7 +85,7 @@ class SlidePredictor:
             for number, (scale, top, left) in enumerate(places, 1):
                 pixels = images[1 + scale][top:top + self.window, left:left + self.window].copy()
                 if number == len(places):
-                    images.clear()  # large ones are not in memory while the label map is used
+                    del images, record  # large ones are not in memory while the label map is used
                 yield _Window(mosaic, (scale, top, left), pixels)
 
     def _images(self, record: Record) -> list[np.ndarray]:

@@ -95,20 +95,30 @@ class Model:
         """
         if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
-        waiting: list[tuple[Image, bytes]] = []
+        waiting: list[tuple[Image, bytes | np.ndarray]] = []
         how = decoding_of(self.preprocess)
 
         def records() -> Iterator[Record]:
             for number, image in enumerate(images):
-                data = _bytes(image, number)
+                data: bytes | np.ndarray = _bytes(image, number)
+                if self._looks_at_parts:
+                    data = _decoded(image, data, how)
                 waiting.append((image, data))
                 yield Record(number, str(number) if isinstance(image, np.ndarray) else str(image), data, b"")
 
         for found in self._predictor(records()):
             if isinstance(found, Instances):
                 found = score_thresholds.keep(found, self._thresholds)
-            image, data = waiting.pop(0)  # decoded again, when the predictor no longer needs it: it may be large
-            yield Prediction(image if isinstance(image, np.ndarray) else _decoded(image, data, how), found)
+            # Without a name: nothing here may keep a large image until the next one is decoded.
+            yield Prediction(_pixels(*waiting.pop(0), how), found)
+
+    @property
+    def _looks_at_parts(self) -> bool:
+        """Whether images may be large: then they are decoded once, as decoding takes the memory of two of them.
+
+        Others are decoded again when the predictor no longer needs them, so that no batch of photos is kept.
+        """
+        return self.preprocess["resize"]["rule"] in ("slide", "tiles")
 
     def draw(self, prediction: Prediction, *, score_threshold: float | None = None,
              in_place: bool = False) -> np.ndarray:
@@ -257,6 +267,13 @@ def _bytes(image: Image, number: int) -> bytes:
         raise InputError(f"{image} {error}") from error
     except OSError as error:
         raise InputError(f"{image}: {error.strerror}") from error
+
+
+def _pixels(image: Image, data: bytes | np.ndarray, how: Decoding) -> np.ndarray:
+    """What the prediction of an image shows."""
+    if isinstance(image, np.ndarray):
+        return image
+    return data if isinstance(data, np.ndarray) else _decoded(image, data, how)
 
 
 def _decoded(path: str | Path, data: bytes, how: Decoding) -> np.ndarray:

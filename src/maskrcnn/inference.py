@@ -119,5 +119,5 @@ class TiledPredictor(Predictor):
             for tile in tiles:
                 pixels = tile.pixels(image).copy()
                 if tile is tiles[-1]:
-                    del image  # a large one is not in memory while its instances are used
+                    del image, record  # a large one is not in memory while its instances are used
                 yield _TileOfImage(parts, tile, pixels)
