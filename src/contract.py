@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
-
 RECORD_COLUMNS = ("image_id", "file_name", "image", "target")
 
 
@@ -34,14 +32,14 @@ class Record:
     Attributes:
         image_id: see the vocabulary above; unique in its split.
         file_name: path relative to the split's image root, for messages and results.
-        image: the image file's bytes, unchanged; or, where a large image is decoded already, its (H, W, 3) uint8 RGB.
+        image: the image file's bytes, unchanged.
         target: the annotation's bytes.
         place: where the record was read ("list.txt:12", "shard 3 row 7"), for messages.
     """
 
     image_id: int
     file_name: str
-    image: bytes | np.ndarray
+    image: bytes
     target: bytes
     place: str = ""
 

@@ -253,7 +253,8 @@ DECLARED = {
         "resumable": RESUMABLE | COCO_DATA | {
             "train_data_type", "val_data_type", "instance_set", "coco_classes", "category_ids", "save_checkpoint",
             "save_checkpoint_epochs", "test_score_thr", "test_iou_thr", "test_max_per_img", "test_batch_size",
-            "eval_max_detections", "max_pixels", "score_thresholds", *TILES},
+            "eval_max_detections", "max_pixels", "score_thresholds", "scales", "flip", "nms_method", "nms_sigma",
+            *TILES},
         "per host": PER_HOST | COCO_DATA,
         "always": {
             "backbone", "stem_pool", "bn_eps", "colour_order", "image_mean", "image_std", "pad_before_normalise",
@@ -264,7 +265,7 @@ DECLARED = {
             "num_classes", "coco_classes", "category_ids", "class_map", "img_width", "img_height", "keep_ratio",
             "resize_rule", "resize_rounding", "mask_paste_pad", "rpn_proposal_min_bbox_size", "rpn_min_bbox_min_size",
             "rpn_nms_pre", "rpn_max_num", "rpn_nms_thr", "detection_min_size", "test_score_thr", "test_iou_thr",
-            "test_max_per_img", "freeze_at", "exif", "bit_depth", "score_thresholds", *TILES}}}
+            "test_max_per_img", "nms_method", "nms_sigma", "freeze_at", "exif", "bit_depth", "score_thresholds", *TILES}}}
 
 
 @pytest.mark.parametrize("model", DECLARED)

@@ -8,7 +8,7 @@ from src.config import build
 CONFIGS = {"deeplab_v3_s16": {"backbone": "resnet18"},
            "mask_rcnn_r50": {"backbone": "resnet18", "coco_classes": ("background", "a"), "checkpoint": "some.ckpt"}}
 # Used in training alone, or given by every evaluation for itself.
-TRAINING = {"bn_momentum", "box_ops", "device_target", "dropout", "freeze_at", "freeze_bn", "noise", "seed"}
+TRAINING = {"bn_momentum", "box_ops", "device_target", "dropout", "freeze_at", "freeze_bn", "loss", "noise", "seed"}
 
 
 @pytest.mark.parametrize("model", CONFIGS)

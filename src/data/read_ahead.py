@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
@@ -12,6 +13,17 @@ from src.contract import InputError, Record
 from src.data.decode import AS_STORED, Decoding, decode_image
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DecodedRecord(Record):
+    """A record whose image is decoded already, as a large one should be only once; `image` may be empty.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB.
+    """
+
+    pixels: np.ndarray = field(kw_only=True)
 
 
 def read_ahead(records: Iterable[Record], prepare: Callable[[Record], T], *, batch_size: int,
@@ -41,8 +53,8 @@ def decode_record(record: Record, how: Decoding = AS_STORED) -> np.ndarray:
     Raises:
         InputError: as `decode_image`, with the record's place and file name.
     """
-    if isinstance(record.image, np.ndarray):
-        return record.image
+    if isinstance(record, DecodedRecord):
+        return record.pixels
     try:
         return decode_image(record.image, how)
     except InputError as error:

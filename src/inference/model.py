@@ -20,8 +20,9 @@ from pycocotools import mask as coco_mask
 from src import tasks
 from src.config import build
 from src.contract import InputError, Instances, LabelMap, Record, Task
-from src.data.decode import Decoding, decode_image
+from src.data.decode import Decoding
 from src.data.instance.target import mask_window
+from src.data.read_ahead import DecodedRecord, decode_record
 from src.exporting.preprocess_spec import decoding_of
 from src.inference.reading import read_image
 from src.metrics import score_thresholds
@@ -95,16 +96,18 @@ class Model:
         """
         if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
-        waiting: list[tuple[Image, bytes | np.ndarray]] = []
+        waiting: list[tuple[Image, Record]] = []
         how = decoding_of(self.preprocess)
 
         def records() -> Iterator[Record]:
             for number, image in enumerate(images):
-                data: bytes | np.ndarray = _bytes(image, number)
+                record = Record(number, str(number) if isinstance(image, np.ndarray) else str(image),
+                                _bytes(image, number), b"")
                 if self._looks_at_parts:
-                    data = _decoded(image, data, how)
-                waiting.append((image, data))
-                yield Record(number, str(number) if isinstance(image, np.ndarray) else str(image), data, b"")
+                    record = DecodedRecord(number, record.file_name, b"", b"", pixels=decode_record(record, how))
+                waiting.append((image, record))
+                yield record
+                del record  # the caller's alone: it may be large
 
         for found in self._predictor(records()):
             if isinstance(found, Instances):
@@ -269,15 +272,6 @@ def _bytes(image: Image, number: int) -> bytes:
         raise InputError(f"{image}: {error.strerror}") from error
 
 
-def _pixels(image: Image, data: bytes | np.ndarray, how: Decoding) -> np.ndarray:
+def _pixels(image: Image, record: Record, how: Decoding) -> np.ndarray:
     """What the prediction of an image shows."""
-    if isinstance(image, np.ndarray):
-        return image
-    return data if isinstance(data, np.ndarray) else _decoded(image, data, how)
-
-
-def _decoded(path: str | Path, data: bytes, how: Decoding) -> np.ndarray:
-    try:
-        return decode_image(data, how)
-    except InputError as error:
-        raise InputError(f"{path} {error}") from error
+    return image if isinstance(image, np.ndarray) else decode_record(record, how)
