@@ -265,7 +265,8 @@ DECLARED = {
             "num_classes", "coco_classes", "category_ids", "class_map", "img_width", "img_height", "keep_ratio",
             "resize_rule", "resize_rounding", "mask_paste_pad", "rpn_proposal_min_bbox_size", "rpn_min_bbox_min_size",
             "rpn_nms_pre", "rpn_max_num", "rpn_nms_thr", "detection_min_size", "test_score_thr", "test_iou_thr",
-            "test_max_per_img", "nms_method", "nms_sigma", "freeze_at", "exif", "bit_depth", "score_thresholds", *TILES}}}
+            "test_max_per_img", "nms_method", "nms_sigma", "freeze_at", "exif", "bit_depth", "score_thresholds",
+            *TILES}}}
 
 
 @pytest.mark.parametrize("model", DECLARED)
