@@ -45,7 +45,9 @@ def numbers(path: Path) -> dict:
 
 
 def without_origin(evaluation: dict) -> dict:
-    return {k: v for k, v in evaluation.items() if k not in ("checkpoint", "inference_engine")}
+    """The numbers alone, without what eval.py says of the checkpoint and of the spread over images."""
+    more = ("checkpoint", "inference_engine", "configuration", "bootstrap", "intervals")
+    return {k: v for k, v in evaluation.items() if k not in more}
 
 
 @pytest.mark.parametrize(("mode", "crop_size", "count"), [

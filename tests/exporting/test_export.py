@@ -72,6 +72,7 @@ def save_checkpoint(task, path: Path, *, balanced_on: np.ndarray | None = None) 
     from src.engine import checkpoint
     from src.weights.load import to_metadata
 
+    ms.set_seed(1)
     network, rng = task.network(), np.random.default_rng(0)
     for name, parameter in network.parameters_and_names():
         if name.endswith(("moving_mean", "beta")):
