@@ -65,7 +65,7 @@ class MeanIoU:
         counts = confusion_matrix(truth, prediction.labels, len(self.class_names), ignore_label=self.ignore_label)
         self.confusion += counts
         cells = np.flatnonzero(counts).astype(np.int32)
-        self.images[prediction.image_id] = _digest(truth), cells, counts.reshape(-1)[cells]
+        self.images[prediction.image_id] = _digest(truth, self.ignore_label), cells, counts.reshape(-1)[cells]
 
     def merge(self, other: MeanIoU) -> None:
         """Add another process's part; the parts must not share an image."""
@@ -102,5 +102,7 @@ class MeanIoU:
             count=np.concatenate([np.zeros(0, np.int64), *counts]))
 
 
-def _digest(truth: np.ndarray) -> int:
-    return digest(repr(truth.shape).encode() + np.ascontiguousarray(truth).tobytes())
+def _digest(truth: np.ndarray, ignore_label: int) -> int:
+    """Of what counts: other ignored pixels are another truth, whatever their label is."""
+    counted = np.where(truth == ignore_label, np.uint8(255), truth)
+    return digest(repr(counted.shape).encode() + np.ascontiguousarray(counted).tobytes())

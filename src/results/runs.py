@@ -161,7 +161,7 @@ def refuse_other_truth(first: Run, other: Run) -> None:
     differing = one.image_ids[one.truths != two.truths].tolist()
     if differing:
         raise InputError(f"{between}the truth of {len(differing)} of {len(one)} images differs, ids {some(differing)}"
-                         f"{way_out}, with the same labels")
+                         f"{way_out}, with the same labels{' and --ignore_label' * (one.kind == 'confusion')}")
     if isinstance(one, MatchStatistics) and isinstance(two, MatchStatistics) and (
             one.max_detections != two.max_detections):
         raise InputError(f"{between}--eval_max_detections={one.max_detections} against {two.max_detections}{way_out}, "

@@ -13,9 +13,10 @@ from src.results.runs import open_runs
 from tests.generated_detections import evaluated
 
 
-def label_maps(*, images=range(30), right: float = 0.8, seed: int = 0, names=("ground", "cat"), truth: int = 7):
+def label_maps(*, images=range(30), right: float = 0.8, seed: int = 0, names=("ground", "cat"), truth: int = 7,
+               ignore_label: int = 255):
     """An evaluator of random label maps, of which a share is right."""
-    evaluator, own = MeanIoU(names, lambda target: target), np.random.default_rng(seed)
+    evaluator, own = MeanIoU(names, lambda target: target, ignore_label), np.random.default_rng(seed)
     for k in images:
         labels = np.random.default_rng([truth, k]).integers(0, 2, (8, 8), np.uint8)
         evaluator.update(LabelMap(k, np.where(own.random((8, 8)) < right, labels, 1 - labels)), labels)
@@ -51,6 +52,7 @@ def test_a_file_and_its_folder_name_the_same_run(tmp_path):
     (lambda: label_maps(images=range(2, 33)),
      r"2 images only in a \(0, 1\) and 3 images only in b \(30, 31, 32\), 28 in both; evaluate both"),
     (lambda: label_maps(truth=8), "the truth of 30 of 30 images differs, ids 0, 1, .* with the same labels"),
+    (lambda: label_maps(ignore_label=0), "truth of 30 of 30 .* the same labels and --ignore_label"),
     (lambda: label_maps(names=("ground", "dog")), "classes ground, cat against ground, dog"),
     (lambda: evaluated(1), "one has label maps, the other instances; evaluate both on the same val set")])
 def test_other_val_sets_are_refused(other, words, tmp_path, monkeypatch):
