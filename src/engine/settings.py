@@ -10,6 +10,7 @@ import pydantic
 from src.config import Config, Positive, option
 from src.contract import Dataset
 from src.engine.inference_engine import Choice
+from src.metrics.bootstrap_options import MOST_SAMPLES, TEXT, enough_samples
 
 
 def _upper(value: Any) -> Any:
@@ -171,8 +172,8 @@ class Settings(Config):
         "mindspore", "what runs the network in evaluation: mindspore; openvino, about twice as fast on a CPU; auto: "
         "OpenVINO on a CPU where it is installed and takes the network, else MindSpore", group=("train", "eval"),
         topic="evaluation", resumable=True, per_host=True)
-    bootstrap: int = option(1000, "bootstrap samples of the images for the 95 % confidence intervals; 0: no intervals",
-                            group="eval", topic="evaluation", resumable=True, ge=0, le=100_000)
+    bootstrap: Annotated[int, pydantic.AfterValidator(enough_samples)] = option(
+        1000, TEXT, group="eval", topic="evaluation", resumable=True, ge=0, le=MOST_SAMPLES)
     result_path: str = option("./eval_result.json", "JSON file for the results of the evaluation", group="eval",
                               topic="evaluation", resumable=True, per_host=True)
 

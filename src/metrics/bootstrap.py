@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from src.metrics.bootstrap_options import SEED
 from src.metrics.image_statistics import ImageStatistics, Name
 
 LEVEL = 0.95
 LEAST_IMAGES = 10  # with fewer, samples of them say little
-SEED = 1
 _GROUPS = 200  # of images that are left out in turn
 _CELLS = 1 << 22  # weights at a time
 _NORMAL = NormalDist()

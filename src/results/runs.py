@@ -65,7 +65,10 @@ def open_runs(names: Sequence[str]) -> list[Run]:
 def _results_of(path: Path) -> Path:
     """The results file that a run's name means."""
     if path.is_file():
-        results = path
+        results = _json_of(path) if path.name.endswith(SUFFIX) else path
+        if results.suffix != ".json":
+            raise InputError(f"{path}: no results of eval.py; name its JSON file ({results.stem}.json, for example), "
+                             "or the folder that holds it")
     elif path.is_dir():
         found = sorted(path.glob(f"*{SUFFIX}"))
         if len(found) > 1:
@@ -73,8 +76,10 @@ def _results_of(path: Path) -> Path:
         results = _json_of(found[0]) if found else _without_statistics(path)
     else:
         raise InputError(f"{path}: no such file or folder; name results of eval.py, or a folder with them")
+    if not results.is_file():
+        raise InputError(f"{path}: {results.name} is missing beside {beside(results).name}; evaluate again")
     if not beside(results).is_file():
-        checkpoint = read_json(results).get("checkpoint", "") if results.suffix == ".json" else ""
+        checkpoint = _numbers(results).get("checkpoint", "")
         raise InputError(f"{path}: has no per-image statistics ({beside(results).name}); write them with\n"
                          f"    {_command(Path(checkpoint or 'CHECKPOINT'), results)}")
     return results
@@ -108,12 +113,20 @@ def _command(checkpoint: Path, results: Path) -> str:
 
 
 def _open(name: str, results: Path) -> Run:
+    numbers = _numbers(results)
+    folder = _training_folder(results, str(numbers.get("checkpoint", "")))
+    statistics = read_statistics(beside(results))
+    if not len(statistics):
+        raise InputError(f"{name}: is of no image at all; evaluate a val set with images")
+    return Run(name, numbers, statistics, _configuration(folder) if folder else {},
+               _log(folder / "metrics.jsonl") if folder else ())
+
+
+def _numbers(results: Path) -> dict[str, Any]:
     numbers = read_json(results)
     if not isinstance(numbers, dict):
         raise InputError(f"{results}: holds no results of eval.py; evaluate again")
-    folder = _training_folder(results, str(numbers.get("checkpoint", "")))
-    return Run(name, numbers, read_statistics(beside(results)), _configuration(folder) if folder else {},
-               _log(folder / "metrics.jsonl") if folder else ())
+    return numbers
 
 
 def _training_folder(results: Path, checkpoint: str) -> Path | None:

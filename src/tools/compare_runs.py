@@ -18,15 +18,14 @@ if __name__ == "__main__":  # works from any folder, as a file too
 from src.command_line import Parser, add_flag, entry_point, number_in
 from src.contract import InputError
 from src.files import write_file
-from src.metrics.bootstrap import SEED
+from src.metrics.bootstrap_options import SEED, add_samples_flag
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="results of eval.py, or a folder with them")
     add_flag(parser, "output_dir", ".", "folder for compare.json and compare.html")
-    add_flag(parser, "bootstrap", 2000, "bootstrap samples of the images; 0: no intervals",
-             type=number_in(int, 0, 100_000))
+    add_samples_flag(parser, 2000)
     add_flag(parser, "seed", SEED, "seed of the samples", type=number_in(int, 0))
     args = parser.parse_args(argv)
     if Path(args.output_dir).is_file():

@@ -4,11 +4,13 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from src.contract import LabelMap
+from src.contract import InputError, LabelMap
 from src.metrics import bootstrap
 from src.metrics.bootstrap import Samples, Shape, holm
 from src.metrics.miou import MeanIoU
 from src.metrics.tables import interval_line
+from src.tasks import parse_settings
+from src.tools import compare_runs
 
 MANY = 10 ** 9  # images: nothing is added for few of them
 
@@ -121,3 +123,19 @@ def test_what_is_added_to_the_results_and_printed():
     few = bootstrap.report(evaluated(images=9).statistics(), 200)
     assert "intervals" not in few
     assert interval_line(few, 9) == "95 % intervals: none, 9 images are too few"
+
+
+@pytest.mark.parametrize("count", [1, 99])
+def test_too_few_samples_are_refused_wherever_they_are_asked_for(count, capsys):
+    words = f"{count}: too few samples for intervals of 95 %; give at least 100, or 0 for no intervals"
+    with pytest.raises(InputError, match=f"--bootstrap={words}"):
+        parse_settings([f"--bootstrap={count}"], program="eval.py", groups=("eval",))
+    with pytest.raises(SystemExit):
+        compare_runs.parse_args(["a", "b", f"--bootstrap={count}"])
+    assert f"argument --bootstrap: {words}" in capsys.readouterr().err
+
+
+def test_no_samples_and_enough_are_taken():
+    for count in (0, 100):
+        assert parse_settings([f"--bootstrap={count}"], program="eval.py", groups=("eval",)).bootstrap == count
+        assert compare_runs.parse_args(["a", "b", f"--bootstrap={count}"]).bootstrap == count

@@ -42,6 +42,8 @@ def test_a_file_and_its_folder_name_the_same_run(tmp_path):
     assert (first.name, second.name) == (str(a), str(b / "eval_result.json"))
     assert first.training == {"base_lr": 0.1}
     assert [line["kind"] for line in first.log] == ["train"] * 19 + ["eval"]
+    with pytest.raises(InputError, match="eval_result.images.npz: named twice"):  # the statistics name it, too
+        open_runs([str(a), str(a / "eval_result.images.npz")])
     with pytest.raises(InputError, match="eval_result.json: named twice"):
         open_runs([str(a), str(a / "eval_result.json")])
     with pytest.raises(InputError, match="1 run to compare; name two or more"):
@@ -98,8 +100,16 @@ def test_what_is_no_run(tmp_path, monkeypatch):
     write_statistics(a / "other.images.npz", label_maps().statistics())
     with pytest.raises(InputError, match="a: holds several evaluations; name one of a/eval_result.json, a/other.json"):
         open_runs(["a", "empty"])
+    Path("notes.txt").touch()
+    with pytest.raises(InputError, match=r"notes.txt: no results of eval.py; name its JSON file \(notes.json, for"):
+        open_runs(["a/eval_result.json", "notes.txt"])
     Path("b").mkdir()
     write_statistics(Path("b/list.images.npz"), label_maps().statistics())
+    with pytest.raises(InputError, match="b: list.json is missing beside list.images.npz; evaluate again"):
+        open_runs(["a/eval_result.json", "b"])
     Path("b/list.json").write_text("[]")
     with pytest.raises(InputError, match="b/list.json: holds no results of eval.py"):
         open_runs(["a/eval_result.json", "b"])
+    write_run(Path("c"), label_maps(images=()))
+    with pytest.raises(InputError, match="c: is of no image at all"):
+        open_runs(["a/eval_result.json", "c"])
