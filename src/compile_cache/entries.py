@@ -130,8 +130,7 @@ class Entries:
 
     def _refuse_deadly(self, path: Path) -> None:
         for mark in path.glob(f"serving-{socket.gethostname()}-*"):
-            pid = int(mark.name.rpartition("-")[2])
-            if not psutil.pid_exists(pid) or psutil.Process(pid).create_time() > float(mark.read_text() or 0) + 1:
+            if not _is_running(mark) and mark.exists():  # else that process has removed it just now
                 raise Damaged("was being checked when its process died")
 
     def _prune(self) -> None:
@@ -150,6 +149,15 @@ class Entries:
         except OSError as error:
             log.warning("%s: cannot be written (%s): graphs that are compiled now are not kept", self.folder, error)
             return False
+
+
+def _is_running(mark: Path) -> bool:
+    """Whether the process that wrote a mark still runs; another one may have its number by now."""
+    try:
+        begun = psutil.Process(int(mark.name.rpartition("-")[2])).create_time()
+        return begun <= float(mark.read_text() or begun) + 1  # empty: it is being written
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return False
 
 
 def _write(folder: Path, key: Mapping[str, Any], entry: Entry) -> None:

@@ -23,22 +23,24 @@ NOISE = np.random.Generator(np.random.Philox(2010)).standard_normal(65537, np.fl
 
 
 class Blind(ValueError):
-    """A probe's outputs are not finite, so that they would hide differences."""
+    """What a probe leads to is not finite, so that it would hide differences."""
 
 
 def outcome(cell: nn.Cell, inputs: Sequence[np.ndarray]) -> str:
     """Digest of what `cell` makes of `inputs` and of the fixed parameters. Its parameters keep their values.
 
-    A cell may have `probe_state`, {name: value}, for integer parameters that decide what a call does; others are 0.
+    A cell may have `probe_state`, {name: value}, for parameters that take one value each: integers that decide what a
+    call does (others are 0), and numbers that must not be negative.
 
     Raises:
-        Blind: outputs that are not finite.
+        Blind: outputs, or parameters afterwards, that are not finite.
     """
     with _fixed_parameters(cell) as parameters:
-        outputs = list(_flat(cell(*map(ms.Tensor, inputs))))
-        if not all(np.isfinite(array).all() for array in outputs if array.dtype.kind == "f"):
+        found = list(_flat(cell(*map(ms.Tensor, inputs))))
+        found += [parameter.asnumpy() for parameter in parameters]
+        if not all(np.isfinite(array).all() for array in found if array.dtype.kind == "f"):
             raise Blind("not finite")
-        return keys.digest([*map(_digest, outputs), *(_digest(parameter.asnumpy()) for parameter in parameters)])
+        return keys.digest(list(map(_digest, found)))
 
 
 def stored_inputs(inputs: Sequence[np.ndarray]) -> list[np.ndarray | None]:
@@ -59,7 +61,7 @@ def _fixed_parameters(cell: nn.Cell) -> Iterator[list[ms.Parameter]]:
     state = getattr(cell, "probe_state", {})
     try:
         for number, (parameter, own) in enumerate(zip(parameters, before)):
-            _assign(parameter, _fixed(own, number, state.get(parameter.name, 0)))
+            _assign(parameter, _fixed(own, number, state.get(parameter.name)))
         yield parameters
     finally:
         for parameter, own in zip(parameters, before):
@@ -71,10 +73,10 @@ def _assign(parameter: ms.Parameter, value: np.ndarray) -> None:
     ops.assign(parameter, ms.Tensor(value, parameter.dtype))
 
 
-def _fixed(own: np.ndarray, number: int, integer: int) -> np.ndarray:
-    """Weights that keep activations near 1, scales and variances of about 1, integers as asked for."""
-    if own.dtype.kind != "f":
-        return np.full_like(own, integer)
+def _fixed(own: np.ndarray, number: int, asked: float | None) -> np.ndarray:
+    """Weights that keep activations near 1, scales and variances of about 1, integers of 0; or what is asked for."""
+    if asked is not None or own.dtype.kind != "f":
+        return np.full_like(own, asked or 0)
     if own.ndim >= 2:
         return _noise(own.shape, own.dtype, number) / np.asarray(math.sqrt(math.prod(own.shape[1:])), own.dtype)
     return np.clip(1 + _noise(own.shape, own.dtype, number) / 4, 0.5, 1.5).astype(own.dtype)

@@ -74,6 +74,11 @@ class AdamW(nn.Optimizer):
         self.squares = self._parameters.clone(prefix="state.square", init="zeros")
         self.count = len(self._parameters)
 
+    @property
+    def probe_state(self) -> dict[str, float]:
+        """Squares whose roots can be taken, see `src/compile_cache/probe.py`."""
+        return {square.name: 1.0 for square in self.squares}
+
     def construct(self, gradients):
         rates, decays = self.get_lr(), self.get_weight_decay()
         if not self.is_group_lr:

@@ -98,9 +98,9 @@ class TrainStep(nn.Cell):
         self.add_ranks = ops.AllReduce() if world_size > 1 else None
 
     @property
-    def probe_state(self) -> dict[str, int]:
+    def probe_state(self) -> dict[str, float]:
         """State with which a call updates the weights, see `src/compile_cache/probe.py`."""
-        return {STATE_PREFIX + "micro_step": self.accumulate_steps - 1}
+        return {STATE_PREFIX + "micro_step": self.accumulate_steps - 1, **getattr(self.optimizer, "probe_state", {})}
 
     @property
     def result_names(self) -> tuple[str, ...]:

@@ -131,6 +131,23 @@ def test_many_processes_write_the_same_entry(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [Entries(tmp_path).path(KEY).name]
 
 
+@pytest.mark.parametrize("moment", ["before its mark is complete", "when its mark goes", "when it ends"])
+def test_an_entry_that_another_process_checks_now_is_served(stored, moment, monkeypatch, caplog):
+    mark = stored.path(KEY) / f"serving-{socket.gethostname()}-{os.getpid()}"
+    mark.write_text("" if moment.startswith("before") else str(module.psutil.Process().create_time()))
+    if moment == "when its mark goes":
+        found = list(stored.path(KEY).glob("serving-*"))
+        mark.unlink()
+        monkeypatch.setattr(module.Path, "glob", lambda *_: found)
+    elif moment == "when it ends":
+        def ended(pid):
+            mark.unlink(missing_ok=True)
+            raise module.psutil.NoSuchProcess(pid)
+        monkeypatch.setattr(module.psutil, "Process", ended)
+    assert stored.read(KEY).outcome == "abc"
+    assert caplog.text == ""
+
+
 def test_an_entry_that_killed_its_process_is_not_served_again(stored, caplog):
     child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     mark = stored.path(KEY) / f"serving-{socket.gethostname()}-{int(child.stdout)}"

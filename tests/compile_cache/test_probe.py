@@ -1,10 +1,11 @@
 """The probe tells graphs apart, and a training step keeps its whole state, bit by bit."""
 import mindspore as ms
+import mindspore.nn as nn
 import numpy as np
 import pytest
 
 from src.compile_cache import probe
-from src.engine.optim import momentum_optimizer
+from src.engine.optim import AdamW, momentum_optimizer, parameter_groups
 from src.engine.train_step import LossScale, TrainStep
 from tests.engine.tiny_task import Linear, SquaredError
 
@@ -59,6 +60,42 @@ def test_outputs_that_are_not_finite_are_no_probe():
         probe.outcome(cell, (BATCH[0] * np.inf, BATCH[1]))
     for name, value in before.items():
         np.testing.assert_array_equal(state(cell)[name], value)
+
+
+class Root(nn.Cell):
+    """The root of a weight, which is kept where it is positive, and made NaN where it is not."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = ms.Parameter(ms.Tensor(np.ones((4, 8), np.float32)), name="weight")
+
+    def construct(self, x):
+        ms.ops.assign(self.weight, ms.ops.sqrt(self.weight))
+        return x
+
+
+def test_state_that_is_no_longer_finite_is_no_probe():
+    with pytest.raises(probe.Blind):
+        probe.outcome(Root(), BATCH[:1])
+
+
+def test_the_probe_of_adamw_has_squares_that_it_can_take_the_root_of():
+    network = nn.Dense(2, 3, weight_init="ones")  # weights of two axes are drawn with both signs
+    rates = np.full(5, 0.1, np.float32)
+    outcomes = []
+    for eps in (1e-8, 0.1):
+        optimizer = AdamW(parameter_groups(network.trainable_params(), rates, weight_decay=0.1), rates, eps=eps)
+        outcomes.append(probe.outcome(TrainStep(Spread(network), optimizer).set_train(), BATCH[:1]))
+    assert outcomes[0] != outcomes[1]
+
+
+class Spread(nn.Cell):
+    def __init__(self, network):
+        super().__init__(auto_prefix=False)
+        self.network = network
+
+    def construct(self, x):
+        return ((self.network(x) ** 2).sum(),)
 
 
 def test_images_are_drawn_and_not_stored():
