@@ -76,7 +76,7 @@ def add_flag(parser: argparse.ArgumentParser, name: str, default: Any, text: str
         kwargs |= {"nargs": "?", "const": True, "type": parse_bool, "metavar": "True|False"}
     elif default is not None:
         kwargs.setdefault("type", type(default))
-    parser.add_argument(f"--{name}", default=default, help=f"{text} (default: {default})", **kwargs)
+    parser.add_argument(f"--{name}", default=default, help=f"{text} (default: {default})".replace("%", "%%"), **kwargs)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
