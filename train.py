@@ -14,7 +14,7 @@ def main() -> int:
         print(settings.to_preset(), end="")
         return 0
     if not settings.replay:
-        tasks.check(settings, "train", *(["val"] if settings.eval_interval or settings.preview_interval else []))
+        tasks.check_training(settings)
     from src.engine import loop, runtime
     from src.engine.callbacks import Stopped
 

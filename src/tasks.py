@@ -74,6 +74,11 @@ def check(settings, *splits: str) -> None:
         settings.check_data(split)
 
 
+def check_training(settings) -> None:
+    """`check` of a training run, which reads the val split where it evaluates or shows predictions."""
+    check(settings, "train", *(["val"] if settings.eval_interval or settings.preview_interval else []))
+
+
 def with_conventions(settings):
     """`settings` with its weights' conventions (`checkpoint`, else `pretrained`) for keys that the user did not set.
 

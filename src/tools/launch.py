@@ -22,6 +22,7 @@ from src.contract import InputError
 from src.doctor import checks
 from src.doctor.finding import OK
 from src.doctor.host import Host
+from src.engine.settings import Settings
 from src.launch.job import build_job
 from src.launch.launcher import DEFAULT_PORT, choose_port, launch
 from src.launch.plan import Job, describe, make_plan, next_number
@@ -104,21 +105,25 @@ def _is_shared(word: str) -> bool:
     return word.startswith("--") and word[2:].partition("=")[0] in SHARED
 
 
-def check_flags(words: list[str]) -> None:
-    """Let train.py's own flags be read here too, before processes are started and folders made for a mistyped one.
+def check_flags(words: list[str]) -> Settings | None:
+    """Read train.py's own flags here too, before processes are started and folders made for a mistyped one.
+
+    None for another script.
 
     Raises:
         InputError: an unknown flag whose nearest known flag is one of the launcher's.
     """
     if Path(find_command(words)[1]) != ROOT / "train.py":
-        return
+        return None
     classes = {tasks.config_class(model) for model in tasks.MODELS}
     theirs = {"--config", "--help", *(f"--{name}" for cls in classes for name in cls.spellings())}
     for name in (word.partition("=")[0] for word in words[1:] if word.startswith("--")):
         hint = nearest(name, [*theirs, *(f"--{ours}" for ours in SHARED)])
         if name not in theirs and hint != nearest(name, theirs):
             raise InputError(f"unknown flag {name}{hint}")
-    check_data(tasks.parse_settings(words[1:], program="train.py", groups=("train",)))
+    settings = tasks.parse_settings(words[1:], program="train.py", groups=("train",))
+    check_data(settings)
+    return settings
 
 
 def with_compile_cache(words: list[str]) -> list[str]:
@@ -163,10 +168,12 @@ def main() -> int:
     args = build_parser().parse_args(options)
     words = with_compile_cache(words) if args.max_restarts and words else words
     job = build_job(args, find_command(words), os.environ)
-    check_flags(words)
+    settings = check_flags(words)
     if args.dry_run:
         print(describe(make_plan(job, port=args.port or choose_port(job), number=next_number(job))))
         return 0
+    if settings and not settings.replay and len(job.table.servers) == 1:  # several hosts hear from a rank that it ended
+        tasks.check_training(settings.model_copy(update={"compile_cache": ""}))  # each rank has its own
     check_host(job)
     return launch(job, port=args.port, start_timeout=args.start_timeout, max_restarts=args.max_restarts)
 

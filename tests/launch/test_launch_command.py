@@ -159,6 +159,19 @@ def test_a_mistyped_flag_of_the_launcher_among_those_of_train_py(word, meant):
         check_flags(["train.py", "--epochs=2", word])
 
 
+@pytest.mark.parametrize(("words", "message"), [
+    (["--data_file=nowhere"], "error: nowhere: no such record file"),
+    (["--model=maskrcnn", "--coco_root=nowhere"], "error: --coco_root=nowhere: no such folder"),
+    (["--data_file=nowhere", "--ckpt_pre_trained=weights.ckpt"], "error: weights.ckpt: no such file"),
+    (["--data_file=nowhere", "--amp_level=O3"], "error: --amp_level=O3: float16 is not faster on a CPU")])
+def test_a_job_of_one_host_whose_data_or_weights_are_missing_starts_nothing(launchers, words, message):
+    status, output = launchers.run("--max_restarts=1", "train.py", *words, DEVICE_TARGET="CPU", WORKERS="2")
+    assert status == 2
+    assert message in output
+    assert "rank 0" not in output
+    assert list(launchers.folder.glob("train_parallel*")) == []
+
+
 def test_a_mistyped_flag_of_train_py_starts_nothing(launchers):
     status, output = launchers.run("train.py", "--epohcs=2", DEVICE_TARGET="CPU", WORKERS="2")
     assert status == 2
