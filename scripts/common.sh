@@ -94,6 +94,8 @@ hand_over() {
         model=$family
     elif [[ -z $model || $model == -* || -e $model || ${model##*/} == *.* ]] && model=$(model_of_line "$@"); then
         export CALLED_AS=${CALLED_AS:-$folder/$model/$script}
+    elif [[ -z $model || $model == -* ]]; then
+        usage_error "which model? Name it first, one of: $(models_with "$script"); or give its data"
     else
         usage_error "'${1:-}' is no model that has $script; expected one of: $(models_with "$script")"
     fi

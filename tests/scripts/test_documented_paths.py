@@ -92,10 +92,12 @@ def test_a_model_s_own_name_is_understood_like_its_family_s(line, goes_to, tmp_p
 
 
 def test_a_line_that_tells_no_model_lists_them(tmp_path):
-    for words in ([], ["--epochs=3"], ["yolo"]):
+    asked = "which model? Name it first, one of: deeplabv3 maskrcnn; or give its data"
+    unknown = "'yolo' is no model that has run_standalone_train.sh; expected one of: deeplabv3 maskrcnn"
+    for words, message in ([], asked), (["--epochs=3"], asked), (["yolo"], unknown):
         ran = start("sh", SCRIPTS / "run_standalone_train.sh", *words, cwd=tmp_path)
         assert ran.returncode == 2
-        assert "is no model that has run_standalone_train.sh; expected one of: deeplabv3 maskrcnn" in ran.stderr
+        assert message in ran.stderr
 
 
 def test_maskrcnn_s_line_runs_as_documented(files):
