@@ -256,6 +256,17 @@ class MaskRCNNConfig(InputSettings):
             self._refuse_overlap()  # else the weights may still decide the size: see `completed`
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _suppression_has_an_effect(self) -> MaskRCNNConfig:
+        if self.nms_method != "gaussian" and self.nms_sigma != type(self).model_fields["nms_sigma"].default:
+            raise ValueError(f"nms_sigma={self.nms_sigma:g} has no effect without nms_method=gaussian; give "
+                             "--nms_method=gaussian too, or leave it out")
+        if self.nms_method != "hard" and (self.flip or len(self.scales) > 1):
+            raise ValueError(f"nms_method={self.nms_method} with scales={','.join(f'{s:g}' for s in self.scales)} and "
+                             f"flip={self.flip}: what several views find is united by hard suppression, which would "
+                             "drop what Soft-NMS keeps; give --nms_method=hard, or leave scales and flip out")
+        return self
+
     def _refuse_overlap(self) -> None:
         if self.tiling and self.tiling.overlap >= min(self.tiling.size):
             height, width = self.tiling.size
@@ -330,11 +341,14 @@ class MaskRCNNConfig(InputSettings):
         """See `Config`. A run that continues after `start_epoch` freezes the same parts: its optimizer has the rest.
 
         Category ids and score thresholds belong to the weights' own classes: classes that the user chose do not get
-        them. Tiles belong to the weights' own `eval_mode`: another one that the user chose does not get them.
+        them. Tiles belong to the weights' own `eval_mode`, and `nms_sigma` to their `nms_method`: another one that the
+        user chose does not get them.
         """
         dropped = {"category_ids", "score_thresholds"} if "coco_classes" in self.model_fields_set else set()
         if "eval_mode" in self.model_fields_set and self.eval_mode != conventions.get("eval_mode"):
             dropped |= set(TILE_KEYS)
+        if "nms_method" in self.model_fields_set and self.nms_method != conventions.get("nms_method"):
+            dropped.add("nms_sigma")
         keys = (*keys, "freeze_at") if self.start_epoch else keys
         return super().adopting(conventions, [key for key in keys if key not in dropped])
 

@@ -229,6 +229,10 @@ def test_no_key_of_the_published_table_is_forgotten(shared):
     ({"eval_mode": "tiles", "tile_size": (90, 60), "tile_overlap": 60}, "tile_overlap=60 leaves nothing of tiles of "
                                                                         "90 x 60 pixels .*at most 30, or larger"),
     ({"eval_mode": "tiles", "merged_max_per_img": -1}, "merged_max_per_img"),
+    ({"nms_sigma": 0.7}, "nms_sigma=0.7 has no effect without nms_method=gaussian; give --nms_method=gaussian too"),
+    ({"nms_sigma": 0.7, "nms_method": "linear"}, "nms_sigma=0.7 has no effect without nms_method=gaussian"),
+    ({"nms_method": "linear", "flip": True}, "nms_method=linear with scales=1 and flip=True: .* --nms_method=hard, or"),
+    ({"nms_method": "gaussian", "scales": (1, 1.5)}, "nms_method=gaussian with scales=1,1.5 and flip=False: "),
     ({"rpn_proposal_nms_pre": 3000}, "rpn_proposal_nms_pre=3000: input should be less than or equal to 2864")])
 def test_what_cannot_work_is_refused(values, message):
     with pytest.raises(InputError, match=message):
@@ -306,6 +310,20 @@ def test_tiles_travel_with_the_weights_unless_the_user_looks_otherwise():
     assert evaluated(eval_mode="whole").tiling is None
     assert evaluated(eval_mode="tiles", tile_size=(200,)).tiling.size == (200, 200)
     assert evaluated(eval_mode="tiles", tile_overlap=20).tiling.overlap == 20
+
+
+def test_a_sigma_travels_with_its_method():
+    said = config(nms_method="gaussian", nms_sigma=0.7).completed().conventions()
+
+    def evaluated(**given):
+        c = MaskRCNNConfig(**given)
+        c = c.adopting(c.translate(said), c.network_keys())
+        return c.nms_method, c.nms_sigma
+
+    assert evaluated() == ("gaussian", 0.7)
+    assert evaluated(nms_method="hard") == ("hard", 0.5)
+    assert evaluated(nms_method="gaussian") == ("gaussian", 0.7)
+    assert evaluated(nms_method="gaussian", nms_sigma=0.3) == ("gaussian", 0.3)
 
 
 def test_score_thresholds_travel_with_the_weights_unless_the_user_has_other_classes_or_others(tmp_path):
