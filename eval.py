@@ -24,9 +24,8 @@ def main() -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     from src.engine import inference_engine, loop, runtime
     from src.engine.precision import apply_inference_amp
-    from src.metrics import bootstrap, tables
     from src.results.files import write_coco_results, write_json
-    from src.results.image_files import beside, write_statistics
+    from src.results.image_files import with_intervals
     from src.weights.load import load_weights
 
     settings = tasks.with_conventions(settings)
@@ -44,12 +43,8 @@ def main() -> int:
     evaluator = loop.evaluate_split(task, network, task.dataset("val"), machine)
     numbers = evaluator.compute()
     print(task.describe(numbers))
-    statistics = evaluator.statistics()
-    uncertain = bootstrap.report(statistics, settings.bootstrap)
-    if uncertain:
-        print(tables.interval_line(uncertain, len(statistics)))
-    write_statistics(beside(path), statistics)
-    write_json(path, numbers | uncertain | {"checkpoint": settings.checkpoint, "inference_engine": task.engine.name,
+    intervals = with_intervals(path, evaluator.statistics(), settings.bootstrap)
+    write_json(path, numbers | intervals | {"checkpoint": settings.checkpoint, "inference_engine": task.engine.name,
                                             "configuration": settings.evaluation()})
     for name, content in task.results(evaluator).items():
         write_coco_results(path.with_name(f"{path.stem}.{name}.json"), content)

@@ -4,27 +4,29 @@ from pathlib import Path
 
 from src.command_line import Parser, add_flag, entry_point
 from src.contract import InputError
+from src.metrics.bootstrap_options import add_samples_flag
 
 
 def main() -> int:
     args = parse(sys.argv[1:])
     from src.metrics.tables import coco_table, miou_table
     from src.results.files import write_json
+    from src.results.image_files import with_intervals
     from src.results.score import score_coco, score_list
 
     if args.data_lst:
-        numbers = score_list(args.result_path, args.data_root, args.data_lst, num_classes=args.num_classes,
-                             crop_size=args.crop_size, label_map=args.label_map,
-                             allow_single_class=args.allow_single_class, on_bad=args.on_bad)
+        numbers, statistics = score_list(
+            args.result_path, args.data_root, args.data_lst, num_classes=args.num_classes, crop_size=args.crop_size,
+            label_map=args.label_map, allow_single_class=args.allow_single_class, on_bad=args.on_bad)
         print(miou_table(numbers))
-        if numbers["images_without_result"]:
-            missing = numbers["images_without_result"]
+        if missing := numbers["images_without_result"]:
             print(f"{len(missing)} images without a result did not count: {missing[:20]}")
     else:
-        numbers = score_coco(args.result_path, args.ann_file, args.img_path, max_detections=args.max_detections,
-                             on_bad=args.on_bad)
+        numbers, statistics = score_coco(args.result_path, args.ann_file, args.img_path,
+                                         max_detections=args.max_detections, on_bad=args.on_bad)
         print(coco_table(numbers, args.max_detections))
-    write_json(Path(args.result_path) / "metrics.json", numbers)
+    path = Path(args.result_path) / "metrics.json"
+    write_json(path, numbers | with_intervals(path, statistics, args.bootstrap))
     return 0
 
 
@@ -41,8 +43,9 @@ def parse(argv: list[str]):
     add_flag(parser, "max_detections", 100, "instance: best detections of an image that count; COCO's numbers have 100")
     add_flag(parser, "num_classes", 21, "of raw .bin results of the model zoo's DeepLabV3")
     add_flag(parser, "crop_size", 513, "of raw .bin results of the model zoo's DeepLabV3")
-    add_flag(parser, "on_bad", "error", "bad entries of the list or the annotations: error stops, skip leaves them out "
-                                        "and lists them", choices=("error", "skip"))
+    add_flag(parser, "on_bad", "error", "bad entries of the truth: error stops, skip leaves them out and lists them",
+             choices=("error", "skip"))
+    add_samples_flag(parser, 1000)
     args = parser.parse_args(argv)
     semantic, instance = bool(args.data_lst or args.data_root), bool(args.ann_file or args.img_path)
     if semantic == instance:

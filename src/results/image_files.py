@@ -8,12 +8,15 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from src.contract import InputError
 from src.files import replacing
+from src.metrics import bootstrap
 from src.metrics.image_statistics import KINDS, ImageStatistics
+from src.metrics.tables import interval_line
 
 FORMAT, SUFFIX = "mindseg.images.1", ".images.npz"
 
@@ -29,6 +32,23 @@ def write_statistics(path: Path, statistics: ImageStatistics) -> None:
         np.savez_compressed(unfinished, format=FORMAT, kind=statistics.kind, image_ids=statistics.image_ids,
                             truths=statistics.truths, class_names=np.array(statistics.class_names, str),
                             **statistics.arrays())
+
+
+def with_intervals(results: Path, statistics: ImageStatistics, samples: int) -> dict[str, Any]:
+    """Write the statistics beside the results of an evaluation, and print its intervals.
+
+    Args:
+        results: JSON file of the results.
+        samples: of the bootstrap; 0: no intervals.
+
+    Returns:
+        what the results say of the intervals, see `bootstrap.report`.
+    """
+    found = bootstrap.report(statistics, samples)
+    if found:
+        print(interval_line(found, len(statistics)))
+    write_statistics(beside(results), statistics)
+    return found
 
 
 def read_statistics(path: Path) -> ImageStatistics:

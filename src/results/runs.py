@@ -1,6 +1,7 @@
-"""Runs to compare: results of eval.py with per-image statistics, and the training run that the checkpoint is of.
+"""Runs to compare: results with per-image statistics, and the training run that the checkpoint is of.
 
-A run is named by its results file, or by the folder that holds one. No MindSpore here.
+eval.py and postprocess.py write such results. A run is named by its results file, or by the folder that
+holds one. No MindSpore here.
 """
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ import yaml
 
 from src.contract import InputError
 from src.metrics.image_statistics import ImageStatistics, MatchStatistics
-from src.results.files import read_json
+from src.results.files import is_result_folder, read_json
 from src.results.image_files import SUFFIX, beside, read_statistics
 from src.wording import some
 
@@ -79,9 +80,8 @@ def _results_of(path: Path) -> Path:
     if not results.is_file():
         raise InputError(f"{path}: {results.name} is missing beside {beside(results).name}; evaluate again")
     if not beside(results).is_file():
-        checkpoint = _numbers(results).get("checkpoint", "")
         raise InputError(f"{path}: has no per-image statistics ({beside(results).name}); write them with\n"
-                         f"    {_command(Path(checkpoint or 'CHECKPOINT'), results)}")
+                         f"    {_command_again(results)}")
     return results
 
 
@@ -99,6 +99,14 @@ def _without_statistics(folder: Path) -> Path:
         raise InputError(f"{folder}: holds neither results of eval.py nor checkpoints; name another folder")
     raise InputError(f"{folder}: has not been evaluated with per-image statistics; write them with\n"
                      f"    {_command(checkpoints[-1], folder / 'eval_result.json')}")
+
+
+def _command_again(results: Path) -> str:
+    """The line that writes results again, with statistics; in the folder of an inference that of postprocess.py."""
+    checkpoint = _numbers(results).get("checkpoint", "")
+    if not checkpoint and is_result_folder(str(results.parent)):
+        return f"python postprocess.py --result_path={shlex.quote(str(results.parent))} VAL_DATA_FLAGS"
+    return _command(Path(checkpoint or "CHECKPOINT"), results)
 
 
 def _command(checkpoint: Path, results: Path) -> str:

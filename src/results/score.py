@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from src.contract import Dataset, InputError
 from src.data.checks import describe_bad
@@ -21,6 +21,7 @@ from src.data.semantic.label_map import IGNORED, MappedLabels, read_label_map
 from src.data.semantic.voc import ListDataset
 from src.data.semantic.voc_classes import VOC_CLASSES
 from src.metrics.coco_map import CocoMAP
+from src.metrics.image_statistics import ImageStatistics
 from src.metrics.miou import MeanIoU
 from src.results import zoo_raw
 from src.results.files import ResultFiles, is_result_folder, read_index
@@ -30,8 +31,15 @@ log = logging.getLogger(__name__)
 OnBad = Literal["error", "skip"]
 
 
+class Score(NamedTuple):
+    """The numbers of a folder of results, and what each image contributes to them."""
+
+    numbers: dict[str, Any]
+    statistics: ImageStatistics
+
+
 def score_list(result_path: str, data_root: str, data_lst: str, *, num_classes: int, crop_size: int,
-               label_map: str = "", allow_single_class: bool = False, on_bad: OnBad = "error") -> dict:
+               label_map: str = "", allow_single_class: bool = False, on_bad: OnBad = "error") -> Score:
     """`MeanIoU.compute()` of a list's images, with `images_without_result`, which did not count.
 
     Args:
@@ -57,11 +65,11 @@ def score_list(result_path: str, data_root: str, data_lst: str, *, num_classes: 
         except InputError as error:
             raise InputError(f"{record.place}: {record.file_name}: {error}") from error
     _expect_some(result_path, len(missing) < len(dataset), f"{data_lst}, such as {record.file_name}")
-    return evaluator.compute() | {"images_without_result": missing}
+    return Score(evaluator.compute() | {"images_without_result": missing}, evaluator.statistics())
 
 
 def score_coco(result_path: str, ann_file: str, img_path: str, *, max_detections: int = 100,
-               on_bad: OnBad = "error") -> dict:
+               on_bad: OnBad = "error") -> Score:
     """`CocoMAP.compute()` of an annotation file's images; in one without a result nothing was found.
 
     Args:
@@ -81,7 +89,8 @@ def score_coco(result_path: str, ann_file: str, img_path: str, *, max_detections
             found += 1
     _expect_some(result_path, found > 0, f"{ann_file}, such as {record.file_name}")
     numbers = evaluator.compute()
-    return numbers | {"detections_of_other_classes": numbers["detections_of_other_classes"] + left_out.total()}
+    others = numbers["detections_of_other_classes"] + left_out.total()
+    return Score(numbers | {"detections_of_other_classes": others}, evaluator.statistics())
 
 
 def _semantic(result_path: str, data_root: str, num_classes: int, crop_size: int) -> tuple[tuple[str, ...], Callable]:

@@ -45,8 +45,8 @@ def numbers(path: Path) -> dict:
 
 
 def without_origin(evaluation: dict) -> dict:
-    """The numbers alone, without what eval.py says of the checkpoint and of the spread over images."""
-    more = ("checkpoint", "inference_engine", "configuration", "bootstrap", "intervals")
+    """The numbers and their intervals, without what eval.py says of the checkpoint."""
+    more = ("checkpoint", "inference_engine", "configuration")
     return {k: v for k, v in evaluation.items() if k not in more}
 
 

@@ -14,6 +14,8 @@ from src.contract import InputError
 from src.data.instance.target import to_rle
 from src.metrics.coco_map import CocoMAP
 from src.results import zoo_raw
+from src.results.comparison import compare
+from src.results.runs import open_runs
 from src.results.score import score_coco, score_list
 from tests.tiny_coco import HEIGHT, POLYGON, WIDTH, write_coco
 from tests.tiny_seg import png, write_data
@@ -63,7 +65,9 @@ def expected_miou(root: Path) -> float:
 
 def test_label_maps_against_a_list(tmp_path):
     data_lst = write_data(tmp_path, 3)
-    numbers = score_list(str(label_results(tmp_path)), str(tmp_path), str(data_lst), num_classes=21, crop_size=513)
+    numbers, statistics = score_list(str(label_results(tmp_path)), str(tmp_path), str(data_lst), num_classes=21,
+                                     crop_size=513)
+    assert statistics.numbers(np.ones((3, 1)))["miou",] == pytest.approx(numbers["miou"])
     assert numbers["miou"] == pytest.approx(expected_miou(tmp_path), abs=1e-9)
     assert 0.5 < numbers["miou"] < 1
     assert numbers["images"] == 3
@@ -83,7 +87,33 @@ def test_the_script_prints_the_table_and_names_images_without_result(tmp_path):
     assert lines[5].startswith("mean IoU 0.")
     assert lines[5].endswith("2 images")
     assert lines[6] == "1 images without a result did not count: ['images/2.jpg']"
+    assert lines[7] == "95 % intervals: none, 2 images are too few"
     assert json.loads((results / "metrics.json").read_text())["images"] == 2
+
+
+def test_folders_of_results_are_compared(tmp_path):
+    """Two results of one val set, as the C++ program and predict.py write them."""
+    data_lst, folders = write_data(tmp_path, 12), []
+    truth = f"--data_root={tmp_path}", f"--data_lst={data_lst}"
+    for name, right in (("a", 12), ("b", 4)):
+        folders.append(tmp_path / name)
+        (folders[-1] / "labels").mkdir(parents=True)
+        for n in range(12):
+            label = cv2.imread(str(tmp_path / f"labels/{n}.png"), cv2.IMREAD_UNCHANGED)
+            label[label == 255] = 0
+            (folders[-1] / f"labels/{n}.png").write_bytes(png(label if n < right else np.roll(label, 5, 1)))
+        index(folders[-1], "semantic", {f"images/{n}.jpg": f"labels/{n}.png" for n in range(12)})
+        ran = postprocess(folders[-1], *truth, "--bootstrap=200", cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1].startswith("95 % intervals: mean IoU 0.")
+    numbers = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
+    assert numbers[1]["bootstrap"]["samples"] == 200
+    found = compare(open_runs(list(map(str, folders))), samples=200, seed=1).whole["mean IoU"]
+    assert [cell.value for cell in found] == pytest.approx([one["miou"] for one in numbers])
+    assert found[1].difference_interval[1] < 0
+    (folders[1] / "metrics.images.npz").unlink()
+    with pytest.raises(InputError, match=f"python postprocess.py --result_path={folders[1]} VAL_DATA_FLAGS"):
+        open_runs(list(map(str, folders)))
 
 
 def raw_scores(labels: np.ndarray, side: int, classes: int) -> np.ndarray:
@@ -104,7 +134,8 @@ def test_raw_scores_of_the_model_zoo(tmp_path):
             truth[:6] = 0
         raw_scores(truth.repeat(2, 0).repeat(2, 1), 32, 4).tofile(tmp_path / f"raw/{n}_0.bin")
     paths = str(tmp_path / "raw"), str(tmp_path), str(data_lst)
-    assert score_list(*paths, num_classes=4, crop_size=32)["miou"] == pytest.approx(expected_miou(tmp_path), abs=1e-9)
+    numbers = score_list(*paths, num_classes=4, crop_size=32).numbers
+    assert numbers["miou"] == pytest.approx(expected_miou(tmp_path), abs=1e-9)
     with pytest.raises(InputError, match=r"0_0.bin: has 16384 bytes, expected float32 21 x 513 x 513 .--num_classes"):
         score_list(*paths, num_classes=21, crop_size=513)
     for damaged, message in ((np.full((4, 32, 32), np.nan, np.float32), "1_0.bin: 4096 of its values are NaN"),
@@ -131,7 +162,7 @@ def test_detections_against_coco(tmp_path):
     ann_file = write_coco(tmp_path)
     dog = DETECTION | {"segmentation": to_rle(POLYGON, (HEIGHT, WIDTH))}
     results = coco_results(tmp_path, ["background", "cat", "dog", "fish"], {"1": [dog], "2": [dog], "3": []})
-    numbers = score_coco(results, str(ann_file), str(tmp_path / "val"))
+    numbers = score_coco(results, str(ann_file), str(tmp_path / "val")).numbers
     assert numbers["classes"]["dog"]["bbox"] == numbers["classes"]["dog"]["segm"] == pytest.approx(1)
     assert numbers["bbox"]["AP"] == pytest.approx(0.5)
     assert numbers["images_without_prediction"] == []
@@ -148,7 +179,7 @@ def test_classes_that_only_one_side_has(tmp_path):
     dog = DETECTION | {"label": 1, "segmentation": to_rle(POLYGON, (HEIGHT, WIDTH))}
     found = {"1": [dog, dog | {"label": 2}], "2": [dog], "3": []}
     results = coco_results(tmp_path, ["background", "dog", "cow"], found)
-    numbers = score_coco(results, str(ann_file), str(tmp_path / "val"))
+    numbers = score_coco(results, str(ann_file), str(tmp_path / "val")).numbers
     assert {name: row["bbox"] for name, row in numbers["classes"].items()} == {
         "dog": pytest.approx(1), "cat": 0, "fish": None}
     assert numbers["bbox"]["AP"] == pytest.approx(0.5)
@@ -184,11 +215,11 @@ def test_raw_detections_of_the_model_zoo(dtype, tmp_path):
     assert one.boxes_image.tolist() == [[4, 6, 12, 11]]
     assert one.labels.tolist() == [1]
     assert one.rles == [to_rle(POLYGON, (HEIGHT, WIDTH))]
-    numbers = score_coco(str(tmp_path / "raw"), str(ann_file), str(tmp_path / "val"))
+    numbers = score_coco(str(tmp_path / "raw"), str(ann_file), str(tmp_path / "val")).numbers
     assert numbers["classes"]["dog"]["segm"] == numbers["classes"]["dog"]["bbox"] == pytest.approx(1)
     assert numbers["classes"]["cat"]["bbox"] == 0
     assert numbers["images_without_prediction"] == []
-    assert score_coco(str(tmp_path / "raw"), str(ann_file), "") == numbers  # without the images
+    assert score_coco(str(tmp_path / "raw"), str(ann_file), "").numbers == numbers  # without the images
     (tmp_path / "raw/1_2.bin").write_bytes(b"\1")
     with pytest.raises(InputError, match="1_2.bin: 1 rows, 1_1.bin has 2"):
         score_coco(str(tmp_path / "raw"), str(ann_file), str(tmp_path / "val"))
@@ -237,11 +268,12 @@ def test_a_wrong_image_folder_and_bad_entries(tmp_path):
     data_lst = write_data(tmp_path / "seg", 3)
     labels = str(label_results(tmp_path / "seg"))
     (tmp_path / "seg/images/2.jpg").unlink()
-    numbers = score_list(labels, str(tmp_path / "seg"), str(data_lst), num_classes=3, crop_size=9, on_bad="skip")
+    flags = {"num_classes": 3, "crop_size": 9, "on_bad": "skip"}
+    numbers = score_list(labels, str(tmp_path / "seg"), str(data_lst), **flags).numbers
     assert numbers["images"] == 2
     Path(labels, "labels/images__0.png").unlink()
     with pytest.raises(InputError, match="images__0.png: does not exist, though index.json names it; run"):
-        score_list(labels, str(tmp_path / "seg"), str(data_lst), num_classes=3, crop_size=9, on_bad="skip")
+        score_list(labels, str(tmp_path / "seg"), str(data_lst), **flags)
 
 
 def test_the_best_detections_of_a_raw_image_count(tmp_path):

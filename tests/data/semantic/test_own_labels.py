@@ -186,7 +186,7 @@ def test_scoring_offline_results_refuses_masks_of_0_and_255_too(tmp_path):
     with pytest.raises(InputError, match="all pixels of 2 labels are 0 .class_0. or 255"):
         score_list(str(tmp_path / "results"), str(tmp_path), str(tmp_path / "list.txt"), **flags)
     numbers = score_list(str(tmp_path / "results"), str(tmp_path), str(tmp_path / "list.txt"), label_map="255:1",
-                         **flags)
+                         **flags).numbers
     assert numbers["iou"] == {"class_0": 0.75, "class_1": 0.0}
 
 
