@@ -13,8 +13,7 @@ def main() -> int:
     if settings.print_config:
         print(settings.to_preset(), end="")
         return 0
-    if not settings.replay:
-        tasks.check_training(settings)
+    tasks.check_training(settings)
     from src.engine import loop, runtime
     from src.engine.callbacks import Stopped
 

@@ -11,6 +11,7 @@ from src.config import build, parse
 from src.contract import InputError, Task
 from src.engine import inference_engine
 from src.engine.precision import check_level
+from src.engine.run_folder import check_free
 from src.engine.settings import BEFORE_THE_KEYS, Settings
 
 # Rows: module of the configuration, configuration class, module of the task, task class.
@@ -67,16 +68,23 @@ def check(settings, *splits: str) -> None:
     if settings.compile_cache:
         private.claim()
     if settings.checkpoint or settings.pretrained:
-        from src.weights.formats import check_file
-
-        check_file(settings.checkpoint or settings.pretrained)
+        _check_file(settings.checkpoint or settings.pretrained)
     for split in splits:
         settings.check_data(split)
 
 
 def check_training(settings) -> None:
-    """`check` of a training run, which reads the val split where it evaluates or shows predictions."""
+    """`check` of a training run, and its folder. Of a step that is repeated, its file; that names the data.
+
+    Raises:
+        InputError: see `check`; and a folder that belongs to another run.
+    """
+    if settings.replay:
+        _check_file(settings.replay)
+        return
     check(settings, "train", *(["val"] if settings.eval_interval or settings.preview_interval else []))
+    if not settings.is_distributed:  # else the first rank looks, once all have met
+        check_free(Path(settings.output_dir), settings.model, resume=settings.resume)
 
 
 def with_conventions(settings):
@@ -99,6 +107,12 @@ def with_conventions(settings):
             raise InputError(f"{path}: its conventions and the flags given do not fit together: {error}"
                              ) from error
     return settings.completed()
+
+
+def _check_file(path: str) -> None:
+    from src.weights.formats import check_file  # imports NumPy, which --help does without
+
+    check_file(path)
 
 
 def _row(model: str) -> tuple[str, str, str, str]:

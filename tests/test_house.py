@@ -24,7 +24,7 @@ PURE = ["src.contract", "src.files", "src.literals", "src.command_line", "src.co
         "src.deeplabv3.inference", "src.maskrcnn.anchors", "src.report.draw", "src.report.curves", "src.report.page",
         "src.launch.supervisor", "src.inference.collecting", "src.results.score", "src.weights.names",
         "src.doctor.checks", "src.exporting.targets", "src.deeplabv3.splits", "src.maskrcnn.config",
-        "src.data.windows"]
+        "src.data.windows", "src.engine.run_folder"]
 DISTRIBUTIONS = {"cv2": "opencv-python", "mmcv": "mmcv-lite", "yaml": "pyyaml", "PIL": "pillow", "google": "protobuf",
                  "faster_coco_eval": "faster-coco-eval", "pi_heif": "pi-heif"}
 

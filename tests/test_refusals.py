@@ -31,6 +31,10 @@ def refused(folder: Path, script: str, *words: str) -> str:
 def folder(tmp_path):
     (tmp_path / "a.ckpt").write_bytes(b"not read")
     (tmp_path / "taken.mindir").write_bytes(b"")
+    for name, file in (("ended", "deeplab_v3_s16-1_3.ckpt"), ("other", "mask_rcnn_r50-1_3.ckpt"),
+                       ("logs", "metrics.jsonl")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_bytes(b"")
     return tmp_path
 
 
@@ -45,6 +49,11 @@ def folder(tmp_path):
     (f"train.py {MASK} --dataset=other --num_classes=2 --anno_path=gone.txt", "gone.txt: no such file"),
     ("train.py --data_file=gone --amp_level=O2", "--amp_level=O2: float16 is not faster on a CPU"),
     ("train.py --data_file=gone --pretrained=gone.ckpt", "gone.ckpt: no such file"),
+    ("train.py --replay=gone.ckpt", "gone.ckpt: no such file"),
+    ("train.py --data_root=. --data_lst=a.ckpt --train_dir=ended", "--output_dir=ended: holds checkpoints or logs of"),
+    ("train.py --data_root=. --data_lst=a.ckpt --train_dir=logs", "--output_dir=logs: holds checkpoints or logs of"),
+    ("train.py --data_root=. --data_lst=a.ckpt --train_dir=other --resume", "other: holds checkpoints of another"),
+    ("predict.py --model_path=gone.ckpt a.png", "--model_path=gone.ckpt: no such file"),
     ("eval.py --ckpt_path=gone.ckpt", "gone.ckpt: no such file"),
     ("eval.py --model=deeplabv3 --ckpt_path=a.ckpt --result_path=new/r.json", "val data is missing"),
     (f"eval.py {MASK} --ckpt_path=a.ckpt --ann_file=gone.json", "gone.json: no such annotation file"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import mindspore.nn as nn
 
 from src.contract import InputError
 from src.engine.averaging import PREFIX as AVERAGE
+from src.engine.run_folder import checkpoints_of
 from src.files import replacing
 
 log = logging.getLogger(__name__)
@@ -134,9 +134,7 @@ class CheckpointFolder:
 
     def existing(self) -> list[Path]:
         """Oldest first."""
-        pattern = re.compile(re.escape(self.model) + r"-(\d+)_(\d+)\.ckpt")
-        found = [(m, p) for p in self.folder.glob("*.ckpt") if (m := pattern.fullmatch(p.name))]
-        return [p for _, p in sorted((tuple(map(int, m.groups())), p) for m, p in found)]
+        return checkpoints_of(self.folder, self.model)
 
     def save(self, cell: nn.Cell, metadata: Mapping, epoch: int, step: int) -> Path:
         path = self.path(epoch, step)

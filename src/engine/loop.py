@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import re
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from src.engine.precision import resolved_level
 from src.engine.preview import Preview
 from src.engine.profile import Profile, steps_to_profile
 from src.engine.profile import title as profile_title
+from src.engine.run_folder import check_free
 from src.engine.settings import Settings
 from src.engine.step_recorder import StepRecorder, numbers_of
 from src.engine.train_step import TrainStep
@@ -216,21 +216,9 @@ def _own_folder(path: Path, settings: Settings,
         except BlockingIOError:
             raise InputError(f"--output_dir={path}: another run is writing into this folder") from None
         folder = checkpoint.CheckpointFolder(path, settings.model, settings.keep_checkpoint_max)
-        _check_free(folder, settings)
+        check_free(path, settings.model, resume=settings.resume)
         folder.clear_unfinished()
         yield folder
-
-
-def _check_free(folder: checkpoint.CheckpointFolder, settings: Settings) -> None:
-    """Refuse a folder with results of another run: a folder belongs to one run."""
-    path, own = folder.folder, folder.existing()
-    others = [p.name for p in sorted(path.glob("*.ckpt"))
-              if re.fullmatch(r"[^.].*-\d+_\d+\.ckpt", p.name) and p not in own]
-    if others:
-        raise InputError(f"--output_dir={path}: holds checkpoints of another model ({others[0]}); name another folder")
-    if (own or (path / "metrics.jsonl").exists()) and not settings.resume:
-        raise InputError(f"--output_dir={path}: holds checkpoints or logs of an earlier run; go on with --resume or "
-                         "name another folder")
 
 
 @dataclass

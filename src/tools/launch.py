@@ -172,7 +172,7 @@ def main() -> int:
     if args.dry_run:
         print(describe(make_plan(job, port=args.port or choose_port(job), number=next_number(job))))
         return 0
-    if settings and not settings.replay and len(job.table.servers) == 1:  # several hosts hear from a rank that it ended
+    if settings and len(job.table.servers) == 1:  # several hosts hear from a rank that it ended
         tasks.check_training(settings.model_copy(update={"compile_cache": ""}))  # each rank has its own
     check_host(job)
     return launch(job, port=args.port, start_timeout=args.start_timeout, max_restarts=args.max_restarts)
