@@ -73,7 +73,9 @@ def median_frequency_weights(frequency: Sequence[float]) -> tuple[float, ...]:
     """Weights of the classes by median frequency balancing (Eigen and Fergus 2015, arXiv:1411.4734, section 6.3).
 
     The weight of a class is the median of the frequencies over its own, within 1 / `MOST_WEIGHT` and `MOST_WEIGHT`, to
-    three decimal places; 1 for a class that never occurs.
+    three decimal places; 1 for a class that never occurs. In the paper a frequency is a share of the pixels of the
+    images that show the class; a histogram of the split does not know these, so here it is one of all pixels, which
+    gives classes that few images show more weight.
     """
     middle = statistics.median(f for f in frequency if f)
     return tuple(round(min(max(middle / f, 1 / MOST_WEIGHT), MOST_WEIGHT), 3) if f else 1.0 for f in frequency)
