@@ -46,6 +46,7 @@ class Comparison:
         whole: {title: a cell a run} of numbers over all classes, and by size.
         classes: {title: {class: a cell a run}}.
         configurations: {key: a value a run} where they differ.
+        left_out: titles of numbers over all classes that some runs have and others do not, such as masks' AP.
     """
 
     names: list[str]
@@ -55,6 +56,7 @@ class Comparison:
     whole: dict[str, list[Cell]]
     classes: dict[str, dict[str, list[Cell]]]
     configurations: dict[str, list[Any]]
+    left_out: list[str]
 
 
 def compare(runs: Sequence[Run], *, samples: int, seed: int) -> Comparison:
@@ -65,7 +67,8 @@ def compare(runs: Sequence[Run], *, samples: int, seed: int) -> Comparison:
              if all(name in one for one in drawn)}
     classes = {title: _corrected({_class_of(name): _cells(name, drawn) for name in names})
                for title, names in _by_class(drawn).items()}
-    return Comparison([run.name for run in runs], images, samples, seed, whole, classes, differing(runs))
+    left_out = [title for name, title in _TITLES.items() if title not in whole and any(name in one for one in drawn)]
+    return Comparison([run.name for run in runs], images, samples, seed, whole, classes, differing(runs), left_out)
 
 
 def _by_class(drawn: Sequence[Mapping[Name, Samples]]) -> dict[str, list[Name]]:
@@ -162,12 +165,13 @@ def as_text(comparison: Comparison) -> str:
 
 
 def head(comparison: Comparison) -> str:
-    """What the numbers are."""
+    """What the numbers are, and which are left out."""
+    missing = f"; not every run has {', '.join(comparison.left_out)}: left out" if comparison.left_out else ""
     if comparison.images < LEAST_IMAGES or not comparison.samples:
         why = f"{comparison.images} images are too few" if comparison.samples else "--bootstrap=0"
-        return f"{comparison.images} images, no intervals: {why}; differences from {comparison.names[0]}"
+        return f"{comparison.images} images, no intervals: {why}; differences from {comparison.names[0]}{missing}"
     return (f"{comparison.images} images, {comparison.samples} bootstrap samples, seed {comparison.seed}; in brackets "
-            f"95 % intervals; differences from {comparison.names[0]} on the same images, p-values after Holm")
+            f"95 % intervals; differences from {comparison.names[0]} on the same images, p-values after Holm{missing}")
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
@@ -180,4 +184,4 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
             "numbers": {title: row(cells) for title, cells in comparison.whole.items()},
             "classes": {title: {name: row(cells) for name, cells in rows.items()}
                         for title, rows in comparison.classes.items()},
-            "configurations": comparison.configurations}
+            "left_out": comparison.left_out, "configurations": comparison.configurations}

@@ -126,6 +126,9 @@ def _open(name: str, results: Path) -> Run:
     statistics = read_statistics(beside(results))
     if not len(statistics):
         raise InputError(f"{name}: is of no image at all; evaluate a val set with images")
+    if isinstance(statistics, MatchStatistics) and not statistics.matches:
+        raise InputError(f"{name}: its {len(statistics)} images have no object to find, so there is no AP to compare; "
+                         "evaluate a val set with objects")
     return Run(name, numbers, statistics, _configuration(folder) if folder else {},
                _log(folder / "metrics.jsonl") if folder else ())
 

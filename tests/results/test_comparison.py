@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.contract import Instances
+from src.data.instance.target import encode_instances, encode_target
 from src.metrics.bootstrap import Shape, bootstrap
+from src.metrics.coco_map import CocoMAP
 from src.results.comparison import as_text, compare
 from src.results.runs import open_runs
-from tests.generated_detections import evaluated
+from tests.generated_detections import CATEGORIES, evaluated, image
 from tests.results.test_runs import label_maps, write_run
 
 ROOT = Path(__file__).parents[2]
@@ -115,3 +118,16 @@ def test_undefined_numbers_stay_undefined(tmp_path):
     assert [cell.value for cell in found.classes["IoU by class"]["dog"]] == [None, None]
     assert re.search(r"  dog +- +-\n|  dog +- +-$", as_text(found))
     assert np.isfinite(found.whole["mean IoU"][0].value)
+
+
+def test_numbers_that_only_some_runs_have_are_named(tmp_path):
+    boxes_alone = CocoMAP()
+    for number, target in enumerate(evaluated(1).targets.values(), 1):
+        found, _ = image(np.random.default_rng(number), number, crowds=False)
+        boxes_alone.update(Instances(number, found.boxes_image, found.labels, found.scores, []), encode_target(
+            number, target.size, CATEGORIES, encode_instances(target.instances)))
+    found = compare(runs_of(tmp_path, a=(evaluated(1), {}), b=(boxes_alone, {})), samples=0, seed=1)
+    assert "box AP" in found.whole
+    assert found.left_out == ["mask AP", "mask AP50", "mask AP75", "mask AP of small objects",
+                              "mask AP of medium objects", "mask AP of large objects"]
+    assert "; not every run has mask AP, mask AP50, " in as_text(found).splitlines()[0]

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from src.contract import InputError, LabelMap
+from src.data.instance.target import encode_instances, encode_target
+from src.metrics.coco_map import CocoMAP
 from src.metrics.miou import MeanIoU
 from src.results.files import write_json
 from src.results.image_files import beside, write_statistics
 from src.results.runs import open_runs
-from tests.generated_detections import evaluated
+from tests.generated_detections import CATEGORIES, SIZE, evaluated
 
 
 def label_maps(*, images=range(30), right: float = 0.8, seed: int = 0, names=("ground", "cat"), truth: int = 7,
@@ -113,3 +115,10 @@ def test_what_is_no_run(tmp_path, monkeypatch):
     write_run(Path("c"), label_maps(images=()))
     with pytest.raises(InputError, match="c: is of no image at all"):
         open_runs(["a/eval_result.json", "c"])
+    write_run(Path("d"), evaluated(1, images=0))
+    nothing = CocoMAP()
+    nothing.update_missing(encode_target(1, SIZE, CATEGORIES, encode_instances([])))
+    write_run(Path("e"), nothing)
+    for name, words in (("d", "is of no image at all"), ("e", "its 1 images have no object to find, so .* no AP")):
+        with pytest.raises(InputError, match=f"{name}: {words}"):
+            open_runs(["a/eval_result.json", name])
