@@ -26,6 +26,7 @@ from src.literals import items, literal
 log = logging.getLogger(__name__)
 Travels = Literal["", "always", "to inference"]
 Positive = typing.Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+Scale = typing.Annotated[float, pydantic.Field(gt=0, le=16)]  # of an image; larger ones fill the memory
 
 
 @dataclass(frozen=True)

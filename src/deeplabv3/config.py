@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
-from src.config import Positive, option, redeclared
+from src.config import Scale, option, redeclared
 from src.contract import Dataset, InputError
 from src.data.semantic.voc_classes import VOC_CLASSES
 from src.deeplabv3.loss_terms import read_terms, written
@@ -116,7 +116,7 @@ class DeepLabV3Config(Settings):
     base_lr: float = redeclared(Settings, "base_lr", 0.08)
     save_steps: int = redeclared(Settings, "save_steps", 410)
 
-    scales: tuple[Positive, ...] = _evaluation(
+    scales: tuple[Scale, ...] = _evaluation(
         (1.0,), "scales of the image whose probabilities are added; repeat the flag for several", min_length=1)
     flip: bool = _evaluation(False, "add the probabilities of the mirrored image")
     eval_mode: Literal["whole", "slide"] = _inference(

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
-from src.config import Positive, build, option, redeclared
+from src.config import Positive, Scale, build, option, redeclared
 from src.contract import Dataset, InputError
 from src.data.instance.coco_classes import COCO_CLASSES
 from src.data.instance.target import class_names
@@ -204,7 +204,7 @@ class MaskRCNNConfig(InputSettings):
     eval_max_detections: int = option(
         100, "detections per image that count in AP, the best ones; COCO's numbers are with 100", group="common",
         topic="evaluation", resumable=True, ge=1)
-    scales: tuple[Positive, ...] = _views(
+    scales: tuple[Scale, ...] = _views(
         (1.0,), "scales of the input whose detections are united; repeat the flag for several", min_length=1)
     flip: bool = _views(False, "unite the detections of the mirrored image with them")
     eval_mode: Literal["whole", "tiles"] = _tiles(

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pydantic
 
-from src.config import Positive, option
+from src.config import Scale, option
 from src.engine.settings import Settings
 
 _input = partial(option, group="common", topic="input and augmentation", travels="to inference")
@@ -30,7 +30,7 @@ class InputSettings(Settings):
     photo_ratio: float = _augment(0.5, "probability that an image's colours are distorted", ge=0, le=1)
     expand_ratio: float = _augment(1.0, "images are placed on a larger canvas with probability expand_ratio / 2", ge=0,
                                    le=1)
-    train_scales: tuple[Positive, ...] = _augment(
+    train_scales: tuple[Scale, ...] = _augment(
         (), "scales of the image in training, in units of evaluation's, of which one is drawn for each image; what is "
             "larger than the input is cut to a random window; by default min_scale to max_scale")
     min_scale: float = _augment(1.0, "smallest random scale in training, in units of evaluation's; large-scale jitter "

@@ -149,6 +149,8 @@ def test_bad_values_are_refused():
         read("--flip", "--eval_mode=tiles")
     with pytest.raises(InputError, match="--scales=.*greater than 0"):
         read("--scales=0")
+    with pytest.raises(InputError, match="--scales=100.*less than or equal to 16"):
+        read("--scales=100")
 
 
 @pytest.mark.slow
