@@ -1,6 +1,7 @@
 """Test session: the CPU convolution switch, slow tests on demand, groups for parallel runs, the reference material."""
 import os
 import sys
+import weakref
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -93,3 +94,19 @@ def graph_mode():
 def eager():
     with running_mode("PYNATIVE"):
         yield
+
+
+def watch_decoding(module, monkeypatch) -> list[weakref.ref]:
+    """References to the images that `module` decodes from now on, each of which must be gone when the next one is."""
+    from src.data.read_ahead import decode_record
+
+    decoded: list[weakref.ref] = []
+
+    def decode(*arguments):
+        assert all(reference() is None for reference in decoded)
+        image = decode_record(*arguments)
+        decoded.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr(module, "decode_record", decode)
+    return decoded

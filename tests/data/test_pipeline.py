@@ -21,12 +21,6 @@ AUGMENTATION = TrainAugmentation(Preprocess("RGB", (120.0, 115.0, 100.0), (58.0,
 COLUMNS = ("image", "label", "sample_id", "epoch")
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    return ListDataset(root, write_data(root, 9))
-
-
 def batches(dataset, **options) -> list[tuple[np.ndarray, ...]]:
     options = {"seed": 1, "epochs": 2, "batch_size": 2, "augmentation": AUGMENTATION, "columns": COLUMNS} | options
     return list(training_batches(dataset, **options).create_tuple_iterator(num_epochs=1, output_numpy=True))

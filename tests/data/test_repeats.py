@@ -6,11 +6,8 @@ import pytest
 
 from src.contract import InputError, Record
 from src.data import order
-from src.data.pipeline import training_batches
 from src.data.repeats import RepeatedDataset, num_records, repeat_rare, repeats_of
-from src.data.semantic.voc import ListDataset
-from tests.data.test_pipeline import AUGMENTATION, COLUMNS, assert_equal
-from tests.tiny_seg import write_data
+from tests.data.test_pipeline import assert_equal, batches
 
 # Of 8 images, class 1 is in all, class 2 in two (share 0.25), class 3 in one (0.125), class 4 in none.
 PRESENT = np.array([[0, 1, 0, 0, 0]] * 5 + [[0, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 0, 0, 0]], bool)
@@ -83,17 +80,6 @@ def test_training_order_goes_on_where_it_stopped():
 
 
 # --- datasets ---------------------------------------------------------------------------------------------------------
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    return ListDataset(root, write_data(root, 9))
-
-
-def batches(dataset, **options) -> list[tuple[np.ndarray, ...]]:
-    options = {"seed": 1, "epochs": 2, "batch_size": 2, "augmentation": AUGMENTATION, "columns": COLUMNS} | options
-    return list(training_batches(dataset, **options).create_tuple_iterator(num_epochs=1, output_numpy=True))
-
 
 def test_copies_are_augmented_differently_and_runs_resume(dataset):
     repeated = RepeatedDataset(dataset, REPEATS)

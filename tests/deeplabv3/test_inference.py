@@ -76,12 +76,17 @@ def test_it_equals_a_recomputation_for_any_batch_size(batch_size, scales, flip):
     assert len(np.unique(np.concatenate([e.ravel() for e in expected]))) == 4
 
 
+def assert_mean_probabilities(predictions, sums, views: int) -> None:
+    """Confidences are the mean over the views of the largest of `sums`, (K, H, W) for each record."""
+    for found, total in zip(predictions, sums, strict=True):
+        assert found.confidence.dtype == np.float32
+        np.testing.assert_allclose(found.confidence, total.max(0) / views, atol=1e-4)
+
+
 @pytest.mark.parametrize(("scales", "flip"), [((1.0,), False), ((0.5, 1.0), True)])
 def test_confidence_is_the_mean_probability_of_the_class(scales, flip):
-    for found, record in zip(predictor(scales, flip, confidence=True)(RECORDS), RECORDS):
-        total = recomputed_scores(record, scales, flip)
-        assert found.confidence.dtype == np.float32
-        np.testing.assert_allclose(found.confidence, total.max(0) / (len(scales) * (1 + flip)), atol=1e-4)
+    assert_mean_probabilities(predictor(scales, flip, confidence=True)(RECORDS),
+                              [recomputed_scores(record, scales, flip) for record in RECORDS], len(scales) * (1 + flip))
     assert next(predictor()(RECORDS)).confidence is None
 
 

@@ -1,6 +1,5 @@
 """Windows over large images, against a plain loop over whole arrays; and the keys, through every way they take."""
 import io
-import weakref
 
 import cv2
 import numpy as np
@@ -11,15 +10,14 @@ from src import tasks
 from src.config import build
 from src.contract import InputError, Record
 from src.data.decode import Decoding
-from src.data.read_ahead import decode_record
 from src.deeplabv3 import slide
 from src.deeplabv3.config import DeepLabV3Config
 from src.deeplabv3.preprocess import Preprocess
 from src.deeplabv3.slide import SlidePredictor, best_class
 from src.deeplabv3.window_sums import WindowSums
-from tests.conftest import running_mode
+from tests.conftest import running_mode, watch_decoding
 from tests.deeplabv3.conftest import tiny_task
-from tests.deeplabv3.test_inference import MEAN, STD, network, smooth
+from tests.deeplabv3.test_inference import MEAN, STD, assert_mean_probabilities, network, smooth
 from tests.tiny_seg import png
 
 WINDOW, STRIDE = 24, 16
@@ -78,10 +76,8 @@ def test_it_equals_a_plain_loop_over_windows(batch_size, scales, flip, stride):
 
 @pytest.mark.parametrize(("scales", "flip"), [((1.0,), False), ((0.5, 1.0), True)])
 def test_confidence_is_the_mean_probability_of_the_class(scales, flip):
-    for found, record in zip(predictor(scales, flip, confidence=True)(RECORDS), RECORDS):
-        total = recomputed_scores(record, scales, flip)
-        assert found.confidence.dtype == np.float32
-        np.testing.assert_allclose(found.confidence, total.max(0) / (len(scales) * (1 + flip)), atol=1e-4)
+    assert_mean_probabilities(predictor(scales, flip, confidence=True)(RECORDS),
+                              [recomputed_scores(record, scales, flip) for record in RECORDS], len(scales) * (1 + flip))
     assert next(predictor()(RECORDS)).confidence is None
 
 
@@ -145,15 +141,7 @@ def test_best_class_is_the_first_among_equals():
 
 @pytest.mark.parametrize(("scales", "batch_size"), [((1.0,), 1), ((1.0, 0.5), 1), ((1.0,), 4)])
 def test_one_image_is_in_memory_at_a_time_and_none_while_its_label_map_is_used(scales, batch_size, monkeypatch):
-    decoded = []
-
-    def decode(*arguments):
-        assert all(reference() is None for reference in decoded)
-        image = decode_record(*arguments)
-        decoded.append(weakref.ref(image))
-        return image
-
-    monkeypatch.setattr(slide, "decode_record", decode)
+    decoded = watch_decoding(slide, monkeypatch)
     for count, _ in enumerate(predictor(scales, batch_size=batch_size)(RECORDS[2:6]), 1):
         assert decoded[count - 1]() is None
     assert len(decoded) == 4

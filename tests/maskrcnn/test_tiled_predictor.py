@@ -1,7 +1,6 @@
 """Large images through a network that paints: what it finds in the tiles becomes what is in the image."""
 import subprocess
 import sys
-import weakref
 from pathlib import Path
 
 import cv2
@@ -10,11 +9,11 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.contract import InputError, Record
-from src.data.read_ahead import decode_record
 from src.maskrcnn import inference
 from src.maskrcnn.inference import Predictor, TiledPredictor
 from src.maskrcnn.preprocess import Preprocess
 from src.maskrcnn.tiles import Tiling
+from tests.conftest import watch_decoding
 from tests.maskrcnn.test_merge import assert_same, block
 from tests.tiny_seg import png
 
@@ -87,15 +86,7 @@ def test_an_image_of_one_tile_is_predicted_as_a_whole_would_be():
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_one_image_is_in_memory_at_a_time_and_none_while_its_instances_are_used(batch_size, monkeypatch):
-    decoded = []
-
-    def decode(*arguments):
-        assert all(reference() is None for reference in decoded)
-        image = decode_record(*arguments)
-        decoded.append(weakref.ref(image))
-        return image
-
-    monkeypatch.setattr(inference, "decode_record", decode)
+    decoded = watch_decoding(inference, monkeypatch)
     records = [record(k, [block(20, 30, 10, 10)], (100, 130)) for k in range(3)]
     predict = predictor(batch_size=batch_size)
     for count, found in enumerate(predict(records), 1):
