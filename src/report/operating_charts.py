@@ -85,7 +85,7 @@ def reliability_diagram(numbers: Mapping[str, Any], what: str) -> bytes | None:
         return None
     figure, axes = _panels(2)
     edges = np.arange(BINS) / BINS
-    axes[0].plot([0, 1], [0, 1], color=_INK, linewidth=1, linestyle="--", label="honest")
+    axes[0].plot([0, 1], [0, 1], color=_INK, linewidth=1, linestyle="--", label="calibrated")
     right = [0 if value is None else value for value in numbers["accuracies"]]
     axes[0].bar(edges, right, 1 / BINS, align="edge", color=COLOURS[0], edgecolor="white", label="right")
     gaps = [(k, a, c) for k, (a, c) in enumerate(zip(numbers["accuracies"], numbers["confidences"])) if a is not None]
