@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
@@ -101,9 +100,8 @@ class Model:
 
         def records() -> Iterator[Record]:
             for number, image in enumerate(images):
-                record = Record(number, str(number) if isinstance(image, np.ndarray) else str(image),
-                                _bytes(image, number), b"")
-                if self._looks_at_parts:
+                record = _record(image, number)
+                if self._looks_at_parts and not isinstance(record, DecodedRecord):
                     record = DecodedRecord(number, record.file_name, b"", b"", pixels=decode_record(record, how))
                 waiting.append((image, record))
                 yield record
@@ -255,17 +253,17 @@ def exported_task(path: Path, spec: dict[str, Any], settings: dict[str, Any]) ->
     return tasks.create(build(cls, values | settings, places)) if settings else task
 
 
-def _bytes(image: Image, number: int) -> bytes:
-    if isinstance(image, np.ndarray):  # BMP is as fast to write and read as memory
+def _record(image: Image, number: int) -> Record:
+    if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise InputError(f"image {number}: an array of shape {image.shape} and type {image.dtype}, expected "
                              "(H, W, 3) uint8 RGB: round floats on the scale 0..255, stack gray three times "
                              "(np.stack([gray] * 3, -1)), drop alpha (image[..., :3])")
-        return cv2.imencode(".bmp", image[..., ::-1])[1].tobytes()
+        return DecodedRecord(number, str(number), b"", b"", pixels=np.ascontiguousarray(image))
     if not isinstance(image, (str, Path)):
         raise InputError(f"image {number}: a {type(image).__name__}, expected a file name or an array")
     try:
-        return read_image(image)
+        return Record(number, str(image), read_image(image), b"")
     except InputError as error:
         raise InputError(f"{image} {error}") from error
     except OSError as error:
