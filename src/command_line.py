@@ -2,17 +2,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import logging
+import os
 import re
 import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pydantic
 
 from src.contract import InputError
+
+# A variable: the launcher's file for a rank's process id and the status of its program, before Python itself ends.
+STATUS_FILE = "LAUNCH_STATUS_FILE"
 
 
 class Parser(argparse.ArgumentParser):
@@ -90,6 +96,7 @@ def entry_point(main: Callable[[], int | None]) -> typing.NoReturn:
 
     The log goes to standard output; with `--print_config`, whose output is YAML alone, to standard error.
     """
+    status_file = os.environ.pop(STATUS_FILE, "")  # not for the programs that this one starts
     printing = any(word.partition("=")[0] == "--print_config" for word in sys.argv[1:])
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr if printing else sys.stdout)
     try:
@@ -103,6 +110,9 @@ def entry_point(main: Callable[[], int | None]) -> typing.NoReturn:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         status = 130
+    if status_file:
+        with contextlib.suppress(OSError):  # the exit status stands, then
+            Path(status_file).write_text(f"{os.getpid()} {status or 0}")
     raise SystemExit(status or 0)
 
 

@@ -6,12 +6,14 @@ Two ways to form a job, both MindSpore's own:
                       force the jit level O2, its deprecated graph engine, so only --native_rank_table asks for it
 
 `STARTED_FILE` is ours: a rank creates the file that it names just before it joins the others, so that the launcher
-knows which ranks never got that far; later the rank reports its progress in it (`progress`).
+knows which ranks never got that far; later the rank reports its progress in it (`progress`). `STATUS_FILE` gets the
+status with which a rank's program ended.
 """
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from src.command_line import STATUS_FILE
 from src.launch.hosts import is_address
 from src.launch.rank_table import Device, RankTable, Server
 
@@ -22,7 +24,7 @@ GRACE = "LAUNCH_GRACE"        # seconds that a rank has to save after SIGTERM
 # What may be left in the launcher's own environment from an outer job, and would make a rank join the wrong one.
 CLEARED = ("MS_ROLE", "MS_NODE_ID", "MS_WORKER_NUM", "MS_SCHED_HOST", "MS_SCHED_PORT", "MS_WORKER_IP", "MS_SERVER_NUM",
            "RANK_TABLE_FILE", "RANK_ID", "RANK_SIZE", "DEVICE_ID", "DEVICE_NUM", "RANK_START_ID", "WORKERS",
-           STARTED_FILE, NATIVE, GRACE)
+           STARTED_FILE, STATUS_FILE, NATIVE, GRACE)
 
 
 def of_rank_table(table: RankTable, device: Device) -> dict[str, str]:

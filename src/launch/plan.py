@@ -98,7 +98,7 @@ def make_plan(job: Job, *, port: int | None, number: int = 1, marks: Path | None
     Args:
         port: where the scheduler listens; None where there is none.
         number: which run in these folders this is, from 1.
-        marks: folder in which ranks say that they have started, if anybody looks.
+        marks: folder in which ranks say that they have started and how they ended, if anybody looks.
     """
     cluster = {} if job.native else environment.of_cluster(job.table.world_size, address_of_master(job), port)
     ranks = tuple(_rank(job, i, cluster=cluster, number=number, marks=marks) for i in range(len(job.server.devices)))
@@ -122,10 +122,13 @@ def _rank(job: Job, index: int, *, cluster: Mapping[str, str], number: int, mark
     device = job.server.devices[index]
     variables = (environment.of_rank_table(job.table, device) if job.native else environment.of_worker(
         cluster, job.server, device, device_target=job.device_target))
-    variables |= {"DEVICE_TARGET": job.device_target, "PYTHONUNBUFFERED": "1", environment.GRACE: f"{job.grace:g}"}
+    # A rank that crashes in native code leaves its Python stacks in its log.
+    variables |= {"DEVICE_TARGET": job.device_target, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1",
+                  environment.GRACE: f"{job.grace:g}"}
     variables |= {**job.quiet, **job.timeouts}
     if marks:
         variables[environment.STARTED_FILE] = str(marks / str(device.rank))
+        variables[environment.STATUS_FILE] = str(marks / f"{device.rank}.status")
     command = tuple(job.fill(word, device, number) for word in job.command)
     log = Path(job.fill(job.folder, device, number)).absolute() / job.log_name
     return Process(f"rank {device.rank}", device.rank, command, variables, log,

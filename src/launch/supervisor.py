@@ -43,6 +43,7 @@ LOG_WAIT = 5.0        # seconds for killed processes of the attempt before to le
 PROGRESS = 5.0 if sys.stdout.isatty() else 30.0  # seconds between two lines about the progress
 CHATTER = re.compile(rb"(?m)^\[INFO\] [^\n]*\[mindspore/[^\n]*\n?")  # what MindSpore's C++ side says of its event loops
 CHATTER_IN = 1 << 16  # bytes at the end of a log in which it is looked for
+CRASHES = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS)
 TAIL = 20             # lines of a failed rank's log that are shown
 FULL = 1 << 16        # bytes: where less is free, a disk counts as full
 
@@ -151,7 +152,7 @@ class Supervisor:
             if has_ended(popen):
                 reap(popen)
                 del self.running[process]
-                ended.append((process, popen.returncode))
+                ended.append((process, self._status(process, popen)))
         # Where several ended since the last look, a killed one is the cause and the others' errors its effects.
         for process, code in sorted(ended, key=lambda e: (e[1] >= 0, e[0].rank is None)):
             if code and not self.outcome:
@@ -159,6 +160,20 @@ class Supervisor:
                 where = f"{process.name} on {self.plan.job.server.server_id}"
                 retry = code != 2 and not disk_is_full(process)
                 self._stop(Outcome(code if code > 0 else 128 - code, f"{where} {describe_exit(code)}", retry=retry))
+
+    def _status(self, process: Process, popen: subprocess.Popen) -> int:
+        """The exit status of a process; where it crashed after its program had ended, that of the program.
+
+        When a rank leaves, MindSpore 2.10 closes its connection to the scheduler in one thread while another may still
+        read from it: ranks with their work done were seen to crash there, rarely (SIGSEGV in RECV_EVENT_LOOP).
+        """
+        path = Path(process.environment.get(environment.STATUS_FILE, ""))
+        said = path.read_text().split() if popen.returncode in CRASHES and path.is_file() else []
+        if len(said) != 2 or said[0] != str(popen.pid):
+            return popen.returncode
+        log.info("%s %s after its program had ended with status %s, which counts", process.name,
+                 describe_exit(popen.returncode), said[1])
+        return int(said[1])
 
     def _look_at_hosts(self) -> None:
         for host, message in self.channel.poll():

@@ -34,6 +34,12 @@ for word in sys.argv[1:]:
             print("saved", flush=True)
             sys.exit(0)
         signal.signal(signal.SIGTERM, save)
+    elif what == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif what == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif what in ("ended", "child_ended"):
+        Path(os.environ["LAUNCH_STATUS_FILE"]).write_text(f"{os.getpid() + (what == 'child_ended')} {value}")
     elif what == "pid":
         (folder / f"pid{rank}").write_text(str(os.getpid()))
     elif what == "sleep":

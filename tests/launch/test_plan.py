@@ -43,7 +43,7 @@ def test_a_rank_table_is_left_to_hccl_on_demand():
     assert plan.ranks[1].environment == TIMEOUTS | {
         "NATIVE_RANK_TABLE": "1", "LAUNCH_GRACE": "60", "RANK_TABLE_FILE": "/tables/t.json",
         "RANK_ID": "3", "RANK_SIZE": "4", "DEVICE_ID": "1", "DEVICE_NUM": "4",
-        "DEVICE_TARGET": "Ascend", "PYTHONUNBUFFERED": "1"}
+        "DEVICE_TARGET": "Ascend", "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
 
 
 def test_cpu_ranks_register_with_the_scheduler_on_the_master():
@@ -52,7 +52,8 @@ def test_cpu_ranks_register_with_the_scheduler_on_the_master():
     assert plan.ranks[0].environment == TIMEOUTS | {
         "MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "4", "MS_SCHED_HOST": "10.0.0.1", "MS_SCHED_PORT": "9000",
         "MS_NODE_ID": "2", "MS_WORKER_IP": "10.0.0.2", "RANK_ID": "2", "RANK_SIZE": "4", "DEVICE_ID": "0",
-        "DEVICE_NUM": "4", "DEVICE_TARGET": "CPU", "PYTHONUNBUFFERED": "1", "LAUNCH_GRACE": "60"}
+        "DEVICE_NUM": "4", "DEVICE_TARGET": "CPU", "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1",
+        "LAUNCH_GRACE": "60"}
     scheduler = make_plan(job(HOSTS, 0, device_target="CPU"), port=9000).scheduler
     assert scheduler.environment["MS_ROLE"] == "MS_SCHED"
     assert scheduler.environment["MS_SCHED_HOST"] == "10.0.0.1"

@@ -55,6 +55,35 @@ def test_sigkill_of_a_rank_ends_the_job_and_names_the_rank(launchers, two):
     assert launchers.left() == []
 
 
+def test_a_crash_in_native_code_leaves_the_python_stack_in_the_log(launchers, two):
+    popen = launchers.start(*two, "rank.py", "1:crash", "sleep=60")
+    output, _ = popen.communicate(timeout=30)
+    assert popen.returncode == 139
+    assert "rank 1 on 127.0.0.1 was killed by signal 11 (SIGSEGV)" in output
+    assert "  | Fatal Python error: Segmentation fault\n" in output
+    assert 'rank.py", line ' in output
+
+
+def test_a_crash_after_the_end_of_the_program_does_not_undo_its_work(launchers, two):
+    output, _ = (popen := launchers.start(*two, "rank.py", "1:ended=0", "1:crash", "sleep=2")).communicate(timeout=30)
+    assert popen.returncode == 0
+    assert ("rank 1 was killed by signal 11 (SIGSEGV) after its program had ended with status 0, which counts\n"
+            "the job ended well") in output
+
+
+@pytest.mark.parametrize("words", [("1:child_ended=0", "1:crash"), ("1:ended=0", "1:killed")])
+def test_the_end_of_a_child_and_a_kill_excuse_nothing(words, launchers, two):
+    output, _ = (popen := launchers.start(*two, "rank.py", *words, "sleep=60")).communicate(timeout=30)
+    assert popen.returncode == 128 + (signal.SIGSEGV if words[1] == "1:crash" else signal.SIGKILL)
+    assert "which counts" not in output
+
+
+def test_a_crash_after_a_failure_is_that_failure(launchers, two):
+    output, _ = (popen := launchers.start(*two, "rank.py", "1:ended=2", "1:crash", "sleep=60")).communicate(timeout=30)
+    assert popen.returncode == 2
+    assert "rank 1 on 127.0.0.1 exited with status 2" in output
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_to_the_launcher_lets_ranks_save_and_leaves_nothing(launchers, two, number, status):
     popen = launchers.start(*two, "rank.py", "save", "child", "pid", "sleep=60")
