@@ -4,12 +4,14 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 COLOURS = ("#2f6fde", "#e2574c", "#2a9d6f", "#b06fd8", "#e0902f", "#5b6b7a", "#1f9ab0", "#9a7b4f")
+LEGEND: dict[str, Any] = {"edgecolor": "none", "framealpha": 0.9, "fontsize": 8}  # legible over curves
 
 
 def smooth(values: Sequence[float], window: int) -> np.ndarray:
@@ -81,7 +83,7 @@ def learning_curves(runs: Mapping[str, Sequence[Mapping]], *, loss: str, metric:
         axis.grid(color="#e8e8ec", linewidth=0.8)
         axis.spines[["top", "right"]].set_visible(False)
         if axis.lines:
-            axis.legend(frameon=False, fontsize=8)
+            axis.legend(**LEGEND)
     return _png(figure)
 
 
@@ -100,4 +102,4 @@ def _losses(axis, steps: Sequence[int], train: Sequence[Mapping], loss_names: Se
     axis.set_title("loss, per step and smoothed")
     axis.set_ylim(bottom=0)
     if len(loss_names) > 1:
-        axis.legend(frameon=False, fontsize=8)
+        axis.legend(**LEGEND)

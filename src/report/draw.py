@@ -14,6 +14,7 @@ _DARKENED = (70, 70, 74)
 Part = tuple[np.ndarray, int, int]  # a mask (h, w) of a part of an image, its top row and its left column
 _STRIP = 2 ** 20  # pixels that are tinted at once, in floats
 _NAMED = 20  # objects in an image up to which each gets a name tag; more tags would hide each other
+_HIDDEN = 0.25  # share of an image up to which tags may cover it; in a small one they would hide the objects
 
 
 def palette(class_names: Sequence[str]) -> np.ndarray:
@@ -77,7 +78,7 @@ def instances(image: np.ndarray, boxes: np.ndarray, labels: Sequence[int], *, cl
               scores: Sequence[float] | None = None,
               mask: Callable[[int], Part | None] = lambda k: None, alpha: float = 0.5,
               in_place: bool = False) -> np.ndarray:
-    """Draw instances over an image, the first on top; with their names if there are at most 20.
+    """Draw instances over an image, the first on top; with their names if those are few and hide little.
 
     Args:
         boxes: (N, 4) xyxy, half-open, pixels of the image.
@@ -97,21 +98,29 @@ def instances(image: np.ndarray, boxes: np.ndarray, labels: Sequence[int], *, cl
         under[inside] = (under[inside] * (1 - alpha) + colours[k] * alpha).astype(np.uint8)
         outlines, _ = cv2.findContours(part, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(out, outlines, -1, PAPER, 1, offset=(left, top))  # unsmoothed: it follows the mask's pixels
+    texts = [class_names[label] + ("" if scores is None else f" {scores[k]:.2f}") for k, label in enumerate(labels)]
+    hidden = sum(width * height for width, height, _ in map(_tag_size, texts))
+    named = len(boxes) <= _NAMED and hidden <= _HIDDEN * out.shape[0] * out.shape[1]
     for k in reversed(range(len(boxes))):
         x1, y1, x2, y2 = (round(float(v)) for v in boxes[k])
         cv2.rectangle(out, (x1, y1), (max(x2 - 1, x1), max(y2 - 1, y1)), colours[k].tolist(), 1)
-        text = class_names[labels[k]] + ("" if scores is None else f" {scores[k]:.2f}")
-        if len(boxes) <= _NAMED:
-            _tag(out, text, (x1, y1), colours[k].tolist())
+        if named:
+            _tag(out, texts[k], (x1, y1), colours[k].tolist())
     return out
+
+
+def _tag_size(text: str) -> tuple[int, int, int]:
+    """Width and height of a filled label, and how far its text's baseline is above its lower end."""
+    (width, height), base = cv2.getTextSize(text, _FONT, 0.38, 1)
+    return width + 4, height + base + 3, base
 
 
 def _tag(out: np.ndarray, text: str, corner: tuple[int, int], colour: Sequence[int]) -> None:
     """A filled label with `text` above `corner`, moved into the image if necessary."""
-    (width, height), base = cv2.getTextSize(text, _FONT, 0.38, 1)
-    x = max(min(corner[0], out.shape[1] - width - 4), 0)
-    y = max(corner[1], height + base + 2)
-    cv2.rectangle(out, (x, y - height - base - 2), (x + width + 3, y), colour, -1)
+    width, height, base = _tag_size(text)
+    x = max(min(corner[0], out.shape[1] - width), 0)
+    y = max(corner[1], height - 1)
+    cv2.rectangle(out, (x, y - height + 1), (x + width - 1, y), colour, -1)
     ink = INK if np.dot(colour, (0.3, 0.59, 0.11)) > 140 else PAPER
     cv2.putText(out, text, (x + 2, y - base), _FONT, 0.38, ink, 1, cv2.LINE_AA)
 

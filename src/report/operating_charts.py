@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from src.metrics.calibration import BINS
 from src.metrics.coco_matches import RECALLS, Matches
 from src.metrics.precision_recall import SCORES, Curve, average_precision, curve_of, precision_at_recalls
-from src.report.curves import COLOURS
+from src.report.curves import COLOURS, LEGEND
 
 IOU = 0.5  # of the panels by class
 _SHOWN_IOUS = (0.5, 0.75, 0.9)
@@ -44,8 +44,9 @@ def detection_curves(matches: Matches, thresholds: Mapping[str, float]) -> bytes
     for axis in axes[:2]:
         axis.set(xlabel="recall", ylabel="precision")
     axes[2].set(xlabel="score threshold", ylabel="F1")
-    for axis in (axes[0], axes[2]):
-        axis.legend(frameon=False, fontsize=8)
+    axes[0].set_ylim(0, 1.3)  # room for the legend, which no corner of this panel is sure to have
+    axes[0].legend(**LEGEND, loc="upper right")
+    axes[2].legend(**LEGEND)
     return _png(figure)
 
 
@@ -93,7 +94,7 @@ def reliability_diagram(numbers: Mapping[str, Any], what: str) -> bytes | None:
                 bottom=[a for _, a, _ in gaps], color="none", edgecolor=COLOURS[1], hatch="///", linewidth=0.8,
                 label="gap to the mean confidence")
     axes[0].set(title=f"expected calibration error {numbers['ece']:.4f}", xlabel="confidence", ylabel=f"right {what}")
-    axes[0].legend(frameon=False, fontsize=8, loc="upper left")
+    axes[0].legend(**LEGEND, loc="upper left")
     share = np.array(numbers["counts"]) / max(sum(numbers["counts"]), 1)
     axes[1].bar(edges, share, 1 / BINS, align="edge", color=COLOURS[5], edgecolor="white")
     for value, name, colour in ((numbers["accuracy"], "right", COLOURS[0]),
@@ -101,7 +102,7 @@ def reliability_diagram(numbers: Mapping[str, Any], what: str) -> bytes | None:
         axes[1].axvline(value, color=colour, linewidth=1.5, label=f"{name} {value:.3f}")
     axes[1].set(title=f"{sum(numbers['counts'])} {what}", xlabel="confidence", ylabel="share",
                 ylim=(0, 1.35 * share.max()))
-    axes[1].legend(edgecolor="none", framealpha=0.9, fontsize=8, loc="upper left")
+    axes[1].legend(**LEGEND, loc="upper left")
     return _png(figure)
 
 

@@ -97,9 +97,16 @@ def test_an_instance_in_the_corner_keeps_its_tag_inside():
 
 def test_many_instances_have_no_tags():
     box = np.array([[30.0, 20, 34, 24]])
-    few, many = (draw.instances(gray(40, 60), np.repeat(box, n, 0), [1] * n, class_names=NAMES) for n in (20, 21))
+    few, many = (draw.instances(gray(200, 300), np.repeat(box, n, 0), [1] * n, class_names=NAMES) for n in (20, 21))
     assert (few != 100).any(-1).sum() > 200
     assert (many != 100).any(-1).sum() == 12    # the outline of 4 x 4 pixels
+
+
+def test_tags_that_would_hide_a_small_image_are_left_out():
+    box = np.array([[30.0, 20, 34, 24]])
+    one, two = (draw.instances(gray(40, 60), np.repeat(box, n, 0), [1] * n, class_names=NAMES) for n in (1, 2))
+    assert (one != 100).any(-1).sum() > 200
+    assert (two != 100).any(-1).sum() == 12
 
 
 def test_no_instances_is_the_image():
