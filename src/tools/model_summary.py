@@ -14,7 +14,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__":  # works from any folder, as a file too
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -22,7 +22,9 @@ if __name__ == "__main__":  # works from any folder, as a file too
 from src import tasks
 from src.command_line import Parser, add_flag, entry_point, number_in
 from src.contract import InputError
+from src.data.instance.coco_classes import COCO_CLASSES
 from src.files import write_file
+from src.maskrcnn.splits import names_data
 
 if TYPE_CHECKING:
     from src.engine.layer_counts import Layer
@@ -63,11 +65,18 @@ def totals(layers: Sequence[Layer]) -> dict[str, int]:
             for name in ("parameters", "multiply_adds", "activations")}
 
 
+def with_classes(settings: Any) -> Any:
+    """The settings, with COCO's 81 classes for a Mask R-CNN whose classes neither weights, flags nor data name."""
+    if settings.num_classes or settings.checkpoint or names_data(settings):
+        return settings
+    return settings.model_copy(update={"num_classes": len(COCO_CLASSES)})
+
+
 def main() -> int:
     args, rest = parse_args(sys.argv[1:])
     settings = tasks.parse_settings(rest, program="model_summary.py", groups=("export",))
     tasks.check(settings)
-    settings = tasks.with_conventions(settings)
+    settings = tasks.with_conventions(with_classes(settings))
     import numpy as np
 
     from src.engine.layer_counts import count_layers, summed

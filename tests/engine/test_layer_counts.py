@@ -126,3 +126,14 @@ def test_the_tool(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["model_summary.py", f"--json={tmp_path}/none/a.json"])
     with pytest.raises(ValueError, match="its folder does not exist"):
         model_summary.main()
+
+
+@pytest.mark.parametrize(("flags", "classes"), [((), 81), (("--num_classes=4",), 4),
+                                                (("--coco_classes=background,cat",), 2)])
+def test_the_tool_needs_no_data(flags, classes, capsys, monkeypatch):
+    """The documented command of Mask R-CNN, whose classes data would name otherwise; smaller."""
+    monkeypatch.setattr(sys, "argv", ["model_summary.py", "--model=maskrcnn", "--backbone=resnet18", "--img_height=64",
+                                      "--img_width=64", "--depth=0", "--device_target=CPU", *flags])
+    assert model_summary.main() == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("box_head.cls "))
+    assert line.split()[3] == str(classes)
