@@ -49,7 +49,7 @@ offline() {
         "$run/exported/maskrcnn/model.onnx" "$data/val2017" "$data/annotations/instances_val2017.json"
 }
 
-echo "$(date -I), $(nproc) cores, $(grep -m 1 '^model name' /proc/cpuinfo | cut -d: -f2- | xargs)"
+machine_line
 timed "packages for C++" install_packages "${CPP_PACKAGES[@]}"
 started=$SECONDS
 ensure_environment requirements.txt requirements/export.txt >>"$run/log" 2>&1

@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/common.sh
 run=$(new_folder "$(realpath -m "${RUN_DIR:-runs/quickstart_seeds}")")
-echo "$(date -I), $(nproc) cores, $(grep -m 1 '^model name' /proc/cpuinfo | cut -d: -f2- | xargs)," \
+echo "$(machine_line)," \
     "$(grep -m 1 '^flags' /proc/cpuinfo | tr ' ' '\n' | grep -E '^(sse4_1|avx|avx2|avx512f|avx512_vnni|amx_tile)$' | xargs)"
 status=0
 (($#)) || set -- 1 2 3 4 5

@@ -35,7 +35,7 @@ prepare_maskrcnn() {
     train=(--mindrecord_dir="$out/records/train.mindrecord" --coco_root="$data")
     # A DeepLabV3 that was trained just before knows the shapes: with its backbone fewer epochs are enough.
     [[ ! -d $run/deeplabv3/ckpt ]] ||
-        train+=(--pre_trained="$(newest_checkpoint "$run/deeplabv3/ckpt")" --epochs=7 --base_lr=0.03)
+        train+=(--pre_trained="$(newest_checkpoint "$run/deeplabv3/ckpt")" --epochs=6)
 }
 
 step() {
