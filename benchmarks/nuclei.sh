@@ -1,44 +1,32 @@
 #!/usr/bin/env bash
-# Mask R-CNN on cell nuclei from random weights: trains, or goes on where it was stopped, and scores the last checkpoint.
+# Mask R-CNN on cell nuclei from random weights: training, and an evaluation that sees each image once, in one scale.
 #
-#   bash benchmarks/nuclei.sh NUCLEI [SEED] [FLAG...]     (1)
+#   bash benchmarks/nuclei.sh NUCLEI [SEED] [FLAG...]
 #
-# NUCLEI is a folder in COCO's layout with the splits train2018 and val2018 (2018 Data Science Bowl, BBBC038). The same
-# line continues a run that was stopped. FLAGs go to train.py, for example --ema_decay=0.995; they must be the same when
-# it continues. Environment: RUN_DIR, the output folder (runs/nuclei_seed_SEED). Evaluation sees each image once, in one
-# scale. Prints AP of boxes and masks at COCO's 100 detections an image, and the seconds of training, summed over all
-# parts of the run, with the compilation of each.
+# NUCLEI is a folder in COCO's layout with the splits train2018 and val2018 (2018 Data Science Bowl, BBBC038). SEED is 1 by
+# default; FLAGs go to train.py. Environment: RUN_DIR, the output folder (runs/nuclei), with a folder per seed. The same
+# command continues a run that was stopped, at any moment. Prints the processor, what docs/models.md says of the last
+# checkpoint, and the time of training, summed over all parts of the run.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/common.sh
-(($#)) || usage_error "NUCLEI is missing"
-data=$(realpath "$1")
-seed=${2:-1}
-shift $(($# < 2 ? $# : 2))
-[[ -f $data/annotations/instances_train2018.json ]] || die "NUCLEI '$data': no annotations/instances_train2018.json in it"
-[[ $seed =~ ^[0-9]+$ ]] || usage_error "SEED '$seed' is no number"
-run=$(realpath -m "${RUN_DIR:-runs/nuclei_seed_$seed}")
-mkdir -p "$run"
-python=$(python_command)
-echo "$(date -I), $(nproc) cores,$(grep -m 1 '^model name' /proc/cpuinfo | cut -d: -f2-), seed $seed, in $run"
-
-common=(--model=mask_rcnn_r50 --config=nuclei_crops "--coco_root=$data" --train_data_type=train2018
-        --val_data_type=val2018)
-resume=()
-[[ -f $run/ckpt/metrics.jsonl ]] && resume=(--resume)
-"$python" train.py "${common[@]}" "--seed=$seed" "--train_dir=$run/ckpt" "${resume[@]}" "$@" 2>&1 | tee -a "$run/train.log"
+[[ ${1:-} != -h && ${1:-} != --help ]] || { usage; exit 0; }
+(($#)) || usage_error "expected the folder NUCLEI"
+for split in train2018 val2018; do
+    [[ -f $1/annotations/instances_$split.json ]] || usage_error "NUCLEI '$1' has no annotations/instances_$split.json"
+done
+seed=${2-1}
+check_seed "$seed"
+data=$(realpath "$1") python=$(python_command)
+run=$(realpath -m "${RUN_DIR:-runs/nuclei}")/seed_$seed
+run_on_data "$run" "$data"
+export GLOG_v=${GLOG_v:-3}  # MindSpore's own log: errors alone
+echo "$(machine_line), seed $seed"
+common=(--model=mask_rcnn_r50 --config=nuclei "--coco_root=$data" --train_data_type=train2018
+    --val_data_type=val2018)
+"$python" train.py "${common[@]}" --seed="$seed" --train_dir="$run/ckpt" --resume=True "${@:3}" 2>&1 |
+    tee -a "$run/train_log"
 checkpoint=$(newest_checkpoint "$run/ckpt")
-"$python" eval.py "${common[@]}" "--ckpt_path=$checkpoint" "--result_path=$run/eval_result.json" | tee "$run/eval.log"
-"$python" - "$run" "$checkpoint" "$seed" <<'PYTHON'
-import json
-import sys
-from pathlib import Path
-
-run, checkpoint, seed = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-lines = [json.loads(line) for line in (run / "ckpt/metrics.jsonl").read_text().splitlines()]
-steps = [line for line in lines if line["kind"] == "train"]
-seconds, numbers = sum(line["seconds"] for line in steps), json.loads((run / "eval_result.json").read_text())
-print(f"seed {seed}, {checkpoint.name}: box AP {numbers['bbox']['AP']:.4f}, mask AP {numbers['segm']['AP']:.4f} "
-      f"(AP50 {numbers['segm']['AP50']:.4f}); {len(steps)} steps in {seconds / 60:.1f} minutes of training")
-PYTHON
+"$python" eval.py "${common[@]}" --ckpt_path="$checkpoint" --result_path="$run/metrics.json" | tee "$run/eval_log"
+"$python" benchmarks/model_facts.py "$checkpoint" "$run/metrics.json"

@@ -1,10 +1,10 @@
 """Mask R-CNN's AP on practice pictures, and on the same pictures stitched together and seen through tiles.
 
-    python benchmarks/tiles_ap.py --checkpoint=CKPT [--seeds=1,2,3] [--grid=4] [--overlap=80] [--strip=0] [--at_once]
+    python benchmarks/tiles_ap.py --checkpoint CKPT... [--seeds=1,2,3] [--grid=4] [--overlap=80] [--strip=0] [--at_once]
 
-The checkpoint is one that scripts/quickstart.sh trains. Each seed draws grid x grid pictures of 160 x 160 pixels that
-the training has not seen, and stitches them edge to edge. All are seen in the scale of the training, and a tile is as
-large as a picture, so that every second tile in each direction is a whole picture:
+Checkpoints are those that scripts/quickstart.sh trains, several because one says little. Each seed draws grid x grid
+pictures of 160 x 160 pixels that the training has not seen, and stitches them edge to edge. All are seen in the scale
+of the training, and a tile is as large as a picture, so that every second tile in each direction is a whole picture:
 
     single          each picture alone
     tiles           the stitched image in tiles that overlap, merged
@@ -17,8 +17,9 @@ see where such a shape ends. In the stitched image the next picture begins there
 there. What is left is what tiles and merging cost. --strip=80 stitches with ground of the mean colour in between and
 around the pictures, in single ones too; tiles have twice the side then.
 
-Prints AP of boxes and masks, and its ratio to that of the single pictures. The best 1000 detections of each class and
-image count, because stitching alone reaches COCO's limit of 100.
+Prints the mean AP of boxes and masks over checkpoints and seeds, and its ratio to that of the single pictures with the
+range of the single ratios. The best 1000 detections of each class and image count, because stitching alone reaches
+COCO's limit of 100.
 """
 import argparse
 import sys
@@ -77,12 +78,25 @@ class Plan:
 
 def main() -> int:
     args = parse(sys.argv[1:])
+    measured: dict[str, list] = {}  # AP of boxes and masks of each checkpoint and seed
+    for checkpoint in args.checkpoint:
+        measure(checkpoint, args, measured)
+    for name, values in measured.items():
+        base = np.array(measured[f"single ({name.rsplit('(')[1]}"])
+        ratios = np.array(values) / base
+        print(f"{name:24s} AP of boxes {np.mean(values, 0)[0]:.4f}, of masks {np.mean(values, 0)[1]:.4f}; to single: "
+              + ", ".join(f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in
+                          zip(np.mean(values, 0) / base.mean(0), ratios.min(0), ratios.max(0))))
+    return 0
+
+
+def measure(checkpoint: str, args: argparse.Namespace, measured: dict[str, list]) -> None:
+    """Add the checkpoint's AP with each seed to `measured`."""
     plan, tile = Plan(args.grid, args.strip), SIDE * (2 if args.strip else 1)
     side = args.grid * (SIDE + args.strip) + args.strip  # of the stitched image
-    single = predictor(args.checkpoint, tile, eval_mode="whole")
-    tiles = predictor(args.checkpoint, tile, eval_mode="tiles", tile_size=(tile,), tile_overlap=args.overlap)
-    at_once = predictor(args.checkpoint, -(-side // 40) * 40, eval_mode="whole") if args.at_once else None
-    measured: dict[str, list] = {}
+    single = predictor(checkpoint, tile, eval_mode="whole")
+    tiles = predictor(checkpoint, tile, eval_mode="tiles", tile_size=(tile,), tile_overlap=args.overlap)
+    at_once = predictor(checkpoint, -(-side // 40) * 40, eval_mode="whole") if args.at_once else None
     for seed in map(int, args.seeds.split(",")):
         pictures = [picture(seed, k) for k in range(args.grid ** 2)]
         ends = [touches(mask) for _, shapes in pictures for _, mask in shapes]
@@ -98,19 +112,13 @@ def main() -> int:
             for count, skipped in (("all", [False] * len(ends)), ("inner", ends)):
                 numbers = evaluate(instances, truth, skipped)
                 measured.setdefault(f"{name} ({count})", []).append([numbers[kind]["AP"] for kind in ("bbox", "segm")])
-        print(f"seed {seed}: {len(ends)} shapes, {sum(ends)} of them end at the border of their picture", flush=True)
-    for name, values in measured.items():
-        base = np.array(measured[f"single ({name.rsplit('(')[1]}"])
-        ratios = np.array(values) / base
-        print(f"{name:24s} AP of boxes {np.mean(values, 0)[0]:.4f}, of masks {np.mean(values, 0)[1]:.4f}; to single: "
-              + ", ".join(f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in
-                          zip(np.mean(values, 0) / base.mean(0), ratios.min(0), ratios.max(0))))
-    return 0
+        print(f"{checkpoint}, seed {seed}: {len(ends)} shapes, {sum(ends)} of them end at the border of their picture",
+              flush=True)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", required=True, help="a Mask R-CNN of scripts/quickstart.sh")
+    parser.add_argument("--checkpoint", required=True, nargs="+", help="Mask R-CNNs of scripts/quickstart.sh")
     add_flag(parser, "seeds", "1,2,3", "seeds of the pictures")
     add_flag(parser, "grid", 4, "pictures along a side of the stitched image")
     add_flag(parser, "overlap", 80, "of the tiles, in pixels")

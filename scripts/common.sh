@@ -211,12 +211,37 @@ evaluate_into() {
     logged "$folder/eval_log" "$python" "$root/eval.py" --result_path="$folder/metrics.json" "$@"
 }
 
-# newest_checkpoint FOLDER: print the checkpoint of the last step in FOLDER.
+# newest_checkpoint FOLDER: print the checkpoint of the last step in FOLDER; names end in EPOCH_STEP.
 newest_checkpoint() {
     local found
-    found=$(find "$1" -maxdepth 1 -name '*-*_*.ckpt' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
+    found=$(find "$1" -maxdepth 1 -name '*-*_*.ckpt' -printf '%f\t%p\n' |
+        sed -E 's/^[^\t]*-([0-9]+)_([0-9]+)\.ckpt\t/\1\t\2\t/' | sort -n -k 1,1 -k 2,2 | tail -n 1 | cut -f 3-)
     [[ -n $found ]] || die "$1: no checkpoint"
     echo "$found"
+}
+
+# --- benchmarks -------------------------------------------------------------------------------------------------------
+
+# machine_line: the date and the processor that results are of.
+machine_line() {
+    echo "$(date -I), $(env -u OMP_NUM_THREADS nproc) cores, $(grep -m 1 '^model name' /proc/cpuinfo | cut -d: -f2- | xargs)"
+}
+
+# check_seed WORD: a script's SEED has to be a whole number.
+check_seed() {
+    [[ $1 =~ ^[0-9]+$ ]] || usage_error "SEED '$1' is no number; FLAGs come after it"
+}
+
+# run_on_data FOLDER DATA: make FOLDER, the output of a run on the data in DATA, or go on in it. If its training (ckpt)
+# has begun on other data, fail.
+run_on_data() {
+    mkdir -p "$1" 2>/dev/null && [[ -w $1 ]] || die "RUN_DIR: $1 cannot be written; choose another folder"
+    if [[ -e $1/data && -e $1/ckpt ]]; then
+        [[ $(<"$1/data") == "$2" ]] || die "$1 is a run on the data in $(<"$1/data"), not $2; choose another RUN_DIR" \
+            "(or, if the same data is there now, write its new place into $1/data)"
+    else
+        echo "$2" >"$1/data"
+    fi
 }
 
 # --- installation -----------------------------------------------------------------------------------------------------

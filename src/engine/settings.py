@@ -107,7 +107,7 @@ class Settings(Config):
                                  topic="optimisation", ge=0, le=1)
     optimizer: Literal["momentum", "adamw"] = option(
         "momentum", "momentum: SGD with momentum; adamw: Adam with decoupled weight decay, which needs a base_lr of "
-                    "about 1e-4", topic="optimisation")
+                    "1e-4 to 1e-3", topic="optimisation")
     momentum: float = option(0.9, "optimizer=momentum: fraction of the last step that is added", topic="optimisation",
                              ge=0, lt=1)
     adam_betas: tuple[Beta, Beta] = option(

@@ -41,12 +41,24 @@ def test_logged_keeps_the_status_and_both_streams(tmp_path):
     assert sorted(ran.stdout.split()) == sorted((tmp_path / "log").read_text().split()) == ["err", "out"]
 
 
-def test_newest_checkpoint(tmp_path):
+def test_newest_checkpoint_is_of_the_last_step_whatever_the_times_of_the_files(tmp_path):
     ran = bash("newest_checkpoint .", tmp_path)
+    assert (ran.returncode, ran.stderr) == (2, "bash: error: .: no checkpoint\n")
+    code = "touch m-2_9.ckpt a-b-10_3.ckpt m-10_2.ckpt m-9_40.ckpt m_best.ckpt x-11_1.txt; newest_checkpoint ."
+    assert bash(code, tmp_path).stdout == "./a-b-10_3.ckpt\n"
+
+
+def test_a_run_goes_on_on_its_own_data_alone(tmp_path):
+    mine = "run_on_data 'a b/seed_1' '/data/of mine'"
+    for code in ("run_on_data 'a b/seed_1' /wrong", f"{mine}; mkdir 'a b/seed_1/ckpt'", mine):
+        assert bash(code, tmp_path).returncode == 0
+    ran = bash("run_on_data 'a b/seed_1' /data/other", tmp_path)
     assert ran.returncode == 2
-    assert "no checkpoint" in ran.stderr
-    code = "touch -d @100 m-1_9.ckpt; touch -d @300 m-2_9.ckpt; touch -d @200 m-1_5.ckpt; touch m_best.ckpt"
-    assert bash(f"{code}; newest_checkpoint .", tmp_path).stdout == "./m-2_9.ckpt\n"
+    assert "a b/seed_1 is a run on the data in /data/of mine, not /data/other; choose another RUN_DIR" in ran.stderr
+    (tmp_path / "file").touch()
+    ran = bash("run_on_data file/seed_1 /data", tmp_path)
+    assert (ran.returncode, ran.stderr) == (2, "bash: error: RUN_DIR: file/seed_1 cannot be written; choose another "
+                                               "folder\n")
 
 
 def fake_python(folder: Path, version: tuple[int, int], name: str = "python3") -> None:
