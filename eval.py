@@ -24,8 +24,7 @@ def main() -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     from src.engine import inference_engine, loop, runtime
     from src.engine.precision import apply_inference_amp
-    from src.results.files import write_coco_results, write_json
-    from src.results.image_files import with_intervals
+    from src.results.evaluation import write_evaluation
     from src.weights.load import load_weights
 
     settings = tasks.with_conventions(settings)
@@ -43,11 +42,7 @@ def main() -> int:
     evaluator = loop.evaluate_split(task, network, task.dataset("val"), machine)
     numbers = evaluator.compute()
     print(task.describe(numbers))
-    intervals = with_intervals(path, evaluator.statistics(), settings.bootstrap)
-    write_json(path, numbers | intervals | {"checkpoint": settings.checkpoint, "inference_engine": task.engine.name,
-                                            "configuration": settings.evaluation()})
-    for name, content in task.results(evaluator).items():
-        write_coco_results(path.with_name(f"{path.stem}.{name}.json"), content)
+    write_evaluation(path, task, evaluator, numbers, settings)
     return 0
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from src.contract import InputError
 
 
-def checkpoints_of(folder: Path, model: str) -> list[Path]:
-    """The checkpoints of a model in a folder, `{model}-{epoch}_{step}.ckpt`, the oldest first."""
-    pattern = re.compile(re.escape(model) + r"-(\d+)_(\d+)\.ckpt")
+def checkpoints_of(folder: Path, model: str = "") -> list[Path]:
+    """The checkpoints of a model, or of any, in a folder, `{model}-{epoch}_{step}.ckpt`, the oldest first."""
+    pattern = re.compile((re.escape(model) or r"[^.].*") + r"-(\d+)_(\d+)\.ckpt")
     found = [(m, p) for p in folder.glob("*.ckpt") if (m := pattern.fullmatch(p.name))]
     return [p for _, p in sorted((tuple(map(int, m.groups())), p) for m, p in found)]
 
@@ -21,8 +21,7 @@ def check_free(folder: Path, model: str, *, resume: bool) -> None:
         InputError: checkpoints of another model, or an earlier run that is not resumed.
     """
     own = checkpoints_of(folder, model)
-    others = [p.name for p in sorted(folder.glob("*.ckpt"))
-              if re.fullmatch(r"[^.].*-\d+_\d+\.ckpt", p.name) and p not in own]
+    others = [p.name for p in checkpoints_of(folder) if p not in own]
     if others:
         raise InputError(f"--output_dir={folder}: holds checkpoints of another model ({others[0]}); name another "
                          "folder")

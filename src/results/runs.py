@@ -1,6 +1,6 @@
 """Runs to compare: results with per-image statistics, and the training run that the checkpoint is of.
 
-eval.py and postprocess.py write such results. A run is named by its results file, or by the folder that
+eval.py, report.py and postprocess.py write such results. A run is named by its results file, or by the folder that
 holds one. No MindSpore here.
 """
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from src.contract import InputError
+from src.engine.run_folder import checkpoints_of
 from src.metrics.image_statistics import ImageStatistics, MatchStatistics
 from src.results.files import is_result_folder, read_json
 from src.results.image_files import SUFFIX, beside, read_statistics
@@ -94,7 +95,7 @@ def _without_statistics(folder: Path) -> Path:
     for name in ("eval_result.json", "metrics.json"):
         if (folder / name).is_file():
             return folder / name
-    checkpoints = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
+    checkpoints = checkpoints_of(folder) or sorted(folder.glob("*.ckpt"))
     if not checkpoints:
         raise InputError(f"{folder}: holds neither results of eval.py nor checkpoints; name another folder")
     raise InputError(f"{folder}: has not been evaluated with per-image statistics; write them with\n"

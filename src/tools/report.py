@@ -22,7 +22,7 @@ from src.files import write_file
 from src.metrics.calibration import PixelCalibration
 from src.metrics.score_thresholds import by_label
 from src.report import analysis, draw, page, rows
-from src.results.files import write_coco_results
+from src.results.evaluation import write_evaluation
 
 log = logging.getLogger(__name__)
 
@@ -176,15 +176,13 @@ def write_report(folder: Path, found: Examined, settings, count: int) -> None:
     more = found.analysis()
     pictures |= more.pictures
     colours = dict(zip(task.class_names, draw.palette(task.class_names).tolist()))
-    used = {"checkpoint": settings.checkpoint, "inference_engine": task.engine.name}
-    facts = {"model": settings.model, **used, "split": found.dataset.name}
+    facts = {"model": settings.model, "checkpoint": settings.checkpoint, "inference_engine": task.engine.name,
+             "split": found.dataset.name}
     whole = page.Page(f"{settings.model}: {folder.name}", task.metric, numbers | more.tables, colours, facts,
                       list(pictures.values()))
     folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / "metrics.json", json.dumps(numbers | used, indent=2) + "\n")
+    write_evaluation(folder / "metrics.json", task, found.whole, numbers, settings)
     write_file(folder / "analysis.json", json.dumps(more.numbers) + "\n")
-    for name, content in task.results(found.whole).items():
-        write_coco_results(folder / f"metrics.{name}.json", content)
     for name, picture in pictures.items():
         write_file(folder / name, picture.data)
     write_file(folder / "report.html", page.render(whole))

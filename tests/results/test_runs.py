@@ -86,8 +86,10 @@ def test_runs_without_statistics_are_named_with_the_command_that_makes_them(tmp_
                r"--result_path='my old/eval_result.json'")
     with pytest.raises(InputError, match=command):
         open_runs(["a", "my old"])
-    (old / "ckpt/m-1_1.ckpt").touch()
-    with pytest.raises(InputError, match=r"my old/ckpt: has not been evaluated .*\n    python eval.py .*"
+    for name in ("m-10_90.ckpt", "m-9_81.ckpt", "m_best.ckpt"):  # the last step counts, not the last file
+        (old / "ckpt" / name).touch()
+    with pytest.raises(InputError, match=r"my old/ckpt: has not been evaluated .*\n    python eval.py "
+                                         r"--ckpt_path='my old/ckpt/m-10_90.ckpt' .*"
                                          r"--data_lst=v.txt .*--result_path='my old/ckpt/eval_result.json'"):
         open_runs(["a", "my old/ckpt"])
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "scripts/quickstart.sh"
-FILES = ("metrics.json", "predictions.jpg", "worst.jpg", "curve.png", "report.html", "train_log", "eval_log")
+FILES = ("metrics.json", "metrics.images.npz", "predictions.jpg", "worst.jpg", "curve.png", "report.html", "train_log",
+         "eval_log")
 MODELS = {"deeplabv3": ("deeplab_v3_s16-1_*.ckpt", ["miou"]),
           "maskrcnn": ("mask_rcnn_r50-1_*.ckpt", ["bbox.AP50", "segm.AP50"])}
 

@@ -10,6 +10,7 @@ from src.data.decode import AS_STORED, decode_label
 from src.engine.evaluate import evaluate
 from src.metrics.coco_map import CocoMAP
 from src.metrics.miou import MeanIoU
+from src.results.runs import open_runs
 from src.tools.report import Examined, write_report
 from tests.generated_detections import NAMES, SIZE, image
 from tests.tiny_seg import png
@@ -28,14 +29,15 @@ class Split:
         return (self.records[k] for k in sample_ids)
 
 
-def reported(folder, records, predictions, **task) -> dict:
+def reported(folder, records, predictions, *, results=(), **task) -> dict:
     """Write a report; return the numbers of its analysis.json."""
     by_id = {prediction.image_id: prediction for prediction in predictions}
-    task = SimpleNamespace(preprocess=SimpleNamespace(decoding=AS_STORED), results=lambda evaluator: {},
-                           loss_names=("loss",), engine=SimpleNamespace(name="none"), **task)
+    task = SimpleNamespace(preprocess=SimpleNamespace(decoding=AS_STORED), loss_names=("loss",),
+                           results=lambda evaluator: dict(results), engine=SimpleNamespace(name="none"), **task)
     found = Examined(task, Split(records), lambda some: (by_id[record.image_id] for record in some))
     evaluate(found.predictor, found.dataset, found)
-    write_report(folder, found, SimpleNamespace(checkpoint=str(folder / "none/a.ckpt"), model="m"), 2)
+    write_report(folder, found, SimpleNamespace(checkpoint=str(folder / "none/a.ckpt"), model="m", bootstrap=100,
+                                                 evaluation=lambda: {"scales": [1.0]}), 2)
     return json.loads((folder / "analysis.json").read_text())
 
 
@@ -71,3 +73,22 @@ def test_label_maps(tmp_path):
     assert numbers["calibration"]["ece"] == pytest.approx(0.125)
     assert sum(numbers["calibration"]["counts"]) == 2 * 512
     assert "precision and recall of pixels" in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_is_a_run_that_others_are_compared_with(tmp_path, capsys):
+    """compare_runs.py takes folders of the quick start, whose results are the report's."""
+    rng = np.random.default_rng(4)
+    pairs = [image(rng, number) for number in range(12)]
+    picture = png(np.full((*SIZE, 3), 120, np.uint8))
+    records = [Record(k, f"{k}.png", picture, target) for k, (_, target) in enumerate(pairs)]
+    rows = [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.5}]
+    for name in ("a", "b"):
+        reported(tmp_path / name, records, [found for found, _ in pairs], evaluator=CocoMAP, metric="ap",
+                 class_names=("background", *NAMES.values()), config=SimpleNamespace(),
+                 results={"bbox": rows})
+    assert "95 % intervals: " in capsys.readouterr().out
+    first, second = open_runs([str(tmp_path / name) for name in ("a", "b")])
+    assert first.numbers["configuration"] == {"scales": [1.0]}
+    assert set(first.numbers["intervals"]) >= {"bbox", "segm"}
+    assert len(second.statistics) == 12
+    assert json.loads((tmp_path / "a/metrics.bbox.json").read_text()) == rows
