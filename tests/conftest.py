@@ -1,6 +1,7 @@
-"""Test session: the CPU convolution switch, slow tests on demand, groups for parallel runs, the reference material."""
+"""Test session: the CPU convolution switch, own caches, slow tests on demand, groups of tests, reference material."""
 import os
 import sys
+import tempfile
 import weakref
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # several test processes share the core
     os.environ["OMP_NUM_THREADS"] = "1"
 else:
     os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+
+
+def pytest_configure(config):
+    """Tests find no caches of the user's (compiled graphs, indices), and leave none; workers share those of the run."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    folder = tempfile.TemporaryDirectory(prefix="caches")
+    os.environ["XDG_CACHE_HOME"] = folder.name
+    config.add_cleanup(folder.cleanup)
 
 
 def pytest_addoption(parser):

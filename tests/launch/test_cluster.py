@@ -1,6 +1,7 @@
 """MindSpore's own collectives on CPU ranks that our launcher started, on one host and on two network namespaces."""
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -11,10 +12,14 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
+HERE = Path(__file__).parent
+
+
 @pytest.fixture
-def script(launchers):
-    (launchers.folder / "sum.py").write_text((Path(__file__).parent / "allreduce_script.py").read_text())
-    return "sum.py"
+def script(launchers, monkeypatch):
+    """A copy in the launchers' folder, whose processes are known by it."""
+    monkeypatch.setenv("PYTHONPATH", str(HERE.parents[1]))
+    return shutil.copy(HERE / "allreduce_script.py", launchers.folder / "sum.py").name
 
 
 def log_of(launchers, rank):
@@ -36,40 +41,9 @@ def test_table_of_cpu_devices_in_any_order(launchers, script, table_file):
     assert "rank 1 of 2: [3.0, 20.0]" in log_of(launchers, 1)
 
 
-GATHER = """
-import time
-from src.contract import InputError
-from src.engine import runtime
-machine = runtime.start("CPU", is_distributed=True)
-found = machine.gather(bytes([machine.rank + 1]) * (2 ** 24 + 1 + machine.rank))
-print([(len(part), part[0], part[-1]) for part in found])
-print("first:", machine.gather_on_first(machine.rank), machine.run_on_first(lambda: f"by rank {machine.rank}"))
-def fails():
-    raise InputError(f"of rank {machine.rank}")
-try:
-    machine.run_on_first(fails)
-except InputError as error:
-    print("error", error)
-machine.any(False)
-begun = time.monotonic()
-flags = [machine.any(step == 3 and machine.rank == 1) for step in range(5)]
-print(flags, "fast" if time.monotonic() - begun < 0.5 else "slow")
-
-import mindspore as ms, numpy as np
-from tests.engine.saturating import saturating_step
-step, outcomes = saturating_step(world_size=2), []
-for overflowing in (1, None):
-    x = [1000, 0] if machine.rank == overflowing else [1, 1]
-    *_, applied, finite, _, norm = step(ms.Tensor(np.array([x], np.float32)), ms.Tensor(np.ones(1, np.float32)))
-    outcomes.append((bool(finite), bool(applied), *map(float, step.weights[0].asnumpy().round(3))))
-print("outcomes", [(*o[:2], *map("{:.1f}".format, o[2:])) for o in outcomes])
-"""
-
-
 def test_ranks_exchange_large_results_errors_flags_and_overflows(launchers):
-    (launchers.folder / "gather.py").write_text(GATHER)
-    status, output = launchers.run("gather.py", timeout=300, DEVICE_TARGET="CPU", WORKERS="2",
-                                   PYTHONPATH=str(Path(__file__).resolve().parents[2]))
+    status, output = launchers.run(HERE / "exchange_script.py", timeout=300, DEVICE_TARGET="CPU", WORKERS="2",
+                                   PYTHONPATH=str(HERE.parents[1]))
     assert status == 0, output
     for rank in (0, 1):
         log = log_of(launchers, rank)

@@ -21,7 +21,8 @@ SCRIPT = ROOT / "scripts" / "run_distribute_train.sh"
 TINY = ("--config=quickstart", "--data_root=set", "--data_lst=train.txt", "--val_data_lst=val.txt", "--batch_size=2",
         "--crop_size=33", "--eval_crop_size=33", "--aux_weight=0.4", "--ema_decay=0.9", "--save_steps=1",
         "--keep_checkpoint_max=2", "--loss=ce,lovasz:0.5", "--class_weights=median_frequency")
-LAST = "deeplab_v3_s16-3_2.ckpt"  # nine samples: two steps an epoch of two ranks with two samples
+EPOCHS = "--epochs=6"  # long enough that what is done to a run amid its steps is never late
+LAST = "deeplab_v3_s16-6_2.ckpt"  # nine samples: two steps an epoch of two ranks with two samples
 
 
 class Jobs:
@@ -93,7 +94,7 @@ def jobs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(jobs) -> dict[str, np.ndarray]:
     """The weights of an undisturbed run, whose evaluation sees images of 160 pixels through windows of 33."""
-    jobs.run(*TINY, "--epochs=3", "--train_dir=whole", "--eval_interval=3", "--eval_mode=slide", "--scale_lr",
+    jobs.run(*TINY, EPOCHS, "--train_dir=whole", "--eval_interval=6", "--eval_mode=slide", "--scale_lr",
              WORKERS="2")
     return jobs.weights(f"whole/{LAST}")
 
@@ -108,7 +109,7 @@ def test_two_ranks_train_one_network_and_evaluate_it_to_the_digits_of_one_proces
     losses = [re.search(r"epoch:1 step:2 ,ce:.*, lovasz:.*, loss:([\d.]+)", log)[1] for log in logs]
     assert losses[0] != losses[1]
     assert "learning rate 0.12: base_lr 0.06 x 2 processes" in logs[0]
-    scores = [re.search(r"evaluation after epoch 3: (.*), seconds", log)[1] for log in logs]
+    scores = [re.search(r"evaluation after epoch 6: (.*), seconds", log)[1] for log in logs]
     assert scores[0] == scores[1]
     alone = subprocess.run(
         [sys.executable, ROOT / "eval.py", "--device_target=CPU", "--data_root=set", "--data_lst=val.txt",
@@ -125,7 +126,7 @@ def test_killed_ranks_are_restarted_and_the_run_ends_with_the_same_bits(jobs, wh
     table = jobs.folder / "table.json"
     subprocess.run([sys.executable, ROOT / "src/tools/get_multicards_json.py", "127.0.0.1", "--device_num=[0,2)",
                     "--device_target=CPU", f"--output={table}"], check=True)
-    job = jobs.start(table, *TINY, "--epochs=3", "--train_dir=torn", "--scale_lr", "--max_restarts=2")
+    job = jobs.start(table, *TINY, EPOCHS, "--train_dir=torn", "--scale_lr", "--max_restarts=2")
     wait_until(lambda: jobs.steps("torn") >= 2, job)
     os.kill(rank_process(job, 1), signal.SIGKILL)
 
@@ -157,7 +158,7 @@ def test_a_host_that_comes_back_and_a_cut_cable(jobs, whole, namespaces, table_f
     table = table_file({address: [(rank, 0)] for rank, address in enumerate(namespaces)})
 
     def start(address: str, *flags: str) -> subprocess.Popen:
-        return jobs.start(table, *TINY, "--epochs=3", "--train_dir=hosts", "--scale_lr", *flags,
+        return jobs.start(table, *TINY, EPOCHS, "--train_dir=hosts", "--scale_lr", *flags,
                           prefix=("ip", "netns", "exec", namespaces[address]), train_path="hosts_logs")
 
     first, second = (start(address, "--max_restarts=1") for address in namespaces)
