@@ -10,16 +10,21 @@ from src.results.files import write_coco_results, write_json
 from src.results.image_files import with_intervals
 
 
-def write_evaluation(path: Path, task: Task, evaluator: Evaluator, numbers: Mapping[str, Any], settings: Any) -> None:
+def write_evaluation(path: Path, task: Task, evaluator: Evaluator, numbers: Mapping[str, Any],
+                     settings: Any) -> dict[str, Any]:
     """Write results, what each image contributes to them and the predictions; print the intervals.
 
     Args:
         path: JSON file of the results, NAME.json; the others are NAME.images.npz and, of instances, COCO results files.
         numbers: those of `evaluator`.
         settings: the configuration (`src.engine.settings.Settings`).
+
+    Returns:
+        what the results say of the intervals, see `bootstrap.report`.
     """
     intervals = with_intervals(path, evaluator.statistics(), settings.bootstrap)
     write_json(path, {**numbers, **intervals, "checkpoint": settings.checkpoint,
                       "inference_engine": task.engine.name, "configuration": settings.evaluation()})
     for name, content in task.results(evaluator).items():
         write_coco_results(path.with_name(f"{path.stem}.{name}.json"), content)
+    return intervals

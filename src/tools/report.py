@@ -21,6 +21,7 @@ from src.data.decode import decode_label
 from src.files import write_file
 from src.metrics.calibration import PixelCalibration
 from src.metrics.score_thresholds import by_label
+from src.metrics.tables import interval_line
 from src.report import analysis, draw, page, rows
 from src.results.evaluation import write_evaluation
 
@@ -178,10 +179,12 @@ def write_report(folder: Path, found: Examined, settings, count: int) -> None:
     colours = dict(zip(task.class_names, draw.palette(task.class_names).tolist()))
     facts = {"model": settings.model, "checkpoint": settings.checkpoint, "inference_engine": task.engine.name,
              "split": found.dataset.name}
+    folder.mkdir(parents=True, exist_ok=True)
+    if intervals := write_evaluation(folder / "metrics.json", task, found.whole, numbers, settings):
+        name, _, ends = interval_line(intervals, len(found.dataset)).partition(": ")
+        facts[name] = ends
     whole = page.Page(f"{settings.model}: {folder.name}", task.metric, numbers | more.tables, colours, facts,
                       list(pictures.values()))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_evaluation(folder / "metrics.json", task, found.whole, numbers, settings)
     write_file(folder / "analysis.json", json.dumps(more.numbers) + "\n")
     for name, picture in pictures.items():
         write_file(folder / name, picture.data)

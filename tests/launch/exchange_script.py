@@ -42,7 +42,7 @@ def exchange_overflows(machine: runtime.Runtime) -> None:
     step, outcomes = saturating_step(world_size=2), []
     for overflowing in (1, None):
         x = [1000, 0] if machine.rank == overflowing else [1, 1]
-        *_, applied, finite, _, norm = step(ms.Tensor(np.array([x], np.float32)), ms.Tensor(np.ones(1, np.float32)))
+        *_, applied, finite, _, _ = step(ms.Tensor(np.array([x], np.float32)), ms.Tensor(np.ones(1, np.float32)))
         outcomes.append((bool(finite), bool(applied), *map(float, step.weights[0].asnumpy().round(3))))
     print("outcomes", [(*o[:2], *map("{:.1f}".format, o[2:])) for o in outcomes])
 

@@ -1,5 +1,6 @@
 """The report of both models: its page, numbers and pictures, from predictions that are given."""
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_label_maps(tmp_path):
 def test_a_report_is_a_run_that_others_are_compared_with(tmp_path, capsys):
     """compare_runs.py takes folders of the quick start, whose results are the report's."""
     rng = np.random.default_rng(4)
-    pairs = [image(rng, number) for number in range(12)]
+    pairs = [image(rng, number, crowds=False) for number in range(12)]
     picture = png(np.full((*SIZE, 3), 120, np.uint8))
     records = [Record(k, f"{k}.png", picture, target) for k, (_, target) in enumerate(pairs)]
     rows = [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.5}]
@@ -86,7 +87,8 @@ def test_a_report_is_a_run_that_others_are_compared_with(tmp_path, capsys):
         reported(tmp_path / name, records, [found for found, _ in pairs], evaluator=CocoMAP, metric="ap",
                  class_names=("background", *NAMES.values()), config=SimpleNamespace(),
                  results={"bbox": rows})
-    assert "95 % intervals: " in capsys.readouterr().out
+    line = re.search(r"95 % intervals: (box AP .* 12 images, seed 1\))", capsys.readouterr().out)[1]
+    assert f"<th>95 % intervals</th><td>{line}</td>" in (tmp_path / "a/report.html").read_text()
     first, second = open_runs([str(tmp_path / name) for name in ("a", "b")])
     assert first.numbers["configuration"] == {"scales": [1.0]}
     assert set(first.numbers["intervals"]) >= {"bbox", "segm"}
