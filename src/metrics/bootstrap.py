@@ -20,6 +20,7 @@ from src.metrics.image_statistics import ImageStatistics, Name
 
 LEVEL = 0.95
 LEAST_IMAGES = 10  # with fewer, samples of them say little
+_DEFINED = 0.99  # of the samples: what k images decide is missing in exp(-k) of them, and uncertain for k < 5
 _GROUPS = 200  # of images that are left out in turn
 _CELLS = 1 << 22  # weights at a time
 _NORMAL = NormalDist()
@@ -94,9 +95,9 @@ class Shape:
 
     @classmethod
     def of(cls, samples: Samples) -> Shape | None:
-        """None where the number is not defined, or not in half of the samples."""
+        """None where the number is not defined, or rests on so few images that some samples lack them all."""
         drawn = np.sort(samples.drawn[np.isfinite(samples.drawn)])
-        if not np.isfinite(samples.value) or 2 * len(drawn) <= len(samples.drawn):
+        if not np.isfinite(samples.value) or not len(drawn) or len(drawn) < _DEFINED * len(samples.drawn):
             return None
         pulls = samples.left_out[np.isfinite(samples.left_out)]
         pulls = pulls.mean() - pulls

@@ -4,13 +4,16 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from src.contract import InputError, LabelMap
+from src.contract import InputError, Instances, LabelMap
+from src.data.instance.target import encode_instances, encode_target
 from src.metrics import bootstrap
 from src.metrics.bootstrap import Samples, Shape, holm
+from src.metrics.coco_map import CocoMAP
 from src.metrics.miou import MeanIoU
 from src.metrics.tables import interval_line
 from src.tasks import parse_settings
 from src.tools import compare_runs
+from tests.generated_detections import CATEGORIES, SIZE
 
 MANY = 10 ** 9  # images: nothing is added for few of them
 
@@ -96,11 +99,28 @@ def test_left_out_images_are_left_out():
         alone.statistics().numbers(np.ones((11, 1)))["miou",][0], abs=1e-15)
 
 
-def test_numbers_that_most_samples_lack_have_no_interval():
-    assert Shape.of(Samples(0.5, np.array([0.5, np.nan, np.nan]), np.array([0.5, 0.5]), MANY)) is None
-    assert Shape.of(Samples(np.nan, np.array([0.5, 0.5, 0.5]), np.array([0.5, 0.5]), MANY)) is None
-    assert Shape.of(Samples(0.5, np.array([0.4, 0.6, np.nan]), np.array([np.nan, 0.5]), MANY)).interval() == (
-        pytest.approx(0.4, abs=0.02), pytest.approx(0.6, abs=0.02))
+def test_numbers_that_samples_lack_have_no_interval():
+    values, left_out = np.linspace(0.4, 0.6, 1000), np.array([np.nan, 0.5])
+    for lacking, has_interval in ((0, True), (10, True), (11, False), (400, False)):
+        drawn = np.where(np.arange(1000) < lacking, np.nan, values)
+        assert (Shape.of(Samples(0.5, drawn, left_out, MANY)) is not None) is has_interval
+    assert Shape.of(Samples(np.nan, values, left_out, MANY)) is None
+
+
+@pytest.mark.parametrize(("holding", "has_interval"), [(1, False), (3, False), (8, True), (40, True)])
+def test_a_size_that_few_images_hold_has_no_interval(holding, has_interval):
+    """All samples that hold the only image with a large object agree on its AP: that is no certainty."""
+    evaluator = CocoMAP()
+    for k in range(40):
+        side = 110.0 if k < holding else 40.0  # large is 96 x 96 and more
+        box = {"id": k, "label": 1, "category_id": 10, "bbox": [0, 0, side, side], "area": side ** 2, "iscrowd": 0,
+               "segmentation": [[0, 0, side, 0, side, side, 0, side]]}
+        found = np.array([[0, 0, side if k % 3 else 0.7 * side, side]], np.float32)
+        evaluator.update(Instances(k, found, np.array([1], np.int32), np.array([0.9], np.float32)),
+                         encode_target(k, SIZE, CATEGORIES, encode_instances([box])))
+    found = bootstrap.report(evaluator.statistics(), 1000)["intervals"]["bbox"]
+    assert (found["APl"] is not None) is has_interval
+    assert found["AP"] is not None
 
 
 def test_holm():
