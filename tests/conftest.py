@@ -27,10 +27,10 @@ else:
 
 
 def pytest_configure(config):
-    """Tests find no caches of the user's (compiled graphs, indices), and leave none; workers share those of the run."""
+    """Tests find none of the user's caches (compiled graphs, indices) and leave none; workers share those of a run."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         return
-    folder = tempfile.TemporaryDirectory(prefix="caches")
+    folder = tempfile.TemporaryDirectory(prefix="caches", ignore_cleanup_errors=True)  # ranks may still end
     os.environ["XDG_CACHE_HOME"] = folder.name
     config.add_cleanup(folder.cleanup)
 

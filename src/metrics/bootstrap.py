@@ -20,7 +20,7 @@ from src.metrics.image_statistics import ImageStatistics, Name
 
 LEVEL = 0.95
 LEAST_IMAGES = 10  # with fewer, samples of them say little
-_DEFINED = 0.99  # of the samples: what k images decide is missing in exp(-k) of them, and uncertain for k < 5
+_DEFINED = 0.99  # of the samples: what k of many images decide is missing in exp(-k) of them; k < 5 say little
 _GROUPS = 200  # of images that are left out in turn
 _CELLS = 1 << 22  # weights at a time
 _NORMAL = NormalDist()
@@ -95,7 +95,7 @@ class Shape:
 
     @classmethod
     def of(cls, samples: Samples) -> Shape | None:
-        """None where the number is not defined, or rests on so few images that some samples lack them all."""
+        """None where the number is not defined, or rests on so few images that too many samples lack it."""
         drawn = np.sort(samples.drawn[np.isfinite(samples.drawn)])
         if not np.isfinite(samples.value) or not len(drawn) or len(drawn) < _DEFINED * len(samples.drawn):
             return None

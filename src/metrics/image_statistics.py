@@ -1,6 +1,6 @@
 """What each image of a split contributes to its numbers: enough to compute them for any weighting of the images.
 
-`eval.py` saves such statistics beside its results (`src/results/image_files.py`); bootstraps and comparisons of runs
+Evaluations save such statistics beside their results (`src/results/image_files.py`); bootstraps and comparisons of runs
 read them. A number is named by its place in the results: ("iou", "road") is `results["iou"]["road"]`.
 """
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The numbers of an evaluation as tables to print, for eval.py and postprocess.py alike."""
+"""The numbers of an evaluation as tables to print, the same in all programs."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Any
 from src.metrics.coco_map import summary
 
 _TITLES = {"bbox": "box AP", "segm": "mask AP"}
+INTERVALS = "95 % intervals"
 HEADLINES = {("miou",): "mean IoU"} | {(kind, "AP"): title for kind, title in _TITLES.items()}
 
 
@@ -39,9 +40,14 @@ def coco_table(numbers: dict[str, Any], max_detections: int = 100, *, kinds: Seq
 
 
 def interval_line(found: dict[str, Any], images: int) -> str:
+    """The 95 % intervals of the main numbers, as a line."""
+    return f"{INTERVALS}: {interval_text(found, images)}"
+
+
+def interval_text(found: dict[str, Any], images: int) -> str:
     """The 95 % intervals of the main numbers, from the results that `bootstrap.report` adds."""
     if "intervals" not in found:
-        return f"95 % intervals: none, {images} images are too few"
+        return f"none, {images} images are too few"
     shown = []
     for name, title in HEADLINES.items():
         value = found["intervals"].get(name[0])
@@ -49,7 +55,7 @@ def interval_line(found: dict[str, Any], images: int) -> str:
         if ends:
             shown.append("{} {:.4f} to {:.4f}".format(title, *ends))
     drawn = found["bootstrap"]
-    return (f"95 % intervals: {', '.join(shown) or 'none'} ({drawn['samples']} bootstrap samples of {images} images, "
+    return (f"{', '.join(shown) or 'none'} ({drawn['samples']} bootstrap samples of {images} images, "
             f"seed {drawn['seed']})")
 
 

@@ -171,7 +171,8 @@ def head(comparison: Comparison) -> str:
         why = f"{comparison.images} images are too few" if comparison.samples else "--bootstrap=0"
         return f"{comparison.images} images, no intervals: {why}; differences from {comparison.names[0]}{missing}"
     return (f"{comparison.images} images, {comparison.samples} bootstrap samples, seed {comparison.seed}; in brackets "
-            f"95 % intervals; differences from {comparison.names[0]} on the same images, p-values after Holm{missing}")
+            "95 % intervals, where enough images decide a number; differences from "
+            f"{comparison.names[0]} on the same images, p-values after Holm{missing}")
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:

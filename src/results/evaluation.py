@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from src.contract import Evaluator, Task
+from src.engine.settings import Settings
 from src.results.files import write_coco_results, write_json
 from src.results.image_files import with_intervals
 
 
 def write_evaluation(path: Path, task: Task, evaluator: Evaluator, numbers: Mapping[str, Any],
-                     settings: Any) -> dict[str, Any]:
+                     settings: Settings) -> dict[str, Any]:
     """Write results, what each image contributes to them and the predictions; print the intervals.
 
     Args:
         path: JSON file of the results, NAME.json; the others are NAME.images.npz and, of instances, COCO results files.
         numbers: those of `evaluator`.
-        settings: the configuration (`src.engine.settings.Settings`).
 
     Returns:
         what the results say of the intervals, see `bootstrap.report`.

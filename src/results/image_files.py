@@ -64,7 +64,7 @@ def read_statistics(path: Path) -> ImageStatistics:
             return KINDS[str(arrays["kind"])].from_arrays(arrays, arrays["image_ids"], arrays["truths"],
                                                           arrays["class_names"].tolist())
     except FileNotFoundError:
-        raise InputError(f"{path}: does not exist; eval.py writes it") from None
+        raise InputError(f"{path}: does not exist; eval.py and report.py write it") from None
     except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: holds no per-image statistics ({error}); evaluate again") from error
     raise InputError(f"{path}: its format is {arrays['format']!s}, known is {FORMAT}; evaluate again")

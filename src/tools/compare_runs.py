@@ -3,8 +3,8 @@
 
     python src/tools/compare_runs.py RUN_A RUN_B [RUN_C ...] --output_dir=DIR
 
-A run is a results file of eval.py, or the folder that holds one; the per-image statistics that eval.py writes beside
-it are read. The others are compared with the first run. compare.json and compare.html are written.
+A run is a results file of eval.py, report.py or postprocess.py, or the folder that holds one; the per-image statistics
+beside it are read. The others are compared with the first run. compare.json and compare.html are written.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from src.metrics.bootstrap_options import SEED, add_samples_flag
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="results of eval.py, or a folder with them")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="results of eval.py or report.py, or a folder with them")
     add_flag(parser, "output_dir", ".", "folder for compare.json and compare.html")
     add_samples_flag(parser, 2000)
     add_flag(parser, "seed", SEED, "seed of the samples", type=number_in(int, 0))

@@ -21,7 +21,7 @@ from src.data.decode import decode_label
 from src.files import write_file
 from src.metrics.calibration import PixelCalibration
 from src.metrics.score_thresholds import by_label
-from src.metrics.tables import interval_line
+from src.metrics.tables import INTERVALS, interval_text
 from src.report import analysis, draw, page, rows
 from src.results.evaluation import write_evaluation
 
@@ -166,7 +166,7 @@ def examine(settings) -> Examined:
 
 
 def write_report(folder: Path, found: Examined, settings, count: int) -> None:
-    """Write numbers, results files, report.html and the pictures into `folder`, each file complete or not at all."""
+    """Write eval.py's results, report.html and the pictures into `folder`, each file complete or not at all."""
     task, numbers = found.task, found.numbers
     curve = _curve(task, folder, Path(settings.checkpoint))
     pictures = {"curve.png": curve} if curve else {}
@@ -181,15 +181,14 @@ def write_report(folder: Path, found: Examined, settings, count: int) -> None:
              "split": found.dataset.name}
     folder.mkdir(parents=True, exist_ok=True)
     if intervals := write_evaluation(folder / "metrics.json", task, found.whole, numbers, settings):
-        name, _, ends = interval_line(intervals, len(found.dataset)).partition(": ")
-        facts[name] = ends
+        facts[INTERVALS] = interval_text(intervals, len(found.dataset))
     whole = page.Page(f"{settings.model}: {folder.name}", task.metric, numbers | more.tables, colours, facts,
                       list(pictures.values()))
     write_file(folder / "analysis.json", json.dumps(more.numbers) + "\n")
     for name, picture in pictures.items():
         write_file(folder / name, picture.data)
     write_file(folder / "report.html", page.render(whole))
-    log.info("%s: report.html, metrics.json, analysis.json, %s", folder, ", ".join(pictures))
+    log.info("%s: report.html, metrics.json, metrics.images.npz, analysis.json, %s", folder, ", ".join(pictures))
 
 
 def _curve(task, folder: Path, checkpoint: Path) -> page.Picture | None:

@@ -21,7 +21,7 @@ SCRIPT = ROOT / "scripts" / "run_distribute_train.sh"
 TINY = ("--config=quickstart", "--data_root=set", "--data_lst=train.txt", "--val_data_lst=val.txt", "--batch_size=2",
         "--crop_size=33", "--eval_crop_size=33", "--aux_weight=0.4", "--ema_decay=0.9", "--save_steps=1",
         "--keep_checkpoint_max=2", "--loss=ce,lovasz:0.5", "--class_weights=median_frequency")
-EPOCHS = "--epochs=6"  # long enough that what is done to a run amid its steps is never late
+EPOCHS = "--epochs=6"  # so many that a run is still amid its steps when a test kills or cuts it
 LAST = "deeplab_v3_s16-6_2.ckpt"  # nine samples: two steps an epoch of two ranks with two samples
 
 

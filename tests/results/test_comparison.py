@@ -87,7 +87,7 @@ def test_the_tool_writes_a_page_and_json(tmp_path):
     ran = subprocess.run([*tool, "a", "b <i>", "c", "--output_dir=out", "--bootstrap=200"], cwd=tmp_path,
                          capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.startswith("30 images, 200 bootstrap samples, seed 1; in brackets 95 % intervals; differences ")
+    assert ran.stdout.startswith("30 images, 200 bootstrap samples, seed 1; in brackets 95 % intervals, where enough ")
     row = r"\n  b <i>  0\.\d{4} \(0\.\d{4} to 0\.\d{4}\) +\+0\.\d{4} \(\+.* to \+.*\) p = 0\.0\d\d\n"
     assert re.search(row, ran.stdout)
     content = json.loads((tmp_path / "out/compare.json").read_text())

@@ -45,7 +45,7 @@ def test_the_name_beside_the_results(tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "a.images.npz"
-    with pytest.raises(InputError, match=r"a.images.npz: does not exist; eval.py writes it"):
+    with pytest.raises(InputError, match=r"a.images.npz: does not exist; eval.py and report.py write it"):
         read_statistics(path)
     write_statistics(path, confusion())
     whole = path.read_bytes()
